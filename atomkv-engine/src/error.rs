@@ -1,0 +1,216 @@
+//! The one error type of the engine.
+//!
+//! Every variant says what happened and where, and its text says what to do. Errors that a caller is
+//! expected to act upon have a variant of their own; [`Error::Io`] is the rest.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible operation of the engine.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another process (or another handle of this process) has the directory open.
+    Locked {
+        /// The database directory.
+        path: PathBuf,
+        /// The owner's process id, where its lock file tells it.
+        pid: Option<u32>,
+    },
+    /// The path is not a database, and is not an empty or missing directory that could become one.
+    NotADatabase {
+        /// The path that was opened.
+        path: PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
+    /// Stored bytes are damaged: a checksum or a structural check failed. Never returned as data.
+    Corrupt {
+        /// The file that holds the damage.
+        file: PathBuf,
+        /// The byte offset in that file at which the damaged structure begins.
+        offset: u64,
+        /// What was wrong there.
+        detail: String,
+    },
+    /// A file was written by a newer release.
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// The format version it carries.
+        found: u32,
+        /// The newest format version this release reads.
+        supported: u32,
+    },
+    /// Keys are 1 to 65,535 bytes; an empty one was given.
+    KeyEmpty,
+    /// Keys are 1 to 65,535 bytes; a longer one was given.
+    KeyTooLong {
+        /// The length given, in bytes.
+        length: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Values are 0 to 2,147,483,647 bytes; a longer one was given.
+    ValueTooLarge {
+        /// The length given, in bytes.
+        length: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The table's validator refused the key.
+    InvalidKey {
+        /// Why.
+        reason: String,
+    },
+    /// An argument or option is out of its range.
+    InvalidArgument {
+        /// Which, and what is allowed.
+        reason: String,
+    },
+    /// No table of that name exists.
+    TableNotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// The table exists with other settings than the ones asked for.
+    TableMismatch {
+        /// The table's name.
+        name: String,
+        /// Which setting differs, with both values.
+        reason: String,
+    },
+    /// The table was created with another service (hasher, sharder, validator, compressor, serializer).
+    ServicesMismatch {
+        /// The table's name.
+        table: String,
+        /// Which service.
+        service: &'static str,
+        /// The identity stored in the database.
+        stored: String,
+        /// The identity that was given.
+        given: String,
+    },
+    /// An earlier I/O error on the write or sync path made the database read-only until it is reopened.
+    ReadOnly {
+        /// The first failure.
+        cause: String,
+    },
+    /// The file system is full. Nothing was written; reads, deletes and compaction still work.
+    NoSpace {
+        /// The file that could not grow.
+        path: PathBuf,
+    },
+    /// The operating system refused an operation.
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The handle was closed.
+    Closed,
+    /// A serializer or a compressor failed on this document.
+    Document {
+        /// Which service, and what it said.
+        reason: String,
+    },
+    /// A defect in the engine; the database is read-only until it is reopened.
+    Internal {
+        /// What was found to be impossible.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
+        if is_no_space(&source) {
+            return Error::NoSpace { path: path.to_path_buf() };
+        }
+        Error::Io { operation, path: path.to_path_buf(), source }
+    }
+
+    /// Damage at a place.
+    pub(crate) fn corrupt(file: &Path, offset: u64, detail: impl Into<String>) -> Error {
+        Error::Corrupt { file: file.to_path_buf(), offset, detail: detail.into() }
+    }
+}
+
+/// Whether the system says that the disk or the quota is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Locked { path, pid: Some(pid) } => write!(
+                f,
+                "database {} is open in process {pid}; close it there first",
+                path.display()
+            ),
+            Error::Locked { path, pid: None } => {
+                write!(f, "database {} is open elsewhere; close it there first", path.display())
+            }
+            Error::NotADatabase { path, reason } => {
+                write!(f, "{} is not an AtomKV database: {reason}", path.display())
+            }
+            Error::Corrupt { file, offset, detail } => {
+                write!(f, "{} is damaged at byte {offset}: {detail}", file.display())
+            }
+            Error::NewerFormat { file, found, supported } => write!(
+                f,
+                "{} has format version {found}, this release reads up to {supported}; use a newer AtomKV",
+                file.display()
+            ),
+            Error::KeyEmpty => write!(f, "the key is empty; keys have 1 to 65535 bytes"),
+            Error::KeyTooLong { length, limit } => {
+                write!(f, "the key has {length} bytes; keys have 1 to {limit} bytes")
+            }
+            Error::ValueTooLarge { length, limit } => {
+                write!(f, "the value has {length} bytes; values have at most {limit} bytes")
+            }
+            Error::InvalidKey { reason } => write!(f, "the table's validator refused the key: {reason}"),
+            Error::InvalidArgument { reason } => write!(f, "invalid argument: {reason}"),
+            Error::TableNotFound { name } => write!(f, "there is no table named {name:?}"),
+            Error::TableMismatch { name, reason } => {
+                write!(f, "table {name:?} exists with other settings: {reason}")
+            }
+            Error::ServicesMismatch { table, service, stored, given } => write!(
+                f,
+                "table {table:?} was created with the {service} {stored:?}, not {given:?}; open it with the same one"
+            ),
+            Error::ReadOnly { cause } => write!(
+                f,
+                "the database is read-only after a write failure ({cause}); reopen it to write again"
+            ),
+            Error::NoSpace { path } => write!(
+                f,
+                "no space left on the disk for {}; free some space, or delete and compact",
+                path.display()
+            ),
+            Error::Io { operation, path, source } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())
+            }
+            Error::Closed => write!(f, "the database is closed"),
+            Error::Document { reason } => write!(f, "the document was refused: {reason}"),
+            Error::Internal { reason } => write!(f, "internal error: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

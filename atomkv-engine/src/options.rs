@@ -1,0 +1,222 @@
+//! What a caller may choose when opening a database or creating a table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::services::Services;
+use crate::storage::{FileStorage, MappedStorage, Storage};
+
+/// When an acknowledged write is on stable storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Survives the death of the process at any instruction; a background sync bounds what power loss can take
+    /// ([`Options::sync_interval`], [`Options::sync_bytes`]).
+    #[default]
+    Buffered,
+    /// On return this write and everything committed before it is on stable storage. Concurrent callers share
+    /// one sync.
+    Sync,
+}
+
+/// How a database is opened. The defaults are meant to be right; every setter returns the options for chaining.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) create_if_missing: bool,
+    pub(crate) background: bool,
+    pub(crate) sync_interval: Duration,
+    pub(crate) sync_bytes: u64,
+    pub(crate) segment_bytes_min: u64,
+    pub(crate) segment_bytes_max: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) dead_ratio_max: f64,
+    pub(crate) large_value_bytes: u64,
+    pub(crate) verify_checksums: bool,
+    pub(crate) skip_damaged_log: bool,
+}
+
+/// The smallest log segment, in bytes.
+pub(crate) const SEGMENT_BYTES_FLOOR: u64 = 64 << 10;
+/// The largest segment, in bytes: an index entry addresses record starts below it.
+pub(crate) const SEGMENT_BYTES_CEILING: u64 = 256 << 20;
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            storage: Arc::new(MappedStorage),
+            create_if_missing: true,
+            background: true,
+            sync_interval: Duration::from_secs(1),
+            sync_bytes: 64 << 20,
+            segment_bytes_min: 256 << 10,
+            segment_bytes_max: 64 << 20,
+            checkpoint_bytes: 64 << 20,
+            dead_ratio_max: 0.5,
+            large_value_bytes: 1 << 20,
+            verify_checksums: true,
+            skip_damaged_log: false,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a missing or empty directory becomes a new database (default) or is an error.
+    #[must_use]
+    pub fn create_if_missing(mut self, yes: bool) -> Self {
+        self.create_if_missing = yes;
+        self
+    }
+
+    /// Reads and writes through `pread` and `pwrite` instead of memory maps: slower, but a failing device gives
+    /// an error code instead of a `SIGBUS` signal.
+    #[must_use]
+    pub fn unmapped(self) -> Self {
+        self.storage(Arc::new(FileStorage))
+    }
+
+    /// Any other implementation of the storage door, such as the simulated one for tests.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Whether the database runs its background threads (default). Without them nothing is synced,
+    /// checkpointed or compacted unless asked for: meant for deterministic tests.
+    #[must_use]
+    pub fn background(mut self, yes: bool) -> Self {
+        self.background = yes;
+        self
+    }
+
+    /// The longest time a buffered write may wait for its sync. Default 1 second.
+    #[must_use]
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// The most unsynced bytes before a background sync starts. Default 64 MiB.
+    #[must_use]
+    pub fn sync_bytes(mut self, bytes: u64) -> Self {
+        self.sync_bytes = bytes;
+        self
+    }
+
+    /// The sizes of log segments: the first, from which they double, and the largest. Default 256 KiB and
+    /// 64 MiB; 64 KiB to 256 MiB are allowed.
+    #[must_use]
+    pub fn segment_bytes(mut self, first: u64, largest: u64) -> Self {
+        self.segment_bytes_min = first;
+        self.segment_bytes_max = largest;
+        self
+    }
+
+    /// How many bytes of log may follow a checkpoint before the next is written. Default 64 MiB, or the size of
+    /// the index image where that is more.
+    #[must_use]
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// How many dead bytes compaction tolerates, as a share of the live bytes. Default 0.5; at least 0.05.
+    #[must_use]
+    pub fn dead_ratio(mut self, ratio: f64) -> Self {
+        self.dead_ratio_max = ratio;
+        self
+    }
+
+    /// From which stored length, in bytes, a value lives in a file of its own. Default 1 MiB; 4 KiB to 64 MiB
+    /// are allowed.
+    #[must_use]
+    pub fn large_value_bytes(mut self, bytes: u64) -> Self {
+        self.large_value_bytes = bytes;
+        self
+    }
+
+    /// Whether the checksum of a record is verified on every read (default). Opting out is faster and lets
+    /// damage pass as data.
+    #[must_use]
+    pub fn verify_checksums(mut self, yes: bool) -> Self {
+        self.verify_checksums = yes;
+        self
+    }
+
+    /// Opens a database whose newest log is damaged (not merely cut short) by leaving the damaged commits out.
+    /// The default is to refuse with [`Error::Corrupt`]. What is left out shows in the statistics.
+    #[must_use]
+    pub fn skip_damaged_log(mut self, yes: bool) -> Self {
+        self.skip_damaged_log = yes;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let refuse = |reason: &str| Err(Error::InvalidArgument { reason: reason.to_string() });
+        if self.segment_bytes_min < SEGMENT_BYTES_FLOOR || self.segment_bytes_max > SEGMENT_BYTES_CEILING {
+            return refuse("segment_bytes must lie between 64 KiB and 256 MiB");
+        }
+        if self.segment_bytes_min > self.segment_bytes_max {
+            return refuse("segment_bytes: the first must not be larger than the largest");
+        }
+        if !(self.dead_ratio_max >= 0.05 && self.dead_ratio_max.is_finite()) {
+            return refuse("dead_ratio must be at least 0.05");
+        }
+        if self.large_value_bytes < 4 << 10 || self.large_value_bytes > 64 << 20 {
+            return refuse("large_value_bytes must lie between 4 KiB and 64 MiB");
+        }
+        if self.sync_interval.is_zero() || self.sync_bytes == 0 || self.checkpoint_bytes == 0 {
+            return refuse("sync_interval, sync_bytes and checkpoint_bytes must not be zero");
+        }
+        Ok(())
+    }
+}
+
+/// How a table is created, and with which services it is opened.
+#[derive(Clone, Debug, Default)]
+pub struct TableOptions {
+    pub(crate) partitions: Option<u32>,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) services: Services,
+}
+
+/// The number of partitions of a table created without a word about them.
+pub(crate) const PARTITIONS_DEFAULT: u32 = 16;
+
+impl TableOptions {
+    /// The defaults: 16 partitions, buffered writes, the default services.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of partitions, 1 to 16,384. Opening an existing table with another number is
+    /// [`Error::TableMismatch`]; without this setting an existing table is opened with its own.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// The durability of writes that do not name one. Stored when the table is created; for an existing table
+    /// it holds for this handle.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// The table's services. Their identities are stored at creation and checked at every opening.
+    #[must_use]
+    pub fn services(mut self, services: Services) -> Self {
+        self.services = services;
+        self
+    }
+}
