@@ -1,0 +1,326 @@
+//! The segments of a database: their numbers, their files, and the manifest that names them.
+//!
+//! A segment's id is never reused: ids are leased from the manifest in blocks. Its ordinal, the 16 bits that an
+//! index entry can afford, is reused once two checkpoints have passed since the segment went, so that no hint in a
+//! log that may still be replayed can mean another segment.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
+use crate::health::Health;
+use crate::segment::{Segment, SegmentDirectory, file_name, format_error};
+use crate::storage::{MapWriter, Storage, StorageFile};
+use crate::types::SegmentId;
+
+/// The manifest's file name.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+const MANIFEST_NEW: &str = "MANIFEST.new";
+const RESERVE: &str = "RESERVE";
+/// How many segment ids one manifest leases.
+const ID_LEASE: u64 = 256;
+/// Preallocated so that deletes, checkpoints and compaction can work on a full disk.
+const RESERVE_BYTES: u64 = 512 << 10;
+
+/// A segment with the right to write it.
+pub(crate) struct NewSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) writer: Option<MapWriter>,
+    /// The preallocated length of the file.
+    pub(crate) capacity: u64,
+}
+
+/// What the creator of a segment chooses.
+pub(crate) struct SegmentPlan {
+    pub(crate) kind: SegmentKind,
+    pub(crate) table: u32,
+    pub(crate) base_sequence: u64,
+    pub(crate) base_time_ms: u64,
+    pub(crate) predecessor: SegmentId,
+    pub(crate) predecessor_end: u64,
+    pub(crate) capacity: u64,
+}
+
+struct State {
+    by_id: BTreeMap<SegmentId, Arc<Segment>>,
+    next_id: u64,
+    next_ordinal: u32,
+    /// Ordinals whose segments are gone, with the checkpoint count from which they may be used again.
+    free_ordinals: VecDeque<(u64, u16)>,
+    checkpoints: u64,
+}
+
+pub(crate) struct Catalog {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) path: PathBuf,
+    pub(crate) directory: SegmentDirectory,
+    pub(crate) health: Arc<Health>,
+    state: Mutex<State>,
+    manifest: Mutex<Manifest>,
+    reserve_spent: AtomicBool,
+}
+
+/// Reads the manifest of a directory; `None` if there is none.
+pub(crate) fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Option<Manifest>> {
+    let file_path = path.join(MANIFEST);
+    let file = match storage.open(&file_path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", &file_path, error)),
+    };
+    let bytes = read_whole(&*file, &file_path)?;
+    Manifest::decode(&bytes).map(Some).map_err(|error| format_error(&file_path, error))
+}
+
+/// The contents of a small file.
+pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>> {
+    let length = file.len().map_err(|error| Error::io("measure", path, error))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Writes a file durably under a temporary name, then renames it into its place.
+fn replace_file(storage: &dyn Storage, directory: &Path, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    let new = directory.join(temporary);
+    match storage.remove(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", &new, error));
+        }
+        _ => {}
+    }
+    let file = storage.create(&new).map_err(|error| Error::io("create", &new, error))?;
+    file.write_at(0, bytes).map_err(|error| Error::io("write", &new, error))?;
+    file.sync_data().map_err(|error| Error::io("sync", &new, error))?;
+    // From here on even a full disk is a failure: the new file may or may not be the one that is found.
+    let uncertain = |operation, path: &Path, source| Error::Io { operation, path: path.to_path_buf(), source };
+    storage.rename(&new, &directory.join(name)).map_err(|error| uncertain("rename", &new, error))?;
+    storage.sync_dir(directory).map_err(|error| uncertain("sync", directory, error))
+}
+
+/// Makes the first manifest of a new database.
+pub(crate) fn create_manifest(storage: &dyn Storage, path: &Path, manifest: &Manifest) -> Result<()> {
+    replace_file(storage, path, MANIFEST_NEW, MANIFEST, &manifest.encode())
+}
+
+impl Catalog {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        path: PathBuf,
+        manifest: Manifest,
+        health: Arc<Health>,
+    ) -> Catalog {
+        let state = State {
+            by_id: BTreeMap::new(),
+            next_id: manifest.segment_id_ceiling,
+            next_ordinal: 0,
+            free_ordinals: VecDeque::new(),
+            checkpoints: 0,
+        };
+        Catalog {
+            storage,
+            path,
+            directory: SegmentDirectory::new(),
+            health,
+            state: Mutex::new(state),
+            manifest: Mutex::new(manifest),
+            reserve_spent: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn manifest(&self) -> Manifest {
+        self.manifest.lock().clone()
+    }
+
+    /// Changes the manifest durably. A full disk leaves everything as it was; any other failure makes the database
+    /// read-only, since nobody can know which manifest the next opening will find.
+    pub(crate) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {
+        let mut current = self.manifest.lock();
+        let mut next = current.clone();
+        change(&mut next);
+        next.generation += 1;
+        match replace_file(&*self.storage, &self.path, MANIFEST_NEW, MANIFEST, &next.encode()) {
+            Ok(()) => {
+                *current = next;
+                Ok(())
+            }
+            Err(error) => Err(self.health.fail_unless_full(error)),
+        }
+    }
+
+    /// Takes a segment found at opening into the catalog.
+    pub(crate) fn adopt(&self, segment: Arc<Segment>) -> Result<()> {
+        let mut state = self.state.lock();
+        let ordinal = segment.header.ordinal;
+        if let Some(other) = state.by_id.values().find(|other| other.header.ordinal == ordinal) {
+            let detail = format!("two segments have the ordinal {ordinal}: {} too", other.path.display());
+            return Err(Error::corrupt(&segment.path, 16, detail));
+        }
+        state.next_ordinal = state.next_ordinal.max(u32::from(ordinal) + 1);
+        self.directory.set(ordinal, Some(segment.clone()));
+        state.by_id.insert(segment.id(), segment);
+        Ok(())
+    }
+
+    /// After opening: the gaps between the ordinals in use may be filled, though not before two checkpoints.
+    pub(crate) fn finish_adopting(&self) {
+        let mut state = self.state.lock();
+        let mut used = vec![false; state.next_ordinal as usize];
+        for segment in state.by_id.values() {
+            used[usize::from(segment.header.ordinal)] = true;
+        }
+        state.free_ordinals =
+            used.iter().enumerate().filter(|(_, used)| !**used).map(|(ordinal, _)| (2, ordinal as u16)).collect();
+    }
+
+    /// All segments, in the order of their ids.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.state.lock().by_id.values().cloned().collect()
+    }
+
+    /// A fresh id, never used before, for a segment or an extent.
+    pub(crate) fn allocate_id(&self) -> Result<SegmentId> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                let id = state.next_id;
+                if id < self.manifest.lock().segment_id_ceiling {
+                    state.next_id += 1;
+                    return Ok(SegmentId(id));
+                }
+            }
+            self.update_manifest(|manifest| manifest.segment_id_ceiling += ID_LEASE)?;
+        }
+    }
+
+    fn allocate_ordinal(&self) -> Result<u16> {
+        let mut state = self.state.lock();
+        let checkpoints = state.checkpoints;
+        if state.free_ordinals.front().is_some_and(|(from, _)| *from <= checkpoints)
+            && let Some((_, ordinal)) = state.free_ordinals.pop_front()
+        {
+            return Ok(ordinal);
+        }
+        let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::InvalidArgument {
+            reason: "the database has 65,536 segments, the most it can hold; compact it".to_string(),
+        })?;
+        state.next_ordinal += 1;
+        Ok(ordinal)
+    }
+
+    fn release_ordinal(&self, ordinal: u16) {
+        let mut state = self.state.lock();
+        let from = state.checkpoints + 2;
+        state.free_ordinals.push_back((from, ordinal));
+    }
+
+    /// A checkpoint was installed.
+    pub(crate) fn note_checkpoint(&self) {
+        self.state.lock().checkpoints += 1;
+    }
+
+    /// Creates a segment file of its full size, with a durable header and a durable name.
+    pub(crate) fn create_segment(&self, plan: &SegmentPlan) -> Result<NewSegment> {
+        let id = self.allocate_id()?;
+        let ordinal = self.allocate_ordinal()?;
+        let path = self.path.join(file_name(plan.kind, id));
+        let created = self.create_file(plan, id, ordinal, &path);
+        match created {
+            Ok(new) => {
+                self.directory.set(ordinal, Some(new.segment.clone()));
+                self.state.lock().by_id.insert(id, new.segment.clone());
+                Ok(new)
+            }
+            Err(error) => {
+                // Nothing points here; if it cannot be removed now, the next opening does it.
+                let _ = self.storage.remove(&path);
+                self.release_ordinal(ordinal);
+                Err(self.health.fail_unless_full(error))
+            }
+        }
+    }
+
+    fn create_file(&self, plan: &SegmentPlan, id: SegmentId, ordinal: u16, path: &Path) -> Result<NewSegment> {
+        let header = SegmentHeader {
+            kind: plan.kind,
+            lane: 0,
+            ordinal,
+            table: plan.table,
+            database: self.manifest.lock().database_id,
+            id,
+            base_sequence: plan.base_sequence,
+            base_time_ms: plan.base_time_ms,
+            predecessor: plan.predecessor,
+            predecessor_end: plan.predecessor_end,
+        };
+        let file = self.storage.create(path).map_err(|error| Error::io("create", path, error))?;
+        file.allocate(plan.capacity).map_err(|error| Error::io("allocate", path, error))?;
+        file.write_at(0, &header.encode()).map_err(|error| Error::io("write", path, error))?;
+        file.sync_data().map_err(|error| Error::io("sync", path, error))?;
+        self.storage.sync_dir(&self.path).map_err(|error| Error::io("sync", &self.path, error))?;
+        let writer = if plan.kind == SegmentKind::Log {
+            file.map_writer(HEADER_BYTES, plan.capacity).map_err(|error| Error::io("map", path, error))?
+        } else {
+            None
+        };
+        let map = writer.as_ref().map(MapWriter::mapping);
+        let segment = Arc::new(Segment::begin(header, path.to_path_buf(), file, map));
+        Ok(NewSegment { segment, writer, capacity: plan.capacity })
+    }
+
+    /// Puts a finished page segment, reopened for reading, in the place of the one that was written.
+    pub(crate) fn replace(&self, segment: Arc<Segment>) {
+        let mut state = self.state.lock();
+        self.directory.set(segment.header.ordinal, Some(segment.clone()));
+        state.by_id.insert(segment.id(), segment);
+    }
+
+    /// Forgets a segment and removes its file. Readers that hold it keep it.
+    pub(crate) fn remove_segment(&self, segment: &Segment) {
+        {
+            let mut state = self.state.lock();
+            state.by_id.remove(&segment.id());
+        }
+        self.directory.set(segment.header.ordinal, None);
+        self.release_ordinal(segment.header.ordinal);
+        // A file that cannot be removed is unknown to the manifest and removed at the next opening.
+        let _ = self.storage.remove(&segment.path);
+    }
+
+    /// Creates the reserve if it is not there. A disk too full for it is not an error.
+    pub(crate) fn fill_reserve(&self) -> bool {
+        let path = self.path.join(RESERVE);
+        let filled = match self.storage.create(&path) {
+            Ok(file) => {
+                let allocated = file.allocate(RESERVE_BYTES).is_ok();
+                if !allocated {
+                    let _ = self.storage.remove(&path);
+                }
+                allocated
+            }
+            Err(error) => error.kind() == std::io::ErrorKind::AlreadyExists,
+        };
+        self.reserve_spent.store(!filled, Ordering::Relaxed);
+        filled
+    }
+
+    /// Gives the reserve back to the file system. False if it was spent before.
+    pub(crate) fn spend_reserve(&self) -> bool {
+        let spent = self.storage.remove(&self.path.join(RESERVE)).is_ok();
+        self.reserve_spent.store(true, Ordering::Relaxed);
+        spent
+    }
+
+    /// Whether only deletes and maintenance may use the space that is left.
+    #[inline]
+    pub(crate) fn is_reserve_spent(&self) -> bool {
+        self.reserve_spent.load(Ordering::Relaxed)
+    }
+}

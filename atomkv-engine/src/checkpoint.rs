@@ -1,0 +1,345 @@
+//! Checkpoints: a persisted image of the index, so that opening reads the image and only the log behind it.
+//!
+//! An image is fuzzy: its sub-tables are copied one by one while writers go on. It holds all effects of commits up to
+//! its log position and perhaps some of later ones, up to `fuzzy_end`; replay starts at the position and compares
+//! sequences until `fuzzy_end` is passed. The whole log is synced up to `fuzzy_end` before the manifest names the
+//! image, so that an installed image is never ahead of the durable log. The generation before stays until the next
+//! one comes, unless segments that it points to have gone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::database::Inner;
+use crate::error::{Error, Result};
+use crate::format::checkpoint::{
+    IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections, SegmentStats, SubTableRecord,
+    decode_tail, decode_trailer, encode_tail,
+};
+use crate::format::manifest::{CheckpointRecord, Manifest, SegmentRecord};
+use crate::format::segment::SegmentKind;
+use crate::index::partition::StoredSubTable;
+use crate::index::subtable::IndexEntry;
+use crate::log::LogPosition;
+use crate::segment::{Segment, format_error};
+use crate::storage::{Mapping, Storage, StorageFile};
+use crate::tables::Tables;
+use crate::types::SegmentId;
+
+/// The name of an image's file.
+pub(crate) fn image_name(generation: u64) -> String {
+    format!("checkpoint-{generation:016x}.idx")
+}
+
+/// The generation that a file name stands for.
+pub(crate) fn parse_image_name(name: &str) -> Option<u64> {
+    let hex = name.strip_prefix("checkpoint-")?.strip_suffix(".idx")?;
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+}
+
+/// An image whose sub-tables are read as they are touched.
+pub(crate) struct ImageFile {
+    path: PathBuf,
+    file: Arc<dyn StorageFile>,
+    map: Option<Mapping>,
+}
+
+impl ImageFile {
+    fn blob<R>(&self, offset: u64, length: usize, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        if let Some(map) = &self.map {
+            let bytes = map.readable().get(offset as usize..).and_then(|bytes| bytes.get(..length));
+            return bytes.map(f).ok_or_else(|| Error::corrupt(&self.path, offset, "the image is cut short"));
+        }
+        let mut bytes = vec![0; length];
+        let read =
+            self.file.read_at(offset, &mut bytes).map_err(|error| Error::io("read", &self.path, error))?;
+        if read != length {
+            return Err(Error::corrupt(&self.path, offset, "the image is cut short"));
+        }
+        Ok(f(&bytes))
+    }
+
+    /// The entries of a stored sub-table, verified.
+    pub(crate) fn read_entries(&self, stored: &StoredSubTable) -> Result<Vec<IndexEntry>> {
+        self.blob(stored.offset, stored.entries as usize * 8, |bytes| {
+            if crc32fast::hash(bytes) != stored.checksum {
+                let detail = "a part of the index image is damaged; reopen the database to rebuild it";
+                return Err(Error::corrupt(&self.path, stored.offset, detail));
+            }
+            let words = bytes.chunks_exact(8);
+            Ok(words.filter_map(crate::format::record::read_u64).map(IndexEntry::from_bits).collect())
+        })?
+    }
+}
+
+/// An image that was read and verified, but not yet adopted.
+pub(crate) struct Image {
+    file: Arc<ImageFile>,
+    pub(crate) header: ImageHeader,
+    pub(crate) sections: ImageSections,
+}
+
+/// Reads an image and verifies every byte of it.
+pub(crate) fn load_image(storage: &dyn Storage, directory: &Path, record: &CheckpointRecord) -> Result<Image> {
+    let path = directory.join(image_name(record.generation));
+    let file = storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
+    let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
+    let map = file.map(length).map_err(|error| Error::io("map", &path, error))?;
+    let image = ImageFile { path, file, map };
+    let damaged = |error| format_error(&image.path, error);
+    let too_short = || Error::corrupt(&image.path, length, "the image is cut short");
+
+    let header = image.blob(0, IMAGE_HEADER_BYTES, ImageHeader::decode)?.map_err(damaged)?;
+    let trailer_at = length.checked_sub(IMAGE_TRAILER_BYTES as u64).ok_or_else(too_short)?;
+    let tail_at = image
+        .blob(trailer_at, IMAGE_TRAILER_BYTES, |bytes| decode_trailer(bytes, length))?
+        .map_err(damaged)?
+        .tail_offset;
+    let tail_length = usize::try_from(length.saturating_sub(tail_at)).map_err(|_| too_short())?;
+    let sections =
+        image.blob(tail_at, tail_length, |bytes| decode_tail(bytes, tail_at, length))?.map_err(damaged)?;
+    let agrees = header.generation == record.generation
+        && header.log_segment == record.log_segment
+        && header.log_offset == record.log_offset
+        && header.sequence == record.sequence
+        && sections.fuzzy_end == record.fuzzy_end;
+    if !agrees {
+        return Err(Error::corrupt(&image.path, 0, "the image is not the one that the manifest names"));
+    }
+    for table in &sections.subtables {
+        let sum = image.blob(table.offset, table.entries as usize * 8, crc32fast::hash)?;
+        if sum != table.checksum {
+            return Err(Error::corrupt(&image.path, table.offset, "a sub-table's checksum does not match"));
+        }
+    }
+    Ok(Image { file: Arc::new(image), header, sections })
+}
+
+impl Image {
+    /// Hands the image's sub-tables to the tables' indexes.
+    pub(crate) fn adopt(&self, tables: &Tables) -> Result<()> {
+        for record in &self.sections.subtables {
+            let damaged = |detail: &str| Error::corrupt(&self.file.path, record.offset, detail);
+            let table = tables
+                .by_id(record.table)
+                .ok_or_else(|| damaged("a sub-table of a table that the manifest does not name"))?;
+            let partition = table
+                .index
+                .partitions()
+                .get(record.partition as usize)
+                .ok_or_else(|| damaged("a sub-table of a partition that the table does not have"))?;
+            let stored = StoredSubTable {
+                depth: u32::from(record.depth),
+                prefix: record.prefix,
+                entries: record.entries,
+                offset: record.offset,
+                checksum: record.checksum,
+                image: self.file.clone(),
+            };
+            if !partition.lock().adopt(stored) {
+                return Err(damaged("a sub-table outside its partition"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes of image are collected before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+
+struct ImageWriter {
+    path: PathBuf,
+    file: Arc<dyn StorageFile>,
+    buffer: Vec<u8>,
+    offset: u64,
+}
+
+impl ImageWriter {
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file
+            .write_at(self.offset, &self.buffer)
+            .map_err(|error| Error::io("write", &self.path, error))?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+}
+
+/// Writes an image and installs it. One at a time: the caller holds the maintenance lock.
+pub(crate) fn write(inner: &Inner) -> Result<()> {
+    let manifest = inner.catalog.manifest();
+    let generation = manifest.checkpoints.first().map_or(0, |newest| newest.generation) + 1;
+    let (position, sequence) = inner.log.position();
+    let path = inner.catalog.path.join(image_name(generation));
+    let written = write_image(inner, &path, generation, &manifest, position, sequence);
+    let record = match written {
+        Ok(record) => record,
+        Err(error) => {
+            // Not named by anything; if it stays, the next opening removes it.
+            let _ = inner.catalog.storage.remove(&path);
+            return Err(inner.health.fail_unless_full(error));
+        }
+    };
+    install(inner, record)
+}
+
+fn write_image(
+    inner: &Inner,
+    path: &Path,
+    generation: u64,
+    manifest: &Manifest,
+    position: LogPosition,
+    sequence: u64,
+) -> Result<CheckpointRecord> {
+    let storage = &inner.catalog.storage;
+    match storage.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", path, error));
+        }
+        _ => {}
+    }
+    let file = storage.create(path).map_err(|error| Error::io("create", path, error))?;
+    let mut out = ImageWriter { path: path.to_path_buf(), file, buffer: Vec::new(), offset: 0 };
+    let header = ImageHeader {
+        generation,
+        database_id: manifest.database_id,
+        log_segment: position.segment.0,
+        log_offset: position.offset,
+        sequence,
+    };
+    out.push(&header.encode())?;
+    let subtables = write_subtables(inner, &mut out)?;
+    // Nothing copied above can be later than this.
+    let (_, fuzzy_end) = inner.log.position();
+    let segments = inner.catalog.segments();
+    let stats = |segment: &Arc<Segment>| SegmentStats {
+        id: segment.id().0,
+        live_bytes: segment.live_bytes(),
+        live_records: 0,
+    };
+    let sections = ImageSections {
+        fuzzy_end,
+        sequence_ceiling: inner.log.sequence_ceiling(),
+        subtables,
+        segments: segments.iter().map(stats).collect(),
+        extents: inner.extents.live(),
+    };
+    let tail_at = out.position();
+    let tail = encode_tail(&sections, tail_at);
+    let checksum = crc32fast::hash(&tail);
+    out.push(&tail)?;
+    out.flush()?;
+    out.file.sync_data().map_err(|error| Error::io("sync", path, error))?;
+    // The image may hold effects of everything up to here, so all that must be durable first.
+    inner.log.sync_to(fuzzy_end)?;
+    Ok(CheckpointRecord {
+        generation,
+        log_segment: position.segment.0,
+        log_offset: position.offset,
+        sequence,
+        fuzzy_end,
+        bytes: out.position(),
+        checksum,
+    })
+}
+
+fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<SubTableRecord>> {
+    let mut records = Vec::new();
+    let mut bytes = Vec::new();
+    for table in inner.tables.all() {
+        for (number, partition) in table.index.partitions().iter().enumerate() {
+            let mut place = None;
+            loop {
+                // Taking the partition's lock also waits for commits that are in the log before the image's
+                // position and have not yet swung their entries.
+                let copy = partition.copy_from(place)?;
+                if !copy.entries.is_empty() {
+                    bytes.clear();
+                    copy.entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.bits().to_le_bytes()));
+                    records.push(SubTableRecord {
+                        table: table.id,
+                        depth: copy.depth as u8,
+                        prefix: copy.prefix,
+                        partition: number as u32,
+                        offset: out.position(),
+                        entries: copy.entries.len() as u32,
+                        checksum: crc32fast::hash(&bytes),
+                    });
+                    out.push(&bytes)?;
+                }
+                match copy.next_place {
+                    Some(next) => place = Some(next),
+                    None => break,
+                }
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// What the manifest says of the segments that exist now.
+pub(crate) fn segment_records(catalog: &Catalog, log: &LogPosition) -> Vec<SegmentRecord> {
+    let named = |segment: &Arc<Segment>| {
+        segment.header.kind == SegmentKind::Page && segment.is_sealed() || segment.id() <= log.segment
+    };
+    catalog.segments().iter().filter(|segment| named(segment)).map(|segment| segment_record(segment)).collect()
+}
+
+fn segment_record(segment: &Segment) -> SegmentRecord {
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    SegmentRecord {
+        id: segment.id().0,
+        ordinal: segment.header.ordinal,
+        kind: segment.header.kind as u8,
+        table: segment.header.table,
+        lane: segment.header.lane,
+        length: if segment.is_sealed() { segment.end() } else { 0 },
+        records: 0,
+        sequence_min: segment.sequence_min.load(relaxed),
+        sequence_max: segment.sequence_max.load(relaxed),
+    }
+}
+
+/// Names the image in the manifest, together with the segments that it points to; then removes what only older
+/// images needed.
+fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
+    let catalog = &inner.catalog;
+    let gone = inner.compacted.lock().take_removable(record.log_segment);
+    let gone_ids: BTreeMap<SegmentId, ()> = gone.iter().map(|segment| (segment.id(), ())).collect();
+    let position = LogPosition { segment: SegmentId(record.log_segment), offset: record.log_offset };
+    let mut segments = segment_records(catalog, &position);
+    segments.retain(|segment| !gone_ids.contains_key(&SegmentId(segment.id)));
+    let ceiling = inner.log.sequence_ceiling();
+    let mut dropped = Vec::new();
+    let outcome = catalog.update_manifest(|manifest| {
+        manifest.segments = segments;
+        manifest.sequence_ceiling = ceiling;
+        manifest.checkpoints.insert(0, record);
+        // An older image points into the segments that go now: it could not be used any more.
+        let keep = if gone.is_empty() { 2 } else { 1 };
+        dropped = manifest.checkpoints.split_off(keep.min(manifest.checkpoints.len()));
+    });
+    if let Err(error) = outcome {
+        inner.compacted.lock().put_back(gone);
+        return Err(error);
+    }
+    catalog.note_checkpoint();
+    for old in dropped {
+        let _ = catalog.storage.remove(&catalog.path.join(image_name(old.generation)));
+    }
+    for segment in gone {
+        catalog.remove_segment(&segment);
+    }
+    inner.counters.note_checkpoint();
+    Ok(())
+}

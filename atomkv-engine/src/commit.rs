@@ -1,0 +1,362 @@
+//! From a change that somebody asked for to a record in the log and an entry in the index.
+//!
+//! Everything slow happens before any lock: compressing, the checksum of the body, writing a large value, and reading
+//! the record that is to be replaced. Then the locks of all partitions concerned are taken in one order, what was
+//! read is checked to be still true, the commit is appended to the log, the entries swing, and the locks go.
+
+use std::borrow::Cow;
+
+use crate::database::Inner;
+use crate::epoch;
+use crate::error::{Error, Result};
+use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
+use crate::index::partition::PartitionLock;
+use crate::index::subtable::Candidates;
+use crate::log::Draft;
+use crate::options::Durability;
+use crate::tables::TableCore;
+use crate::types::{Address, Written};
+
+/// A change with everything that can be known before the locks.
+pub(crate) struct Change<'a> {
+    pub(crate) table: &'a TableCore,
+    pub(crate) place: u64,
+    /// Whether the record must carry the place.
+    pub(crate) store_place: bool,
+    pub(crate) key: &'a [u8],
+    pub(crate) body: Body<'a>,
+}
+
+pub(crate) enum Body<'a> {
+    Put { codec: u8, stored: Cow<'a, [u8]> },
+    Delete,
+}
+
+/// The newest record of a key.
+#[derive(Clone, Copy)]
+struct Existing {
+    address: Address,
+    version: u64,
+    length: u64,
+    extent: Option<ExtentRef>,
+}
+
+struct Lookup {
+    candidates: Candidates,
+    existing: Option<Existing>,
+}
+
+/// A large value that is removed again unless a commit refers to it.
+struct PendingExtent<'a> {
+    inner: &'a Inner,
+    reference: ExtentRef,
+    file: std::sync::Arc<dyn crate::storage::StorageFile>,
+    committed: bool,
+}
+
+impl Drop for PendingExtent<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.inner.extents.abandon(self.reference.id);
+        }
+    }
+}
+
+/// Makes the database read-only if a panic passes through the critical section: half of a commit may be in the log.
+struct Poison<'a>(&'a Inner);
+
+impl Drop for Poison<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "a panic inside a commit".to_string();
+            let _ = self.0.health.fail(Error::Internal { reason });
+        }
+    }
+}
+
+impl Inner {
+    /// Applies one change. `None`: a delete of a key that is not there; nothing was written.
+    pub(crate) fn commit_one(&self, change: &Change<'_>, how: Durability) -> Result<Option<Written>> {
+        let mut written = [None];
+        let sequence = self.commit(std::slice::from_ref(change), how, &mut written)?;
+        Ok(written[0].map(|version| Written { version, sequence }))
+    }
+
+    /// Applies all changes or none, under one sequence, which it returns; `versions` receives the version that each
+    /// key has now. No two changes may be of one key.
+    pub(crate) fn commit(
+        &self,
+        changes: &[Change<'_>],
+        how: Durability,
+        versions: &mut [Option<u64>],
+    ) -> Result<u64> {
+        self.health.check_writable()?;
+        self.backpressure();
+        let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
+        if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
+            return Err(Error::NoSpace { path: self.catalog.path.clone() });
+        }
+        let mut extents = self.write_extents(changes)?;
+        let mut spent = false;
+        loop {
+            match self.try_commit(changes, &mut extents, how, versions) {
+                // Somebody else changed one of the keys meanwhile: look again.
+                Ok(None) => {}
+                Ok(Some(sequence)) => {
+                    if how == Durability::Sync && sequence > 0 {
+                        self.log.sync_to(sequence)?;
+                    }
+                    return Ok(sequence);
+                }
+                // Deletes are what frees a full disk.
+                Err(Error::NoSpace { .. }) if !puts && !spent => {
+                    spent = true;
+                    self.catalog.spend_reserve();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes the values that are too large for the log.
+    fn write_extents(&self, changes: &[Change<'_>]) -> Result<Vec<Option<PendingExtent<'_>>>> {
+        let is_large = |change: &Change<'_>| match &change.body {
+            Body::Put { stored, .. } => stored.len() as u64 >= self.options.large_value_bytes,
+            Body::Delete => false,
+        };
+        if !changes.iter().any(is_large) {
+            return Ok(Vec::new());
+        }
+        let write = |change: &Change<'_>| match &change.body {
+            Body::Put { stored, .. } if is_large(change) => {
+                let (reference, file) = self.extents.write(stored)?;
+                Ok(Some(PendingExtent { inner: self, reference, file, committed: false }))
+            }
+            _ => Ok(None),
+        };
+        changes.iter().map(write).collect()
+    }
+
+    /// One attempt. `Ok(None)` if what was read before the locks was no longer true under them.
+    fn try_commit(
+        &self,
+        changes: &[Change<'_>],
+        extents: &mut [Option<PendingExtent<'_>>],
+        how: Durability,
+        versions: &mut [Option<u64>],
+    ) -> Result<Option<u64>> {
+        if let ([change], [version]) = (changes, &mut *versions) {
+            let lookup = self.look_up(change)?;
+            let Some(plan) = Plan::new(change, 0, &lookup) else {
+                return Ok(Some(0));
+            };
+            let reference = extents.first().and_then(Option::as_ref).map(|extent| extent.reference.encode());
+            let mut drafts = [plan.draft(change, reference.as_ref().map(|bytes| &bytes[..]))];
+            drafts[0].extent = extents.first().and_then(Option::as_ref).map(|extent| extent.file.clone());
+            let lock = change.table.index.partition(change.place).lock();
+            if !still_true(&lock, change, &lookup)? {
+                return Ok(None);
+            }
+            let poison = Poison(self);
+            let sequence = self.log.append(&mut drafts, self.now_ms(), how)?.sequence;
+            self.swing(&lock, change, &plan, &drafts[0], extents, sequence);
+            drop(poison);
+            *version = Some(plan.version);
+            return Ok(Some(sequence));
+        }
+        self.try_commit_many(changes, extents, how, versions)
+    }
+
+    fn try_commit_many(
+        &self,
+        changes: &[Change<'_>],
+        extents: &mut [Option<PendingExtent<'_>>],
+        how: Durability,
+        versions: &mut [Option<u64>],
+    ) -> Result<Option<u64>> {
+        let lookups = changes.iter().map(|change| self.look_up(change)).collect::<Result<Vec<_>>>()?;
+        let plans: Vec<Plan> = changes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, change)| Plan::new(change, index, &lookups[index]))
+            .collect();
+        if plans.is_empty() {
+            return Ok(Some(0));
+        }
+        let references: Vec<_> =
+            extents.iter().map(|extent| extent.as_ref().map(|extent| extent.reference.encode())).collect();
+        let mut drafts: Vec<Draft<'_>> = plans
+            .iter()
+            .map(|plan| {
+                let reference = references.get(plan.index).and_then(Option::as_ref);
+                let mut draft = plan.draft(&changes[plan.index], reference.map(|bytes| &bytes[..]));
+                let extent = extents.get(plan.index).and_then(Option::as_ref);
+                draft.extent = extent.map(|extent| extent.file.clone());
+                draft
+            })
+            .collect();
+        let number = |change: &Change<'_>| (change.table.id, change.table.index.number_of(change.place));
+        let mut order: Vec<usize> = (0..changes.len()).collect();
+        // The one order in which everybody locks partitions.
+        order.sort_by_key(|&index| number(&changes[index]));
+        let mut locks: Vec<((u32, u32), PartitionLock<'_>)> = Vec::new();
+        for &index in &order {
+            let change = &changes[index];
+            if locks.last().is_none_or(|(last, _)| *last != number(change)) {
+                locks.push((number(change), change.table.index.partition(change.place).lock()));
+            }
+            if let Some((_, lock)) = locks.last()
+                && !still_true(lock, change, &lookups[index])?
+            {
+                return Ok(None);
+            }
+        }
+        let poison = Poison(self);
+        let sequence = self.log.append(&mut drafts, self.now_ms(), how)?.sequence;
+        for (_, lock) in &mut locks {
+            lock.begin_multiple();
+        }
+        for (plan, draft) in plans.iter().zip(&drafts) {
+            let change = &changes[plan.index];
+            if let Ok(at) = locks.binary_search_by_key(&number(change), |(number, _)| *number) {
+                self.swing(&locks[at].1, change, plan, draft, extents, sequence);
+            }
+            versions[plan.index] = Some(plan.version);
+        }
+        drop(poison);
+        Ok(Some(sequence))
+    }
+
+    /// Finds the newest record of the change's key.
+    fn look_up(&self, change: &Change<'_>) -> Result<Lookup> {
+        let mut candidates = Candidates::default();
+        'again: loop {
+            let guard = epoch::pin();
+            change.table.index.partition(change.place).find(change.place, &guard, &mut candidates)?;
+            for address in candidates.iter() {
+                let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
+                    // Compaction has moved the record since.
+                    continue 'again;
+                };
+                let existing = segment.with_record(address.offset(), false, |record| {
+                    let matches = record.header.table == change.table.id && record.key == change.key;
+                    if !matches && !record.verify(&segment.base) {
+                        // A damaged key may be this one.
+                        return Err(());
+                    }
+                    let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
+                    Ok(matches.then_some(Existing {
+                        address,
+                        version: record.header.version,
+                        length: record.layout.padded(),
+                        extent: extent.flatten(),
+                    }))
+                })?;
+                match existing {
+                    Ok(None) => {}
+                    Ok(existing) => return Ok(Lookup { candidates, existing }),
+                    Err(()) => {
+                        let detail = "the record's checksum does not match";
+                        return Err(Error::corrupt(&segment.path, address.offset(), detail));
+                    }
+                }
+            }
+            return Ok(Lookup { candidates, existing: None });
+        }
+    }
+
+    /// Points the index to the new record and counts the old one as dead. Cannot fail.
+    fn swing(
+        &self,
+        lock: &PartitionLock<'_>,
+        change: &Change<'_>,
+        plan: &Plan,
+        draft: &Draft<'_>,
+        extents: &mut [Option<PendingExtent<'_>>],
+        sequence: u64,
+    ) {
+        let Some(address) = draft.address else {
+            unreachable!("an appended record has an address");
+        };
+        match (&plan.existing, &change.body) {
+            (None, _) => lock.insert(change.place, address),
+            (Some(old), Body::Put { .. }) => {
+                let swung = lock.replace(change.place, old.address, address);
+                assert!(swung, "the entry was there under this lock");
+            }
+            (Some(old), Body::Delete) => {
+                let removed = lock.remove(change.place, old.address);
+                assert!(removed, "the entry was there under this lock");
+            }
+        }
+        if let Some(extent) = extents.get_mut(plan.index).and_then(Option::as_mut) {
+            extent.committed = true;
+            self.extents.note_live(&extent.reference);
+        }
+        if let Some(old) = &plan.existing {
+            let guard = epoch::pin();
+            if let Some(segment) = self.catalog.directory.get(old.address.ordinal(), &guard) {
+                segment.add_dead(old.length);
+            }
+            if let Some(extent) = &old.extent {
+                self.extents.note_dead(extent.id, sequence);
+            }
+        }
+    }
+}
+
+/// Whether the index says under the lock what it said when the key was looked up.
+fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) -> Result<bool> {
+    lock.prepare(change.place)?;
+    let mut now = Candidates::default();
+    lock.find(change.place, &mut now);
+    Ok(now.same(&lookup.candidates))
+}
+
+/// What a change becomes, given what is there.
+struct Plan {
+    /// Which of the changes.
+    index: usize,
+    existing: Option<Existing>,
+    version: u64,
+}
+
+impl Plan {
+    /// `None` if there is nothing to do.
+    fn new(change: &Change<'_>, index: usize, lookup: &Lookup) -> Option<Plan> {
+        match (&lookup.existing, &change.body) {
+            (None, Body::Delete) => None,
+            (existing, _) => {
+                let version = existing.map_or(1, |old| old.version.saturating_add(1));
+                Some(Plan { index, existing: *existing, version })
+            }
+        }
+    }
+
+    fn draft<'a>(&self, change: &'a Change<'_>, extent: Option<&'a [u8]>) -> Draft<'a> {
+        let (kind, codec, value) = match (&change.body, extent) {
+            (Body::Delete, _) => (Kind::Tombstone, 0, &[][..]),
+            (Body::Put { codec, .. }, Some(reference)) => (Kind::Extent, *codec, reference),
+            (Body::Put { codec, stored }, None) => (Kind::Document, *codec, &stored[..]),
+        };
+        Draft {
+            kind,
+            codec,
+            table: change.table.id,
+            key: change.key,
+            value,
+            body: body_checksum(change.key, value),
+            version: self.version,
+            new_key: self.existing.is_none(),
+            hint: self.existing.map(|old| Hint {
+                address: old.address,
+                extent: old.extent.is_some(),
+                length: old.length,
+            }),
+            stored_place: change.store_place.then_some(change.place),
+            extent: None,
+            address: None,
+            length: 0,
+        }
+    }
+}

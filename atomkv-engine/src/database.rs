@@ -1,0 +1,407 @@
+//! A database as its users hold it: tables, batches, sync, maintenance, close.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::batch::Batch;
+use crate::catalog::Catalog;
+use crate::checkpoint;
+use crate::compaction::{self, Compacted};
+use crate::error::{Error, Result};
+use crate::extents::Extents;
+use crate::format::manifest::{TableRecord, encode_table};
+use crate::format::record::Kind;
+use crate::format::segment::SegmentKind;
+use crate::health::Health;
+use crate::log::{Draft, Log};
+use crate::maintenance::Signals;
+use crate::options::{Durability, Options, PARTITIONS_DEFAULT, TableOptions};
+use crate::services::Services;
+use crate::stats::{CompactionReport, Counters, Stats};
+use crate::table::Table;
+use crate::tables::{TableCore, Tables};
+use crate::types::PARTITIONS_MAX;
+
+/// What all handles of one database share.
+pub(crate) struct Inner {
+    pub(crate) path: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) health: Arc<Health>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) log: Log,
+    pub(crate) extents: Extents,
+    pub(crate) hash_seed: u64,
+    pub(crate) counters: Counters,
+    pub(crate) signals: Signals,
+    /// Held by checkpoints and compactions: one at a time.
+    pub(crate) maintenance: Mutex<()>,
+    pub(crate) compacted: Mutex<Compacted>,
+    pub(crate) opening: Opening,
+    /// Held while a table is created.
+    pub(crate) schema: Mutex<u32>,
+    /// Released when the database is closed.
+    pub(crate) lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) replayed_records: u64,
+    pub(crate) rebuilt: bool,
+    pub(crate) skipped: u64,
+}
+
+/// An open database: one directory, owned by this process until it is closed.
+///
+/// Cheap to clone; may be used by many threads at once. Dropping the last handle closes the database and ignores
+/// errors; [`Database::close`] reports them.
+#[derive(Clone)]
+pub struct Database {
+    handle: Arc<Handle>,
+}
+
+/// Counts the users' handles: the background threads hold [`Inner`] alone.
+struct Handle {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let inner = &self.inner;
+        if !inner.health.close() {
+            return Ok(());
+        }
+        inner.log.close();
+        inner.signals.stop();
+        inner.log.stop_helper();
+        for thread in self.threads.lock().drain(..) {
+            // A background thread that panicked has poisoned the database already.
+            let _ = thread.join();
+        }
+        let outcome = inner.finish();
+        inner.lock.lock().take();
+        outcome
+    }
+}
+
+impl Database {
+    /// Opens the database in a directory, or makes one there if the directory is missing or empty.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open already; [`Error::NotADatabase`]; [`Error::NewerFormat`];
+    /// [`Error::Corrupt`] if a file is missing or damaged in a way that would lose data; [`Error::Io`];
+    /// [`Error::InvalidArgument`] for options out of range.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
+        options.validate()?;
+        let inner = Arc::new(crate::open::open(path.as_ref(), options)?);
+        let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
+        Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
+
+    /// The database's directory.
+    pub fn path(&self) -> &Path {
+        &self.inner().path
+    }
+
+    /// Opens a table, or creates it. Names have 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// [`Error::TableMismatch`] if the table exists with another number of partitions than the one asked for;
+    /// [`Error::ServicesMismatch`] if it was created with other services; [`Error::InvalidArgument`]; the errors of
+    /// a write when it is created.
+    pub fn table(&self, name: &str, options: TableOptions) -> Result<Table> {
+        let inner = self.inner();
+        inner.health.check_open()?;
+        if let Some(partitions) = options.partitions
+            && !(1..=PARTITIONS_MAX).contains(&partitions)
+        {
+            let reason = format!("{partitions} partitions; a table has 1 to {PARTITIONS_MAX}");
+            return Err(Error::InvalidArgument { reason });
+        }
+        if name.is_empty() || name.len() > 255 {
+            let reason = format!("a table name of {} bytes; names have 1 to 255", name.len());
+            return Err(Error::InvalidArgument { reason });
+        }
+        let core = match inner.tables.by_name(name) {
+            Some(core) => core,
+            None => inner.create_table(name, &options)?,
+        };
+        if let Some(partitions) = options.partitions
+            && partitions != core.record.partitions
+        {
+            let reason = format!("it has {} partitions, not {partitions}", core.record.partitions);
+            return Err(Error::TableMismatch { name: name.to_string(), reason });
+        }
+        self.handle_for(core, options)
+    }
+
+    /// Opens a table that exists.
+    ///
+    /// # Errors
+    /// [`Error::TableNotFound`]; [`Error::ServicesMismatch`].
+    pub fn open_table(&self, name: &str, services: Services) -> Result<Table> {
+        self.inner().health.check_open()?;
+        let Some(core) = self.inner().tables.by_name(name) else {
+            return Err(Error::TableNotFound { name: name.to_string() });
+        };
+        self.handle_for(core, TableOptions::new().services(services))
+    }
+
+    fn handle_for(&self, core: Arc<TableCore>, options: TableOptions) -> Result<Table> {
+        let given = identities(&options.services);
+        for (kind, name, version) in &core.record.services {
+            let stored = (name.as_str(), *version);
+            if let Some((kind, given_name, given_version)) = given.iter().find(|(given, _, _)| given == kind)
+                && (given_name.as_str(), *given_version) != stored
+            {
+                return Err(Error::ServicesMismatch {
+                    table: core.record.name.clone(),
+                    service: kind,
+                    stored: format!("{name}/{version}"),
+                    given: format!("{given_name}/{given_version}"),
+                });
+            }
+        }
+        let stored = if core.record.durability == 1 { Durability::Sync } else { Durability::Buffered };
+        let durability = options.durability.unwrap_or(stored);
+        Ok(Table::new(self.inner().clone(), core, options.services, durability))
+    }
+
+    /// The names of all tables, sorted.
+    pub fn table_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.inner().tables.all().iter().map(|table| table.record.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// Applies a batch: all of it or nothing, for every reader and for recovery. Returns its sequence; `None` if
+    /// there was nothing to do because it only deletes keys that are not there.
+    ///
+    /// # Errors
+    /// As [`Table::put_with`]; nothing was written then. [`Error::InvalidArgument`] for an empty batch, one that is
+    /// larger than 255 MiB, or a table of another database.
+    pub fn apply(&self, batch: &Batch, durability: Durability) -> Result<Option<u64>> {
+        let inner = self.inner();
+        inner.health.check_open()?;
+        if batch.is_empty() {
+            return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
+        }
+        let changes = batch
+            .operations
+            .iter()
+            .map(|operation| {
+                if !Arc::ptr_eq(&operation.table.inner, inner) {
+                    let reason = "the batch has a table of another database".to_string();
+                    return Err(Error::InvalidArgument { reason });
+                }
+                match &operation.value {
+                    Some(value) => operation.table.put_change(&operation.key, value),
+                    None => operation.table.delete_change(&operation.key),
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut versions = vec![None; changes.len()];
+        let sequence = inner.commit(&changes, durability, &mut versions)?;
+        Ok((sequence > 0).then_some(sequence))
+    }
+
+    /// Returns when everything acknowledged before the call is on stable storage.
+    ///
+    /// # Errors
+    /// The failure of the sync; the database is then read-only.
+    pub fn sync(&self) -> Result<()> {
+        self.inner().sync()
+    }
+
+    /// Writes a checkpoint now, so that the next opening has little to replay.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] leaves the previous checkpoint in force; other failures make the database read-only.
+    pub fn checkpoint(&self) -> Result<()> {
+        let inner = self.inner();
+        inner.health.check_writable()?;
+        let _turn = inner.maintenance.lock();
+        inner.checkpoint()
+    }
+
+    /// Settles every sealed segment: live documents move into page segments, everything dead goes, and the space is
+    /// given back. Readers and writers go on meanwhile. Needs space for the live documents of some segments at a
+    /// time. A segment with a damaged record is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and read errors leave the database as it was.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        let inner = self.inner();
+        inner.health.check_writable()?;
+        let _turn = inner.maintenance.lock();
+        compaction::compact_all(inner)
+    }
+
+    /// The database's counters.
+    pub fn stats(&self) -> Stats {
+        self.inner().stats()
+    }
+
+    /// Writes everything out and gives the directory free. Every handle answers [`Error::Closed`] from then on;
+    /// pinned views stay valid. Closing again does nothing.
+    ///
+    /// # Errors
+    /// What went wrong with the last sync or checkpoint. The directory is given free all the same, and nothing that
+    /// a `Sync` write has acknowledged is lost.
+    pub fn close(&self) -> Result<()> {
+        self.handle.close()
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// Kind, name and version of each service.
+fn identities(services: &Services) -> Vec<(&'static str, String, u32)> {
+    services.identities().into_iter().map(|(kind, identity)| (kind, identity.name, identity.version)).collect()
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.catalog.storage.now_ms()
+    }
+
+    fn create_table(&self, name: &str, options: &TableOptions) -> Result<Arc<TableCore>> {
+        let mut next_id = self.schema.lock();
+        if let Some(core) = self.tables.by_name(name) {
+            return Ok(core);
+        }
+        let services = identities(&options.services);
+        let record = TableRecord {
+            id: *next_id,
+            name: name.to_string(),
+            partitions: options.partitions.unwrap_or(PARTITIONS_DEFAULT),
+            durability: u8::from(options.durability == Some(Durability::Sync)),
+            flags: 0,
+            retention: 1,
+            services: services
+                .into_iter()
+                .map(|(kind, name, version)| (kind.to_string(), name, version))
+                .collect(),
+        };
+        let mut bytes = Vec::new();
+        encode_table(&record, &mut bytes);
+        let mut drafts = [Draft::notice(Kind::TableChange, record.id, &bytes)];
+        let appended = self.log.append(&mut drafts, self.now_ms(), Durability::Sync)?;
+        // It is in the log: from here on it exists, whatever becomes of the manifest.
+        *next_id += 1;
+        let core = Arc::new(TableCore::new(record, self.hash_seed));
+        self.tables.insert(core.clone());
+        self.log.sync_to(appended.sequence)?;
+        match self.name_tables() {
+            // The log tells it again if the manifest cannot.
+            Ok(()) | Err(Error::NoSpace { .. }) => Ok(core),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the tables into the manifest.
+    pub(crate) fn name_tables(&self) -> Result<()> {
+        self.catalog.update_manifest(|manifest| self.fill_tables(manifest))
+    }
+
+    pub(crate) fn fill_tables(&self, manifest: &mut crate::format::manifest::Manifest) {
+        manifest.tables = self.tables.all().iter().map(|table| table.record.clone()).collect();
+        let next = manifest.tables.iter().map(|table| table.id + 1).max().unwrap_or(0);
+        manifest.next_table_id = manifest.next_table_id.max(next);
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.health.check_writable()?;
+        self.log.sync_all()?;
+        self.extents.reap(self.log.synced_sequence());
+        Ok(())
+    }
+
+    /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserve is spent on it.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let outcome = match checkpoint::write(self) {
+            Err(Error::NoSpace { .. }) if self.catalog.spend_reserve() => checkpoint::write(self),
+            outcome => outcome,
+        };
+        self.extents.reap(self.log.synced_sequence());
+        outcome
+    }
+
+    /// The last acts of a database that accepts no calls any more.
+    fn finish(&self) -> Result<()> {
+        let _turn = self.maintenance.lock();
+        if self.health.is_failed() {
+            return Ok(());
+        }
+        self.log.sync_all()?;
+        self.log.finish();
+        let manifest = self.catalog.manifest();
+        let (position, sequence) = self.log.position();
+        let unchanged = manifest.checkpoints.first().is_some_and(|newest| {
+            newest.log_segment == position.segment.0
+                && newest.log_offset == position.offset
+                && newest.sequence == sequence
+        });
+        let outcome = if unchanged || position.offset == 0 && manifest.checkpoints.is_empty() {
+            Ok(())
+        } else {
+            self.checkpoint()
+        };
+        self.extents.reap(self.log.synced_sequence());
+        outcome
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let segments = self.catalog.segments();
+        let count = |kind| segments.iter().filter(|segment| segment.header.kind == kind).count() as u64;
+        let extents = self.extents.live_bytes();
+        let live = segments.iter().map(|segment| segment.live_bytes()).sum::<u64>();
+        let used = segments.iter().map(|segment| segment.end()).sum::<u64>();
+        let lengths = segments.iter().map(|segment| segment.disk_bytes()).sum::<u64>();
+        let (appended, synced) = self.log.bytes();
+        let manifest = self.catalog.manifest();
+        let tables = self.tables.all();
+        Stats {
+            tables: tables.len() as u64,
+            keys: tables.iter().map(|table| table.index.len()).sum(),
+            sequence: self.log.position().1,
+            synced_sequence: self.log.synced_sequence(),
+            unsynced_bytes: appended.saturating_sub(synced),
+            log_segments: count(SegmentKind::Log),
+            page_segments: count(SegmentKind::Page),
+            live_bytes: live + extents,
+            dead_bytes: used.saturating_sub(live),
+            disk_bytes: lengths + extents,
+            index_bytes: tables.iter().map(|table| table.index.bytes()).sum(),
+            checkpoint_generation: manifest.checkpoints.first().map_or(0, |newest| newest.generation),
+            checkpoints: self.counters.checkpoints(),
+            compactions: self.counters.compactions(),
+            syncs: self.log.sync_count(),
+            replayed_records: self.opening.replayed_records,
+            rebuilt_index: self.opening.rebuilt,
+            damaged_records_skipped: self.opening.skipped,
+            background_error: self.signals.last_error(),
+            read_only: self.health.cause().map(str::to_string),
+        }
+    }
+}

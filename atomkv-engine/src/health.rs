@@ -1,0 +1,67 @@
+//! Whether the database may still write.
+//!
+//! The first I/O error on the write or sync path ends writing until the database is reopened: after a failed sync
+//! nobody knows what is on the disk, and trying again can only hide it (A. Rebello et al., "Can Applications Recover
+//! from fsync Failures?", USENIX ATC 2020). A full disk is no such error where it is noticed before anything was
+//! written.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+
+#[derive(Default)]
+pub(crate) struct Health {
+    closed: AtomicBool,
+    failed: AtomicBool,
+    cause: OnceLock<String>,
+}
+
+impl Health {
+    /// Whether calls are answered at all.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether writes are accepted.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.failed.load(Ordering::Acquire) { Err(self.read_only()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { cause: self.cause().unwrap_or("an unknown failure").to_string() }
+    }
+
+    /// Why the database is read-only, if it is.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.get().map(String::as_str)
+    }
+
+    /// Marks the database closed; false if it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Ends writing because of this error and hands it back.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        let _ = self.cause.set(error.to_string());
+        self.failed.store(true, Ordering::Release);
+        error
+    }
+
+    /// The same, but a full disk leaves the database writable: nothing was written yet.
+    pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
+        if matches!(error, Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed) {
+            return error;
+        }
+        self.fail(error)
+    }
+}

@@ -1,0 +1,441 @@
+//! The log: every commit is born here, in commit order, and log order is sequence order.
+//!
+//! [`Log::append`] takes the log's lock, gives the commit the next sequence, finishes its headers and copies it in.
+//! Nothing can fail after the sequence is taken, except a device: a failed write makes the database read-only.
+//! Buffered commits are copied into the mapped, preallocated tail; commits that are to be synced at once go in by
+//! one `pwrite`, because `fdatasync` is dear where mapped stores have dirtied large folios.
+//!
+//! What survives: after the death of the process everything appended, since it is in the kernel's page cache; after
+//! power loss a prefix of the log that includes everything [`Log::sync_to`] has returned for.
+
+pub(crate) mod recovery;
+mod roll;
+mod sync;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::catalog::{Catalog, NewSegment};
+use crate::error::{Error, Result};
+use crate::format::record::{
+    HEADER_BYTES_MAX, Header, Hint, Kind, Layout, SyncMark, body_checksum, encode_header,
+};
+use crate::format::segment::TRAILER_BYTES;
+use crate::health::Health;
+use crate::options::{Durability, Options};
+use crate::segment::Segment;
+use crate::storage::{MapWriter, StorageFile};
+use crate::tables::Tables;
+use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
+
+/// A place in the log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct LogPosition {
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+}
+
+/// A record that waits for its sequence.
+pub(crate) struct Draft<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) codec: u8,
+    pub(crate) table: u32,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// Of key and value, taken before the lock.
+    pub(crate) body: u32,
+    pub(crate) version: u64,
+    pub(crate) new_key: bool,
+    pub(crate) hint: Option<Hint>,
+    /// To be stored, in tables whose services this release may not know.
+    pub(crate) stored_place: Option<u64>,
+    /// The file of a large value, to be synced before the record is.
+    pub(crate) extent: Option<Arc<dyn StorageFile>>,
+    /// Filled by [`Log::append`].
+    pub(crate) address: Option<Address>,
+    /// The padded length of the record; filled by [`Log::append`].
+    pub(crate) length: u64,
+}
+
+impl<'a> Draft<'a> {
+    /// A record that stands for no key.
+    pub(crate) fn notice(kind: Kind, table: u32, value: &'a [u8]) -> Draft<'a> {
+        Draft {
+            kind,
+            codec: 0,
+            table,
+            key: &[],
+            value,
+            body: body_checksum(&[], value),
+            version: 1,
+            new_key: false,
+            hint: None,
+            stored_place: None,
+            extent: None,
+            address: None,
+            length: 0,
+        }
+    }
+
+    /// No less than the record will take.
+    fn room(&self) -> u64 {
+        (HEADER_BYTES_MAX + self.key.len() + self.value.len()) as u64 + RECORD_ALIGNMENT
+    }
+}
+
+/// Room kept in each segment for a sync mark, a roll record and the trailer.
+const SEGMENT_OVERHEAD_BYTES: u64 = 3 * 96 + TRAILER_BYTES;
+/// How many sequences one lease covers.
+const LEASE_SEQUENCES: u64 = 1 << 24;
+
+enum Writer {
+    Mapped(MapWriter),
+    File,
+}
+
+struct Active {
+    segment: Arc<Segment>,
+    writer: Writer,
+    tail: u64,
+    /// Records end before it.
+    limit: u64,
+    capacity: u64,
+    /// The helper is asked to populate when the tail passes this.
+    populate_at: u64,
+}
+
+struct Core {
+    active: Option<Active>,
+    /// The end of the log where nothing was written since opening.
+    end: LogPosition,
+    next_sequence: u64,
+    last_time_ms: u64,
+    /// Sequences up to this one may be handed out: a lease that says so is on stable storage.
+    lease: u64,
+    /// To be written with the next commit.
+    mark: Option<SyncMark>,
+    unsynced: Vec<Arc<Segment>>,
+    unsynced_extents: Vec<(PathBuf, Arc<dyn StorageFile>)>,
+    scratch: Vec<u8>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct SyncState {
+    synced: u64,
+    running: bool,
+}
+
+/// What the log's helpers are asked for.
+#[derive(Default)]
+struct Requests {
+    /// Rolled segments that want their footers.
+    seal: Vec<Arc<Segment>>,
+    /// The active segment wants a successor.
+    prepare: Option<SegmentId>,
+    /// Populate this segment from this offset.
+    populate: Option<(Arc<Segment>, u64)>,
+    stop: bool,
+}
+
+/// See the module's head.
+pub(crate) struct Log {
+    catalog: Arc<Catalog>,
+    tables: Arc<Tables>,
+    health: Arc<Health>,
+    segment_bytes_min: u64,
+    segment_bytes_max: u64,
+    core: Mutex<Core>,
+    sync_state: Mutex<SyncState>,
+    sync_done: Condvar,
+    lease_turn: Mutex<()>,
+    ready: Mutex<Option<NewSegment>>,
+    requests: Mutex<Requests>,
+    requested: Condvar,
+    has_helper: bool,
+    /// Bytes appended since opening, extents included.
+    appended_bytes: AtomicU64,
+    synced_bytes: AtomicU64,
+    syncs: AtomicU64,
+}
+
+/// Where the log stood when an opened database goes on writing.
+pub(crate) struct LogStart {
+    pub(crate) end: LogPosition,
+    pub(crate) last_sequence: u64,
+    pub(crate) last_time_ms: u64,
+    pub(crate) sequence_ceiling: u64,
+}
+
+/// What [`Log::append`] decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appended {
+    pub(crate) sequence: u64,
+}
+
+impl Log {
+    pub(crate) fn new(catalog: Arc<Catalog>, tables: Arc<Tables>, options: &Options, start: &LogStart) -> Log {
+        Log {
+            tables,
+            health: catalog.health.clone(),
+            catalog,
+            segment_bytes_min: options.segment_bytes_min,
+            segment_bytes_max: options.segment_bytes_max,
+            core: Mutex::new(Core {
+                active: None,
+                end: start.end,
+                // Everything up to the ceiling may have been handed out and lost.
+                next_sequence: start.sequence_ceiling.max(start.last_sequence) + 1,
+                last_time_ms: start.last_time_ms,
+                lease: 0,
+                mark: None,
+                unsynced: Vec::new(),
+                unsynced_extents: Vec::new(),
+                scratch: Vec::new(),
+                closed: false,
+            }),
+            sync_state: Mutex::new(SyncState { synced: start.last_sequence, running: false }),
+            sync_done: Condvar::new(),
+            lease_turn: Mutex::new(()),
+            ready: Mutex::new(None),
+            requests: Mutex::new(Requests::default()),
+            requested: Condvar::new(),
+            has_helper: options.background,
+            appended_bytes: AtomicU64::new(0),
+            synced_bytes: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+        }
+    }
+
+    /// The largest commit, in bytes: it must fit into one segment.
+    pub(crate) fn commit_bytes_max(&self) -> u64 {
+        crate::options::SEGMENT_BYTES_CEILING - SEGMENT_OVERHEAD_BYTES - crate::format::segment::HEADER_BYTES
+    }
+
+    /// Takes the log's lock. It is held for tens of nanoseconds, so waiting threads spin, then yield; they never
+    /// park, because waking one would cost its waker more than the work itself.
+    fn lock_core(&self) -> MutexGuard<'_, Core> {
+        let mut spins = 0u32;
+        loop {
+            if let Some(core) = self.core.try_lock() {
+                return core;
+            }
+            spins += 1;
+            if spins.is_multiple_of(128) {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Appends one commit. With `Durability::Sync` the caller must still call [`Log::sync_to`].
+    pub(crate) fn append(&self, drafts: &mut [Draft<'_>], now_ms: u64, how: Durability) -> Result<Appended> {
+        let room: u64 = drafts.iter().map(Draft::room).sum();
+        if room > self.commit_bytes_max() {
+            let limit = self.commit_bytes_max();
+            return Err(Error::InvalidArgument {
+                reason: format!("the batch takes {room} bytes; one commit holds at most {limit}"),
+            });
+        }
+        loop {
+            let mut core = self.lock_core();
+            if core.closed {
+                return Err(Error::Closed);
+            }
+            if core.next_sequence > core.lease {
+                drop(core);
+                self.extend_lease(now_ms)?;
+                continue;
+            }
+            return self.append_locked(&mut core, room, drafts, now_ms, how);
+        }
+    }
+
+    fn append_locked(
+        &self,
+        core: &mut Core,
+        room: u64,
+        drafts: &mut [Draft<'_>],
+        now_ms: u64,
+        how: Durability,
+    ) -> Result<Appended> {
+        // Checked under the lock: after a failure not one more commit may come behind it.
+        self.health.check_writable()?;
+        if core.active.as_ref().is_none_or(|active| active.tail + room + SEGMENT_OVERHEAD_BYTES > active.limit) {
+            self.roll(core, room)?;
+        }
+        let sequence = core.next_sequence;
+        let time_ms = core.last_time_ms.max(now_ms);
+        // From here on nothing fails but the device.
+        core.next_sequence += 1;
+        core.last_time_ms = time_ms;
+        let start = core.active.as_ref().map_or(0, |active| active.tail);
+        let mark = core.mark.take().map(SyncMark::encode);
+        let mark = mark.as_ref().map(|body| Draft::notice(Kind::Mark, 0, body));
+        let result = match &mut core.active {
+            Some(active) => {
+                let mut mark = mark;
+                write_commit(active, &mut core.scratch, mark.as_mut(), drafts, sequence, time_ms, how)
+            }
+            None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
+        };
+        result.map_err(|error| self.health.fail(error))?;
+        let Some(active) = &mut core.active else {
+            return Err(Error::Closed);
+        };
+        let end = active.tail;
+        if how == Durability::Buffered && end >= active.populate_at {
+            self.request_populate(active);
+        }
+        let mut bytes = end - start;
+        for draft in drafts.iter_mut() {
+            if let Some(file) = draft.extent.take() {
+                bytes += file.len().unwrap_or(0);
+                core.unsynced_extents.push((active.segment.path.clone(), file));
+            }
+        }
+        // Only this lock's holder writes the counter.
+        self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        Ok(Appended { sequence })
+    }
+
+    /// Makes sure that sequences may be handed out: writes how far, and waits until that is on stable storage.
+    fn extend_lease(&self, now_ms: u64) -> Result<()> {
+        let _turn = self.lease_turn.lock();
+        let sequence = {
+            let mut core = self.lock_core();
+            if core.next_sequence + LEASE_SEQUENCES / 2 <= core.lease {
+                return Ok(());
+            }
+            if core.closed {
+                return Err(Error::Closed);
+            }
+            let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
+            let mut drafts = [Draft::notice(Kind::Lease, 0, &ceiling)];
+            let room = drafts[0].room();
+            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?.sequence
+        };
+        self.sync_to(sequence)?;
+        let mut core = self.lock_core();
+        core.lease = core.lease.max(sequence + LEASE_SEQUENCES);
+        Ok(())
+    }
+
+    /// Extends the lease ahead of need; called from the background.
+    pub(crate) fn extend_lease_ahead(&self, now_ms: u64) -> Result<()> {
+        let needed = {
+            let core = self.lock_core();
+            core.lease > 0 && core.next_sequence + LEASE_SEQUENCES / 2 > core.lease
+        };
+        if needed { self.extend_lease(now_ms) } else { Ok(()) }
+    }
+
+    /// The end of the log and the last sequence handed out.
+    pub(crate) fn position(&self) -> (LogPosition, u64) {
+        let core = self.lock_core();
+        (core.position(), core.next_sequence - 1)
+    }
+
+    /// No sequence above it was handed out.
+    pub(crate) fn sequence_ceiling(&self) -> u64 {
+        let core = self.lock_core();
+        core.lease.max(core.next_sequence - 1)
+    }
+
+    /// From now on [`Log::append`] answers "closed".
+    pub(crate) fn close(&self) {
+        self.lock_core().closed = true;
+    }
+
+    /// Bytes appended since opening, and how many of them are synced.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.appended_bytes.load(Ordering::Relaxed), self.synced_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn sync_count(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_time_ms(&self) -> u64 {
+        self.lock_core().last_time_ms
+    }
+}
+
+impl Core {
+    fn position(&self) -> LogPosition {
+        match &self.active {
+            Some(active) => LogPosition { segment: active.segment.id(), offset: active.tail },
+            None => self.end,
+        }
+    }
+}
+
+/// Writes the records of one commit behind each other and tells each draft its address.
+fn write_commit(
+    active: &mut Active,
+    scratch: &mut Vec<u8>,
+    mark: Option<&mut Draft<'_>>,
+    drafts: &mut [Draft<'_>],
+    sequence: u64,
+    time_ms: u64,
+    how: Durability,
+) -> Result<()> {
+    let direct = how == Durability::Buffered && matches!(active.writer, Writer::Mapped(_));
+    let start = active.tail;
+    let last = drafts.len() - 1;
+    let mut born = 0;
+    scratch.clear();
+    let marks = mark.into_iter().map(|mark| (mark, false));
+    let records = drafts.iter_mut().enumerate().map(|(index, draft)| (draft, index == last));
+    for (draft, end_of_commit) in marks.chain(records) {
+        let header = Header {
+            kind: draft.kind,
+            end_of_commit,
+            new_key: draft.new_key,
+            codec: draft.codec,
+            table: draft.table,
+            sequence,
+            time_ms,
+            version: draft.version,
+            expiry_ms: None,
+            hint: draft.hint,
+            place: draft.stored_place,
+        };
+        let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &active.segment.base);
+        let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
+        draft.length = layout.padded();
+        draft.address = Some(active.segment.address(active.tail));
+        let parts = [head.bytes(), draft.key, draft.value];
+        match &mut active.writer {
+            Writer::Mapped(writer) if direct => writer.append_padded(&parts, draft.length),
+            _ => {
+                parts.iter().for_each(|part| scratch.extend_from_slice(part));
+                scratch.resize(scratch.len().next_multiple_of(RECORD_ALIGNMENT as usize), 0);
+            }
+        }
+        active.tail += draft.length;
+        if matches!(draft.kind, Kind::Document | Kind::Extent) {
+            born += draft.length;
+        }
+    }
+    if !direct {
+        active
+            .segment
+            .file()
+            .write_at(start, scratch)
+            .map_err(|error| Error::Io { operation: "write", path: active.segment.path.clone(), source: error })?;
+        if let Writer::Mapped(writer) = &mut active.writer {
+            writer.advance(active.tail);
+        }
+    }
+    active.segment.publish(active.tail);
+    active.segment.note_sequence(sequence);
+    if born > 0 {
+        active.segment.add_born(born);
+    }
+    Ok(())
+}

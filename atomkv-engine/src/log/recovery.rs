@@ -1,0 +1,279 @@
+//! Reading the log again after an opening: which commits happened, and where the log ends.
+//!
+//! The log is a chain of segments. One follows another either because the first ends in a roll record that names it,
+//! or because an earlier opening found the first to end at some offset and went on in a new file whose header says
+//! so (`predecessor_end`). The first bad record ends the log: after the death of a process because nothing was
+//! written behind it, after power loss because what is behind it was not synced.
+//!
+//! Unless it was: a sync mark further on that covers the bad place proves that the bytes there once were on stable
+//! storage. Then they are damaged, and recovery refuses (or, if the caller wants it, leaves the damaged commits
+//! out) instead of cutting off what was acknowledged. The commits behind the last mark cannot be told apart so.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::LogPosition;
+use crate::error::{Error, Result};
+use crate::format::record::{ExtentRef, Kind, Record, SyncMark, read_u64};
+use crate::format::segment::HEADER_BYTES;
+use crate::segment::Segment;
+use crate::segment_reader::SegmentReader;
+use crate::types::{Address, SegmentId};
+
+/// What recovery tells of each record of a complete commit, in order.
+pub(crate) trait Replay {
+    fn record(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()>;
+    /// Whether the file of a large value is there and whole.
+    fn extent_is_whole(&self, extent: &ExtentRef) -> Result<bool>;
+}
+
+/// Where the log was found to end.
+#[derive(Debug, Default)]
+pub(crate) struct LogEnd {
+    pub(crate) position: LogPosition,
+    pub(crate) last_sequence: u64,
+    pub(crate) last_time_ms: u64,
+    /// The highest lease that was read.
+    pub(crate) lease: u64,
+    /// The segments that were read, each with the end of its records.
+    pub(crate) chain: Vec<(SegmentId, u64)>,
+    pub(crate) records: u64,
+    /// Damaged places that were left out because the caller wanted so.
+    pub(crate) skipped: u64,
+}
+
+/// Reads the log from a position on.
+pub(crate) struct Recovery<'a> {
+    /// The log segments by id: everything from the start position's on.
+    segments: &'a BTreeMap<SegmentId, Arc<Segment>>,
+    skip_damage: bool,
+    end: LogEnd,
+}
+
+/// How the reading of one segment ended.
+enum Stop {
+    /// At a roll record: the log goes on there.
+    Rolled { end: u64, next: SegmentId },
+    /// At something that is no record; the last complete commit ends at `end`.
+    Bad { end: u64 },
+}
+
+impl<'a> Recovery<'a> {
+    /// `start` is where a checkpoint has left off, after the commit `sequence`.
+    pub(crate) fn new(
+        segments: &'a BTreeMap<SegmentId, Arc<Segment>>,
+        start: LogPosition,
+        sequence: u64,
+        skip_damage: bool,
+    ) -> Recovery<'a> {
+        let end = LogEnd { position: start, last_sequence: sequence, ..LogEnd::default() };
+        Recovery { segments, skip_damage, end }
+    }
+
+    /// Replays everything there is.
+    pub(crate) fn run(mut self, replay: &mut impl Replay) -> Result<LogEnd> {
+        let mut position = self.end.position;
+        loop {
+            if position.segment == SegmentId::default() {
+                // Nothing was ever written, unless a first segment was.
+                match self.successor(position.segment, 0) {
+                    Some(first) => position = LogPosition { segment: first, offset: HEADER_BYTES },
+                    None => break,
+                }
+            }
+            let Some(segment) = self.segments.get(&position.segment).cloned() else {
+                return Err(self.missing(position.segment));
+            };
+            let stop = self.read_segment(&segment, position.offset, replay)?;
+            let (end, next) = match stop {
+                Stop::Rolled { end, next } => (end, Some(next)),
+                Stop::Bad { end } => {
+                    let next = self.successor(segment.id(), end);
+                    if next.is_none() {
+                        self.refuse_damage(&segment, end)?;
+                    }
+                    (end, next)
+                }
+            };
+            self.end.chain.push((segment.id(), end));
+            self.end.position = LogPosition { segment: segment.id(), offset: end };
+            match next {
+                Some(next) => position = LogPosition { segment: next, offset: HEADER_BYTES },
+                None => break,
+            }
+        }
+        Ok(self.end)
+    }
+
+    fn missing(&self, id: SegmentId) -> Error {
+        let name = crate::segment::file_name(crate::format::segment::SegmentKind::Log, id);
+        let directory = self.segments.values().next().and_then(|segment| segment.path.parent());
+        let path = directory.unwrap_or(Path::new("")).join(name);
+        Error::corrupt(&path, 0, "the log goes on in this segment, but the file is missing")
+    }
+
+    /// The segment that an earlier opening has begun where this one ends.
+    fn successor(&self, id: SegmentId, end: u64) -> Option<SegmentId> {
+        let follows = |segment: &&Arc<Segment>| {
+            let header = &segment.header;
+            header.predecessor == id && (header.predecessor_end == end && end > 0 || id == SegmentId::default())
+        };
+        self.segments.values().rfind(follows).map(|segment| segment.id())
+    }
+
+    fn read_segment(&mut self, segment: &Segment, from: u64, replay: &mut impl Replay) -> Result<Stop> {
+        let file = segment.file().clone();
+        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
+        loop {
+            let start = reader.offset();
+            let commit_end = match self.measure_commit(&mut reader, segment, replay)? {
+                Measured::Commit { end } => end,
+                Measured::Roll { next } => return Ok(Stop::Rolled { end: reader.offset(), next }),
+                Measured::Bad { at } => {
+                    if self.skip_damage && self.proof_of_damage(segment, at)?.is_some() {
+                        self.end.skipped += 1;
+                        reader.seek(at + 8);
+                        let last = self.end.last_sequence;
+                        let is_later = |record: &Record<'_>| {
+                            // The damaged commit's own remaining records carry the next sequence, mostly.
+                            record.header.sequence > last + 1 || record.header.kind == Kind::Roll
+                        };
+                        if reader.resync(is_later)? {
+                            continue;
+                        }
+                    }
+                    return Ok(Stop::Bad { end: start });
+                }
+            };
+            reader.seek(start);
+            while reader.offset() < commit_end {
+                let Some(found) = reader.next()? else { break };
+                let Ok(record) = &found.record else { break };
+                self.end.last_sequence = record.header.sequence;
+                self.end.last_time_ms = self.end.last_time_ms.max(record.header.time_ms);
+                self.end.records += 1;
+                segment.note_sequence(record.header.sequence);
+                if record.header.kind == Kind::Lease {
+                    self.end.lease = self.end.lease.max(read_u64(record.value).unwrap_or(0));
+                }
+                replay.record(segment, segment.address(found.offset), record)?;
+            }
+        }
+    }
+
+    /// Looks whether a whole commit stands at the reader's place, without replaying it.
+    fn measure_commit(
+        &self,
+        reader: &mut SegmentReader<'_>,
+        segment: &Segment,
+        replay: &impl Replay,
+    ) -> Result<Measured> {
+        let mut commit = None;
+        loop {
+            let at = reader.offset();
+            let Some(found) = reader.next()? else { return Ok(Measured::Bad { at }) };
+            let record = match found.record {
+                Ok(record) => record,
+                Err(_) => return Ok(Measured::Bad { at }),
+            };
+            let sequence = record.header.sequence;
+            if record.header.kind == Kind::Roll {
+                let next = read_u64(record.value).map(SegmentId);
+                return match next {
+                    Some(next) if commit.is_none() && self.is_last(sequence) => {
+                        let follows = |next: &Arc<Segment>| next.header.predecessor == segment.id();
+                        if self.segments.get(&next).is_some_and(follows) {
+                            Ok(Measured::Roll { next })
+                        } else {
+                            Err(self.missing(next))
+                        }
+                    }
+                    _ => Ok(Measured::Bad { at }),
+                };
+            }
+            match commit {
+                None if sequence > self.end.last_sequence => commit = Some(sequence),
+                Some(first) if first == sequence => {}
+                _ => return Ok(Measured::Bad { at }),
+            }
+            if record.header.kind == Kind::Extent {
+                let whole = match ExtentRef::decode(record.value) {
+                    Some(extent) => replay.extent_is_whole(&extent)?,
+                    None => false,
+                };
+                if !whole {
+                    return Ok(Measured::Bad { at });
+                }
+            }
+            if record.header.end_of_commit {
+                return Ok(Measured::Commit { end: reader.offset() });
+            }
+        }
+    }
+
+    /// Whether a roll record with this sequence comes when it should.
+    fn is_last(&self, sequence: u64) -> bool {
+        let last = self.end.last_sequence;
+        sequence == last || self.skip_damage && sequence > last
+    }
+
+    /// An error if the log did not just end here but was damaged.
+    fn refuse_damage(&self, segment: &Segment, at: u64) -> Result<()> {
+        match self.proof_of_damage(segment, at)? {
+            Some(place) if !self.skip_damage => Err(Error::corrupt(
+                &segment.path,
+                at,
+                format!(
+                    "the log is damaged here: {place} says that it was synced beyond this place; restore a backup, \
+                     or open with skip_damaged_log to leave the damaged commits out"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A sync mark behind a bad place that covers it, in this segment or in one that rolled out of it.
+    fn proof_of_damage(&self, segment: &Segment, at: u64) -> Result<Option<String>> {
+        let bad = LogPosition { segment: segment.id(), offset: at };
+        if let Some(offset) = self.covering_mark(segment, at, bad)? {
+            return Ok(Some(format!("a mark at byte {offset}")));
+        }
+        let mut predecessor = segment.id();
+        loop {
+            let rolled_from = |next: &&Arc<Segment>| {
+                next.header.predecessor == predecessor && next.header.predecessor_end == 0
+            };
+            let Some(next) = self.segments.values().find(rolled_from) else { return Ok(None) };
+            if predecessor == SegmentId::default() || next.id() <= predecessor {
+                return Ok(None);
+            }
+            if let Some(offset) = self.covering_mark(next, HEADER_BYTES, bad)? {
+                return Ok(Some(format!("a mark at byte {offset} of {}", next.path.display())));
+            }
+            predecessor = next.id();
+        }
+    }
+
+    fn covering_mark(&self, segment: &Segment, from: u64, bad: LogPosition) -> Result<Option<u64>> {
+        let file = segment.file().clone();
+        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
+        let last = self.end.last_sequence;
+        let covers = |record: &Record<'_>| {
+            record.header.kind == Kind::Mark
+                && record.header.sequence > last
+                && SyncMark::decode(record.value).is_some_and(|mark| {
+                    LogPosition { segment: SegmentId(mark.segment), offset: mark.offset } > bad
+                })
+        };
+        Ok(reader.resync(covers)?.then(|| reader.offset()))
+    }
+}
+
+enum Measured {
+    Commit { end: u64 },
+    Roll { next: SegmentId },
+    Bad { at: u64 },
+}

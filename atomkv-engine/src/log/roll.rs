@@ -1,0 +1,241 @@
+//! Moving on to the next log segment, and the helper that makes it, populates it ahead and seals the last one.
+//!
+//! A rolled segment ends in a roll record that names its successor. The successor's header and name were durable
+//! before the roll record was written, so a roll record whose segment is missing means damage, never loss.
+
+use std::sync::Arc;
+
+use super::{Active, Core, Draft, Log, SEGMENT_OVERHEAD_BYTES, Writer, write_commit};
+use crate::catalog::{NewSegment, SegmentPlan};
+use crate::error::Result;
+use crate::format::record::Kind;
+use crate::format::segment::{HEADER_BYTES, SegmentKind, TRAILER_BYTES};
+use crate::options::Durability;
+use crate::segment::Segment;
+use crate::types::SegmentId;
+
+/// How far ahead of the tail the helper populates.
+const POPULATE_AHEAD_BYTES: u64 = 4 << 20;
+/// How much it populates in one call, which stalls a page fault of a writer for no longer.
+const POPULATE_STEP_BYTES: u64 = 256 << 10;
+
+impl Log {
+    /// Makes room for a commit of this many bytes at the start of a new segment. Fails without a trace: the old
+    /// segment stays the active one.
+    pub(super) fn roll(&self, core: &mut Core, room: u64) -> Result<()> {
+        let position = core.position();
+        let needed = (room + HEADER_BYTES + 2 * SEGMENT_OVERHEAD_BYTES).next_multiple_of(4096);
+        let ready = self.ready.lock().take();
+        let suits = |new: &NewSegment| {
+            new.segment.header.predecessor == position.segment && new.capacity >= needed && core.active.is_some()
+        };
+        let new = match ready {
+            Some(new) if suits(&new) => new,
+            other => {
+                if let Some(unsuited) = other {
+                    self.catalog.remove_segment(&unsuited.segment);
+                }
+                let capacity = self.next_capacity(core.active.as_ref()).max(needed);
+                let end = if core.active.is_some() { 0 } else { position.offset };
+                self.create(position.segment, end, core.next_sequence, core.last_time_ms, capacity)?
+            }
+        };
+        if let Some(active) = &mut core.active {
+            let target = new.segment.id().0.to_le_bytes();
+            let mut draft = [Draft::notice(Kind::Roll, 0, &target)];
+            let sequence = core.next_sequence - 1;
+            let written = write_commit(
+                active,
+                &mut core.scratch,
+                None,
+                &mut draft,
+                sequence,
+                core.last_time_ms,
+                Durability::Sync,
+            );
+            written.map_err(|error| self.health.fail(error))?;
+            active.segment.seal_at(active.tail);
+            core.unsynced.push(active.segment.clone());
+        }
+        let limit = new.capacity - TRAILER_BYTES;
+        let writer = new.writer.map_or(Writer::File, Writer::Mapped);
+        let old = core.active.replace(Active {
+            segment: new.segment,
+            writer,
+            tail: HEADER_BYTES,
+            limit,
+            capacity: new.capacity,
+            populate_at: HEADER_BYTES,
+        });
+        if self.has_helper
+            && let Some(active) = &core.active
+        {
+            let mut requests = self.requests.lock();
+            requests.seal.extend(old.map(|old| old.segment));
+            requests.prepare = Some(active.segment.id());
+            self.requested.notify_one();
+        } else if let Some(old) = old {
+            self.requests.lock().seal.push(old.segment);
+        }
+        Ok(())
+    }
+
+    /// Segments double up to the largest.
+    fn next_capacity(&self, active: Option<&Active>) -> u64 {
+        match active {
+            Some(active) => (active.capacity * 2).clamp(self.segment_bytes_min, self.segment_bytes_max),
+            None => {
+                // A database that is already large does not start small again at each opening.
+                let settled = self.catalog.segments().iter().map(|segment| segment.end()).sum::<u64>() / 16;
+                settled.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        predecessor: SegmentId,
+        predecessor_end: u64,
+        next_sequence: u64,
+        time_ms: u64,
+        capacity: u64,
+    ) -> Result<NewSegment> {
+        self.catalog.create_segment(&SegmentPlan {
+            kind: SegmentKind::Log,
+            table: 0,
+            // The sequence of a roll record may be the one before the first commit's.
+            base_sequence: next_sequence.saturating_sub(1),
+            base_time_ms: time_ms,
+            predecessor,
+            predecessor_end,
+            capacity,
+        })
+    }
+
+    /// Whether commits still go into this segment.
+    pub(crate) fn is_active(&self, segment: &Segment) -> bool {
+        self.lock_core().active.as_ref().is_some_and(|active| active.segment.id() == segment.id())
+    }
+
+    pub(super) fn request_populate(&self, active: &mut Active) {
+        active.populate_at = active.tail + POPULATE_AHEAD_BYTES / 4;
+        if self.has_helper {
+            let mut requests = self.requests.lock();
+            requests.populate = Some((active.segment.clone(), active.tail));
+            self.requested.notify_one();
+        }
+    }
+
+    /// The helper thread: prepares, populates and seals until told to stop.
+    pub(crate) fn run_helper(&self) {
+        let mut populated = (SegmentId(0), 0);
+        loop {
+            let (seal, prepare, populate) = {
+                let mut requests = self.requests.lock();
+                loop {
+                    if requests.stop {
+                        return;
+                    }
+                    let idle =
+                        requests.seal.is_empty() && requests.prepare.is_none() && requests.populate.is_none();
+                    if !idle {
+                        break;
+                    }
+                    self.requested.wait(&mut requests);
+                }
+                // The most urgent first; sealing can wait.
+                let prepare = requests.prepare.take();
+                let populate = requests.populate.take();
+                let seal = if prepare.is_none() && populate.is_none() { requests.seal.pop() } else { None };
+                (seal, prepare, populate)
+            };
+            if let Some((segment, tail)) = populate {
+                self.populate(&segment, tail, &mut populated);
+            }
+            if let Some(id) = prepare {
+                self.prepare(id);
+            }
+            if let Some(segment) = seal {
+                self.seal(&segment);
+            }
+        }
+    }
+
+    fn populate(&self, segment: &Segment, tail: u64, populated: &mut (SegmentId, u64)) {
+        if populated.0 != segment.id() {
+            *populated = (segment.id(), tail);
+        }
+        let target = tail + POPULATE_AHEAD_BYTES;
+        let mut from = populated.1.max(tail);
+        while from < target {
+            if !segment.populate(from, POPULATE_STEP_BYTES) || segment.is_sealed() {
+                break;
+            }
+            from += POPULATE_STEP_BYTES;
+        }
+        populated.1 = from;
+    }
+
+    /// Makes the successor of the active segment ahead of need. A failure shows when the log rolls.
+    fn prepare(&self, predecessor: SegmentId) {
+        let (capacity, sequence, time_ms) = {
+            let core = self.lock_core();
+            match &core.active {
+                Some(active) if active.segment.id() == predecessor && !core.closed => {
+                    (self.next_capacity(Some(active)), core.next_sequence, core.last_time_ms)
+                }
+                _ => return,
+            }
+        };
+        if self.catalog.is_reserve_spent() || self.health.check_writable().is_err() {
+            return;
+        }
+        if let Ok(new) = self.create(predecessor, 0, sequence, time_ms, capacity) {
+            let mut ready = self.ready.lock();
+            if let Some(stale) = ready.replace(new) {
+                drop(ready);
+                self.catalog.remove_segment(&stale.segment);
+            }
+        }
+    }
+
+    /// Ends the helper and removes the segment that it had made ready.
+    pub(crate) fn stop_helper(&self) {
+        self.requests.lock().stop = true;
+        self.requested.notify_all();
+    }
+
+    /// At closing: seals everything that is waiting, and the active segment too.
+    pub(crate) fn finish(&self) {
+        if let Some(unused) = self.ready.lock().take() {
+            self.catalog.remove_segment(&unused.segment);
+        }
+        self.seal_waiting();
+        let active = {
+            let mut core = self.lock_core();
+            core.end = core.position();
+            core.active.take()
+        };
+        if let Some(active) = active {
+            active.segment.seal_at(active.tail);
+            self.seal(&active.segment);
+        }
+    }
+
+    /// Seals the rolled segments that are still waiting for it.
+    pub(crate) fn seal_waiting(&self) {
+        loop {
+            let Some(segment) = self.requests.lock().seal.pop() else { return };
+            self.seal(&segment);
+        }
+    }
+
+    /// Writes footer and trailer behind the records of a rolled segment and gives its unused space back. The
+    /// footer only saves work, so a failure is let pass; but it is synced with the segment's next sync or never.
+    fn seal(&self, segment: &Arc<Segment>) {
+        if self.health.is_failed() {
+            return;
+        }
+        let _ = crate::page::write_footer(segment, &self.tables);
+    }
+}

@@ -1,0 +1,114 @@
+//! Group sync: one `fdatasync` serves everybody who waits, and everything that was appended before it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Log, LogPosition};
+use crate::error::{Error, Result};
+use crate::format::record::SyncMark;
+use crate::segment::Segment;
+use crate::storage::StorageFile;
+
+/// What one sync has to make durable.
+struct Work {
+    sequence: u64,
+    position: LogPosition,
+    bytes: u64,
+    segments: Vec<Arc<Segment>>,
+    extents: Vec<(PathBuf, Arc<dyn StorageFile>)>,
+}
+
+impl Log {
+    /// Returns when the commit with this sequence and everything before it is on stable storage. The first caller
+    /// syncs for all who came before it started; the others wait and, if they came too late, take the next turn.
+    pub(crate) fn sync_to(&self, sequence: u64) -> Result<()> {
+        let mut state = self.sync_state.lock();
+        loop {
+            if state.synced >= sequence {
+                return Ok(());
+            }
+            if self.health.is_failed() {
+                return self.health.check_writable();
+            }
+            if !state.running {
+                break;
+            }
+            self.sync_done.wait(&mut state);
+        }
+        state.running = true;
+        drop(state);
+        let work = self.gather();
+        let outcome = self.sync_work(&work);
+        let mut state = self.sync_state.lock();
+        state.running = false;
+        let outcome = match outcome {
+            Ok(()) => {
+                state.synced = state.synced.max(work.sequence);
+                Ok(())
+            }
+            // A failed sync is never repeated and believed.
+            Err(error) => Err(self.health.fail(error)),
+        };
+        self.sync_done.notify_all();
+        outcome
+    }
+
+    /// Syncs everything appended so far; the same as [`Log::sync_to`] the end of the log.
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        let (_, sequence) = self.position();
+        self.sync_to(sequence)
+    }
+
+    /// Whether the last sequence handed out is on stable storage.
+    pub(crate) fn synced_sequence(&self) -> u64 {
+        self.sync_state.lock().synced
+    }
+
+    fn gather(&self) -> Work {
+        let core = self.lock_core();
+        let mut segments = core.unsynced.clone();
+        segments.extend(core.active.as_ref().map(|active| active.segment.clone()));
+        Work {
+            sequence: core.next_sequence - 1,
+            position: core.position(),
+            bytes: self.appended_bytes.load(Ordering::Relaxed),
+            segments,
+            extents: core.unsynced_extents.clone(),
+        }
+    }
+
+    fn sync_work(&self, work: &Work) -> Result<()> {
+        let failed = |operation, path: &PathBuf, source| Error::Io { operation, path: path.clone(), source };
+        // What records refer to comes first, then the log in its order.
+        for (path, file) in &work.extents {
+            file.sync_data().map_err(|error| failed("sync a large value of", path, error))?;
+        }
+        if !work.extents.is_empty() {
+            let directory = &self.catalog.path;
+            self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
+        }
+        for segment in &work.segments {
+            segment.file().sync_data().map_err(|error| failed("sync", &segment.path, error))?;
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced_bytes.store(work.bytes, Ordering::Relaxed);
+        let mut core = self.lock_core();
+        core.mark = Some(SyncMark { segment: work.position.segment.0, offset: work.position.offset });
+        let active = core.active.as_ref().map(|active| active.segment.id());
+        core.unsynced.retain(|segment| {
+            let done = work.segments.iter().any(|synced| synced.id() == segment.id());
+            // The one that was active when the sync began has grown since, if it has rolled meanwhile.
+            !(done && Some(segment.id()) != active && segment.end() <= work.end_of(segment))
+        });
+        core.unsynced_extents.drain(..work.extents.len());
+        Ok(())
+    }
+}
+
+impl Work {
+    /// How much of a segment was there when the work was gathered.
+    fn end_of(&self, segment: &Segment) -> u64 {
+        if segment.id() == self.position.segment { self.position.offset } else { u64::MAX }
+    }
+}

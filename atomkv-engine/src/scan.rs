@@ -1,0 +1,137 @@
+//! Unordered iteration: sub-table by sub-table, each copied under its partition's lock and then read in the order of
+//! the log, without holding anything but the segments it reads from.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::epoch;
+use crate::error::Result;
+use crate::segment::Segment;
+use crate::table::{Stored, Table};
+use crate::types::Address;
+
+/// One key that an iteration found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IterEntry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// See [`crate::Written::version`].
+    pub version: u64,
+    /// See [`crate::Written::sequence`].
+    pub sequence: u64,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// Iterates over a table, see [`Table::iter`]. A damaged record gives an error and the iteration goes on behind it.
+pub struct Iter {
+    table: Table,
+    partition: usize,
+    place: Option<u64>,
+    waiting: VecDeque<(Arc<Segment>, Address)>,
+    done: bool,
+}
+
+impl Iter {
+    pub(crate) fn new(table: Table) -> Iter {
+        Iter { table, partition: 0, place: None, waiting: VecDeque::new(), done: false }
+    }
+
+    /// The next key with all that is known of it.
+    pub fn next_entry(&mut self) -> Option<Result<IterEntry>> {
+        loop {
+            if let Err(error) = self.table.inner.health.check_open() {
+                self.waiting.clear();
+                return (!std::mem::replace(&mut self.done, true)).then_some(Err(error));
+            }
+            while let Some((segment, address)) = self.waiting.pop_front() {
+                match self.read(&segment, address) {
+                    Ok(Some(entry)) => return Some(Ok(entry)),
+                    // A large value that was replaced since the sub-table was copied: its key has another now.
+                    Ok(None) => {}
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            if self.done {
+                return None;
+            }
+            if let Err(error) = self.fill() {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    fn read(&self, segment: &Segment, address: Address) -> Result<Option<IterEntry>> {
+        let verify = self.table.inner.options.verify_checksums;
+        let found = segment.with_record(address.offset(), verify, |record| {
+            let Some(stored) = Stored::of(record) else { return Ok(None) };
+            let Some(value) = self.table.plain(stored)? else {
+                // The large value was replaced since: the key has a newer record, unless it was deleted.
+                let Some(entry) = self.table.get_entry(record.key)? else { return Ok(None) };
+                return Ok(Some(IterEntry {
+                    key: record.key.to_vec(),
+                    value: entry.value,
+                    version: entry.version,
+                    sequence: entry.sequence,
+                    time_ms: entry.time_ms,
+                }));
+            };
+            Ok(Some(IterEntry {
+                key: record.key.to_vec(),
+                value,
+                version: record.header.version,
+                sequence: record.header.sequence,
+                time_ms: record.header.time_ms,
+            }))
+        })?;
+        found
+    }
+
+    /// Copies the next sub-table.
+    fn fill(&mut self) -> Result<()> {
+        let partitions = self.table.core.index.partitions();
+        let Some(partition) = partitions.get(self.partition) else {
+            self.done = true;
+            return Ok(());
+        };
+        'again: loop {
+            let guard = epoch::pin();
+            let copy = partition.copy_from(self.place)?;
+            let mut addresses: Vec<Address> = copy.entries.iter().map(|entry| entry.address()).collect();
+            addresses.sort_unstable();
+            let mut segments: HashMap<u16, Arc<Segment>> = HashMap::new();
+            for address in addresses {
+                let segment = match segments.get(&address.ordinal()) {
+                    Some(segment) => segment.clone(),
+                    None => {
+                        let found = self.table.inner.catalog.directory.get_arc(address.ordinal(), &guard);
+                        let Some(segment) = found else {
+                            // Compaction has moved the record since the copy was made.
+                            self.waiting.clear();
+                            continue 'again;
+                        };
+                        segments.insert(address.ordinal(), segment.clone());
+                        segment
+                    }
+                };
+                self.waiting.push_back((segment, address));
+            }
+            self.place = copy.next_place;
+            if copy.next_place.is_none() {
+                self.partition += 1;
+            }
+            return Ok(());
+        }
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().map(|entry| entry.map(|entry| (entry.key, entry.value)))
+    }
+}

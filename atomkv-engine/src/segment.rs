@@ -1,0 +1,346 @@
+//! A segment file as its readers see it, and the directory that finds one by its ordinal.
+//!
+//! A segment is mapped where the storage maps, and read by `pread` where it does not. Its records do not change
+//! once they are published; a segment that is no longer named is unlinked at once and unmapped when its last
+//! reader lets go.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::epoch::{ArcCell, Guard};
+use crate::error::{Error, Result};
+use crate::format::record::{Base, Record, RecordError};
+use crate::format::segment::{
+    FooterEntry, HEADER_BYTES, SegmentHeader, SegmentKind, TRAILER_BYTES, Trailer, decode_footer,
+};
+use crate::format::wire::FormatError;
+use crate::storage::{Mapping, Storage, StorageFile};
+use crate::types::{Address, SegmentId};
+
+/// A segment open for reading.
+pub(crate) struct Segment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) base: Base,
+    pub(crate) path: PathBuf,
+    /// Where the bytes come from when they are mapped.
+    map: Option<Mapping>,
+    file: Arc<dyn StorageFile>,
+    /// Where the records end, or have ended so far.
+    end: AtomicU64,
+    sealed: AtomicBool,
+    /// Bytes of the documents that were born here, and of those that the index wants no more. Estimates between a
+    /// crash and the next compaction: they choose victims and decide nothing else.
+    born_bytes: AtomicU64,
+    dead_bytes: AtomicU64,
+    pub(crate) sequence_min: AtomicU64,
+    pub(crate) sequence_max: AtomicU64,
+}
+
+/// The name of a segment's file.
+pub(crate) fn file_name(kind: SegmentKind, id: SegmentId) -> String {
+    match kind {
+        SegmentKind::Log => format!("log-{id}.seg"),
+        SegmentKind::Page => format!("page-{id}.seg"),
+        SegmentKind::Extent => format!("extent-{id}.ext"),
+    }
+}
+
+/// The kind and id that a file name stands for.
+pub(crate) fn parse_file_name(name: &str) -> Option<(SegmentKind, SegmentId)> {
+    let (kind, rest) = if let Some(rest) = name.strip_prefix("log-") {
+        (SegmentKind::Log, rest.strip_suffix(".seg")?)
+    } else if let Some(rest) = name.strip_prefix("page-") {
+        (SegmentKind::Page, rest.strip_suffix(".seg")?)
+    } else {
+        (SegmentKind::Extent, name.strip_prefix("extent-")?.strip_suffix(".ext")?)
+    };
+    let hex = rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !hex {
+        return None;
+    }
+    Some((kind, SegmentId(u64::from_str_radix(rest, 16).ok()?)))
+}
+
+/// Reads and checks the header of a segment file.
+pub(crate) fn read_header(file: &dyn StorageFile, path: &Path) -> Result<SegmentHeader> {
+    let mut bytes = [0; HEADER_BYTES as usize];
+    let length = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
+    SegmentHeader::decode(&bytes[..length]).map_err(|error| format_error(path, error))
+}
+
+/// A format's error with the file that it was found in.
+pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
+    match error {
+        FormatError::Damaged { offset, detail } => Error::corrupt(path, offset, detail),
+        FormatError::Newer { found, supported } => {
+            Error::NewerFormat { file: path.to_path_buf(), found, supported }
+        }
+    }
+}
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What an unmapped read takes in one go; most records fit.
+const READ_AHEAD_BYTES: usize = 4 << 10;
+/// A thread keeps its read buffer up to this size.
+const READ_BUFFER_KEEP_BYTES: usize = 1 << 20;
+
+impl Segment {
+    /// A segment that is being written: `map` is its writer's mapping.
+    pub(crate) fn begin(
+        header: SegmentHeader,
+        path: PathBuf,
+        file: Arc<dyn StorageFile>,
+        map: Option<Mapping>,
+    ) -> Segment {
+        let table = (header.kind == SegmentKind::Page).then_some(header.table);
+        Segment {
+            base: Base {
+                sequence: header.base_sequence,
+                time_ms: header.base_time_ms,
+                table,
+                salt: header.salt(),
+            },
+            header,
+            path,
+            map,
+            file,
+            end: AtomicU64::new(HEADER_BYTES),
+            sealed: AtomicBool::new(false),
+            born_bytes: AtomicU64::new(0),
+            dead_bytes: AtomicU64::new(0),
+            sequence_min: AtomicU64::new(u64::MAX),
+            sequence_max: AtomicU64::new(0),
+        }
+    }
+
+    /// Opens a segment file; `end` is where its records end, if that is known, else everything is in view.
+    pub(crate) fn open(storage: &dyn Storage, path: PathBuf, end: Option<u64>) -> Result<Segment> {
+        let file = storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
+        let header = read_header(&*file, &path)?;
+        let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
+        let end_of_view = end.unwrap_or(length);
+        if end_of_view > length {
+            return Err(Error::corrupt(&path, length, "the segment file is cut short"));
+        }
+        let map = file.map(end_of_view).map_err(|error| Error::io("map", &path, error))?;
+        let segment = Segment::begin(header, path, file, map);
+        segment.end.store(end_of_view, Ordering::Release);
+        segment.sealed.store(end.is_some(), Ordering::Release);
+        Ok(segment)
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.header.id
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn StorageFile> {
+        &self.file
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// The writer tells how far the records reach.
+    #[inline]
+    pub(crate) fn publish(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Faults pages in ahead of the writer. False where there is nothing to populate.
+    pub(crate) fn populate(&self, start: u64, length: u64) -> bool {
+        match &self.map {
+            Some(map) if start < map.len() => map.populate(start, length.min(map.len() - start)).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// No more records will come.
+    pub(crate) fn seal_at(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// Widens the range of sequences; only the segment's writer calls this.
+    pub(crate) fn note_sequence(&self, sequence: u64) {
+        self.sequence_min.fetch_min(sequence, Ordering::Relaxed);
+        self.sequence_max.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    /// Documents of this many bytes became live. Only the segment's one writer calls this.
+    #[inline]
+    pub(crate) fn add_born(&self, bytes: u64) {
+        self.born_bytes.store(self.born_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
+
+    /// A document of this many bytes is wanted no more.
+    #[inline]
+    pub(crate) fn add_dead(&self, bytes: u64) {
+        self.dead_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.born_bytes.load(Ordering::Relaxed).saturating_sub(self.dead_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What a checkpoint or a compaction knows of the live bytes.
+    pub(crate) fn set_live(&self, bytes: u64) {
+        self.born_bytes.store(bytes, Ordering::Relaxed);
+        self.dead_bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn address(&self, offset: u64) -> Address {
+        Address::new(self.header.ordinal, offset)
+    }
+
+    fn damaged(&self, offset: u64, error: RecordError) -> Error {
+        Error::corrupt(&self.path, offset, error.text())
+    }
+
+    /// Reads the record at an offset and hands it to `f`. The bytes live as long as the call.
+    #[inline]
+    pub(crate) fn with_record<R>(&self, offset: u64, verify: bool, f: impl FnOnce(&Record<'_>) -> R) -> Result<R> {
+        match &self.map {
+            Some(map) => {
+                let bytes = map.readable().get(offset as usize..).unwrap_or(&[]);
+                self.check(offset, bytes, verify).map(|record| f(&record))
+            }
+            None => self.with_unmapped(offset, verify, f),
+        }
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.map.is_some()
+    }
+
+    /// Published bytes of the mapping; empty where there are none.
+    pub(crate) fn mapped_bytes(&self, start: usize, length: usize) -> &[u8] {
+        let bytes = self.map.as_ref().map_or(&[][..], |map| map.readable());
+        bytes.get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn check<'a>(&self, offset: u64, bytes: &'a [u8], verify: bool) -> Result<Record<'a>> {
+        let decoded = if verify {
+            Record::decode_verified(bytes, &self.base)
+        } else {
+            Record::decode(bytes, &self.base)
+        };
+        decoded.map_err(|error| self.damaged(offset, error))
+    }
+
+    #[cold]
+    fn with_unmapped<R>(&self, offset: u64, verify: bool, f: impl FnOnce(&Record<'_>) -> R) -> Result<R> {
+        // Taken out of its cell, so that `f` may read records too.
+        let mut buffer = READ_BUFFER.with(RefCell::take);
+        let result = self.fill(offset, &mut buffer).and_then(|length| {
+            let bytes = buffer.get(..length).unwrap_or(&[]);
+            self.check(offset, bytes, verify).map(|record| f(&record))
+        });
+        if buffer.capacity() <= READ_BUFFER_KEEP_BYTES {
+            READ_BUFFER.with(|cell| cell.replace(buffer));
+        }
+        result
+    }
+
+    /// Reads at least the record at `offset` into the buffer; tells how many bytes are good.
+    fn fill(&self, offset: u64, buffer: &mut Vec<u8>) -> Result<usize> {
+        let room = self.end().saturating_sub(offset);
+        let mut wanted = (READ_AHEAD_BYTES as u64).min(room) as usize;
+        loop {
+            if buffer.len() < wanted {
+                buffer.resize(wanted, 0);
+            }
+            let read = self
+                .file
+                .read_at(offset, &mut buffer[..wanted])
+                .map_err(|error| Error::io("read", &self.path, error))?;
+            let needed = match crate::format::record::decode_header(&buffer[..read], &self.base) {
+                Ok((_, layout)) => layout.exact(),
+                Err(_) => return Ok(read),
+            };
+            if needed <= read || read < wanted || needed as u64 > room {
+                return Ok(read);
+            }
+            wanted = needed;
+        }
+    }
+
+    /// The footer's entries, if the segment has a footer that is whole and ends where its records do.
+    pub(crate) fn footer(&self) -> Option<(Trailer, Vec<FooterEntry>)> {
+        let length = self.file.len().ok()?;
+        let trailer = read_trailer(&*self.file, length)?;
+        if trailer.records_end != self.end() {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(trailer.footer_length).ok()?];
+        let read = self.file.read_at(trailer.footer_offset, &mut bytes).ok()?;
+        if read != bytes.len() {
+            return None;
+        }
+        decode_footer(&bytes, &trailer).map(|entries| (trailer, entries))
+    }
+}
+
+/// The trailer at the end of a file of this length, if there is a valid one.
+pub(crate) fn read_trailer(file: &dyn StorageFile, length: u64) -> Option<Trailer> {
+    let mut bytes = [0; TRAILER_BYTES as usize];
+    let at = length.checked_sub(TRAILER_BYTES)?;
+    let read = file.read_at(at, &mut bytes).ok()?;
+    if read != bytes.len() { None } else { Trailer::decode(&bytes, length) }
+}
+
+const CHUNK: usize = 256;
+
+/// Finds a segment by the ordinal in an address, without locks.
+pub(crate) struct SegmentDirectory {
+    chunks: Box<[OnceLock<Box<[ArcCell<Segment>]>>]>,
+}
+
+impl SegmentDirectory {
+    pub(crate) fn new() -> SegmentDirectory {
+        SegmentDirectory { chunks: (0..=u16::MAX as usize / CHUNK).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// The segment with this ordinal, for as long as the guard lives. `None` once it is retired.
+    #[inline]
+    pub(crate) fn get<'g>(&self, ordinal: u16, guard: &'g Guard) -> Option<&'g Segment> {
+        self.chunks[usize::from(ordinal) / CHUNK].get()?[usize::from(ordinal) % CHUNK].load(guard)
+    }
+
+    /// The same, counted.
+    pub(crate) fn get_arc(&self, ordinal: u16, guard: &Guard) -> Option<Arc<Segment>> {
+        self.chunks[usize::from(ordinal) / CHUNK].get()?[usize::from(ordinal) % CHUNK].load_arc(guard)
+    }
+
+    pub(crate) fn set(&self, ordinal: u16, segment: Option<Arc<Segment>>) {
+        let chunk = self.chunks[usize::from(ordinal) / CHUNK]
+            .get_or_init(|| (0..CHUNK).map(|_| ArcCell::new(None)).collect());
+        chunk[usize::from(ordinal) % CHUNK].store(segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_round_trip() {
+        for kind in [SegmentKind::Log, SegmentKind::Page, SegmentKind::Extent] {
+            let id = SegmentId(0x0123_4567_89ab_cdef);
+            assert_eq!(parse_file_name(&file_name(kind, id)), Some((kind, id)));
+        }
+        for name in ["log-1.seg", "log-+123456789abcdef.seg", "page-0000000000000001.tmp", "MANIFEST", "log-"] {
+            assert_eq!(parse_file_name(name), None);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads the records of a segment in file order, always by `pread`: for recovery, compaction and rebuilding the
+//! index, which must get an error and not a signal from a failing device.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::format::record::{Base, Record, RecordError, decode_header};
+use crate::storage::StorageFile;
+use crate::types::RECORD_ALIGNMENT;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+pub(crate) struct SegmentReader<'a> {
+    file: &'a dyn StorageFile,
+    path: &'a Path,
+    base: Base,
+    /// Where the next record begins.
+    offset: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    buffer_offset: u64,
+    filled: usize,
+}
+
+/// What stands at a place where a record should.
+pub(crate) struct Found<'a> {
+    pub(crate) offset: u64,
+    pub(crate) record: std::result::Result<Record<'a>, RecordError>,
+}
+
+impl<'a> SegmentReader<'a> {
+    pub(crate) fn new(file: &'a dyn StorageFile, path: &'a Path, base: Base, from: u64, end: u64) -> Self {
+        SegmentReader { file, path, base, offset: from, end, buffer: Vec::new(), buffer_offset: from, filled: 0 }
+    }
+
+    /// The place of the next record.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Goes on reading at another place.
+    pub(crate) fn seek(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
+    /// The record at the current place, verified; the place moves behind it if it is good and stays otherwise.
+    /// `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Found<'_>>> {
+        let offset = self.offset;
+        if offset >= self.end {
+            return Ok(None);
+        }
+        let mut window = self.window(offset, CHUNK_BYTES.min(64 << 10))?;
+        if let Ok((_, layout)) = decode_header(self.bytes(window), &self.base)
+            && layout.exact() > window.1 - window.0
+            && offset + layout.exact() as u64 <= self.end
+        {
+            window = self.window(offset, layout.exact())?;
+        }
+        let record = Record::decode_verified(&self.buffer[window.0..window.1], &self.base);
+        if let Ok(record) = &record {
+            self.offset = offset + record.layout.padded();
+        }
+        Ok(Some(Found { offset, record }))
+    }
+
+    fn bytes(&self, window: (usize, usize)) -> &[u8] {
+        &self.buffer[window.0..window.1]
+    }
+
+    /// Has at least `wanted` bytes from `offset` in the buffer, or all there are.
+    fn window(&mut self, offset: u64, wanted: usize) -> Result<(usize, usize)> {
+        let wanted = (wanted as u64).min(self.end - offset) as usize;
+        let held = offset
+            .checked_sub(self.buffer_offset)
+            .map(|skip| skip as usize)
+            .filter(|skip| skip + wanted <= self.filled);
+        if let Some(skip) = held {
+            return Ok((skip, self.filled));
+        }
+        let length = (wanted.max(CHUNK_BYTES) as u64).min(self.end - offset) as usize;
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
+        }
+        self.filled = self
+            .file
+            .read_at(offset, &mut self.buffer[..length])
+            .map_err(|error| Error::io("read", self.path, error))?;
+        self.buffer_offset = offset;
+        Ok((0, self.filled))
+    }
+
+    /// Looks for the next intact record at or behind the current place, at any record boundary; moves there.
+    pub(crate) fn resync(&mut self, accept: impl Fn(&Record<'_>) -> bool) -> Result<bool> {
+        self.offset = self.offset.next_multiple_of(RECORD_ALIGNMENT);
+        while self.offset < self.end {
+            let window = self.window(self.offset, RECORD_ALIGNMENT as usize)?;
+            let bytes = self.bytes(window);
+            // Preallocated space is zeros, often megabytes of them, and zeros are no record.
+            let zeros = bytes.chunks(RECORD_ALIGNMENT as usize).take_while(|word| word.iter().all(|byte| *byte == 0));
+            let skip = zeros.count() as u64 * RECORD_ALIGNMENT;
+            if skip > 0 || bytes.is_empty() {
+                self.offset += skip.max(RECORD_ALIGNMENT);
+                continue;
+            }
+            let at = self.offset;
+            if let Some(found) = self.next()?
+                && found.record.as_ref().is_ok_and(&accept)
+            {
+                self.offset = at;
+                return Ok(true);
+            }
+            self.offset = at + RECORD_ALIGNMENT;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,93 @@
+//! What the database tells of itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A reading of the database's counters, taken one after another: not a snapshot. Sizes are bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The number of tables.
+    pub tables: u64,
+    /// The number of keys in all tables.
+    pub keys: u64,
+    /// The last sequence handed out.
+    pub sequence: u64,
+    /// Commits up to this sequence are known to be on stable storage.
+    pub synced_sequence: u64,
+    /// What power loss could take now.
+    pub unsynced_bytes: u64,
+    /// The number of log segments.
+    pub log_segments: u64,
+    /// The number of page segments.
+    pub page_segments: u64,
+    /// Records that the index points to, and large values. An estimate after an unclean end, until compaction.
+    pub live_bytes: u64,
+    /// Everything else in the segments: overwritten and deleted records, footers, commit marks.
+    pub dead_bytes: u64,
+    /// The space of segments and large values, preallocated space included.
+    pub disk_bytes: u64,
+    /// The memory of the index.
+    pub index_bytes: u64,
+    /// The generation of the newest checkpoint; 0 without one.
+    pub checkpoint_generation: u64,
+    /// Checkpoints written since opening.
+    pub checkpoints: u64,
+    /// Compactions that have run since opening.
+    pub compactions: u64,
+    /// Syncs of the log since opening; a group of writers shares one.
+    pub syncs: u64,
+    /// Log records that opening had to replay.
+    pub replayed_records: u64,
+    /// Whether opening had to rebuild the index from the segments, because no checkpoint was usable.
+    pub rebuilt_index: bool,
+    /// Damaged places in the log that opening left out, see [`crate::Options::skip_damaged_log`].
+    pub damaged_records_skipped: u64,
+    /// The last failure of a background task, if any is worth telling: a full disk, a damaged record that
+    /// compaction met.
+    pub background_error: Option<String>,
+    /// Why the database is read-only, if it is.
+    pub read_only: Option<String>,
+}
+
+/// What a compaction has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// Segments that were settled and are gone.
+    pub segments_removed: u64,
+    /// Page segments that were written.
+    pub segments_written: u64,
+    /// Records that were moved.
+    pub records_moved: u64,
+    /// Segments that were left alone because a record in them is damaged.
+    pub segments_damaged: u64,
+    /// Bytes of the segments that are gone.
+    pub bytes_before: u64,
+    /// Bytes of the segments that were written.
+    pub bytes_after: u64,
+}
+
+/// Counts since opening.
+#[derive(Default)]
+pub(crate) struct Counters {
+    checkpoints: AtomicU64,
+    compactions: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn note_checkpoint(&self) {
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_compaction(&self) {
+        self.compactions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn checkpoints(&self) -> u64 {
+        self.checkpoints.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn compactions(&self) -> u64 {
+        self.compactions.load(Ordering::Relaxed)
+    }
+}

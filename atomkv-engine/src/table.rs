@@ -1,0 +1,491 @@
+//! A table as its users hold it: routes a key to its place and offers the operations.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::commit::{Body, Change};
+use crate::database::Inner;
+use crate::epoch::{self, Guard};
+use crate::error::{Error, Result};
+use crate::extents::ExtentBytes;
+use crate::format::record::{ExtentRef, Header, Kind, Record};
+use crate::index::subtable::Candidates;
+use crate::options::Durability;
+use crate::scan::Iter;
+use crate::segment::Segment;
+use crate::services::{Codec, Keyspace, Services, decompress_builtin};
+use crate::tables::TableCore;
+use crate::types::{Address, Entry, VALUE_BYTES_MAX, Written};
+
+/// A named key space of a database. Cheap to clone; may be used by many threads at once. A handle keeps the
+/// database's memory alive, not its files open: after [`crate::Database::close`] it answers [`Error::Closed`].
+///
+/// ```
+/// # fn main() -> atomkv_engine::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// use atomkv_engine::{Database, Options, TableOptions};
+///
+/// let database = Database::open(directory.path().join("db"), Options::default())?;
+/// let users = database.table("users", TableOptions::new().partitions(16))?;
+/// let first = users.put(b"ada", b"countess")?;
+/// let second = users.put(b"ada", b"programmer")?;
+/// assert_eq!((first.version, second.version), (1, 2));
+/// assert_eq!(users.get(b"ada")?.as_deref(), Some(&b"programmer"[..]));
+/// users.delete(b"ada")?;
+/// assert_eq!(users.get(b"ada")?, None);
+/// # database.close()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Table {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) core: Arc<TableCore>,
+    pub(crate) services: Arc<Services>,
+    keyspace: Arc<Keyspace>,
+    durability: Durability,
+}
+
+thread_local! {
+    static FOUND: RefCell<Candidates> = RefCell::default();
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A thread keeps its scratch buffer for decompressed values up to this size.
+const SCRATCH_KEEP_BYTES: usize = 1 << 20;
+
+/// What a lookup has to do with a value once it is found.
+#[derive(Clone, Copy)]
+pub(crate) enum Stored<'a> {
+    /// The value as it is.
+    Raw(&'a [u8]),
+    /// Compressed by this codec.
+    Compressed(u8, &'a [u8]),
+    /// In a file of its own.
+    Extent(u8, ExtentRef),
+}
+
+/// A record that was found, and where.
+struct Found<'a> {
+    header: &'a Header,
+    stored: Stored<'a>,
+    address: Address,
+    /// Where the stored value begins in the segment.
+    value_at: u64,
+    guard: &'a Guard,
+}
+
+impl<'a> Stored<'a> {
+    pub(crate) fn of(record: &Record<'a>) -> Option<Stored<'a>> {
+        match (record.header.kind, record.header.codec) {
+            (Kind::Document, 0) => Some(Stored::Raw(record.value)),
+            (Kind::Document, codec) => Some(Stored::Compressed(codec, record.value)),
+            (Kind::Extent, codec) => ExtentRef::decode(record.value).map(|extent| Stored::Extent(codec, extent)),
+            _ => None,
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn new(inner: Arc<Inner>, core: Arc<TableCore>, services: Services, durability: Durability) -> Table {
+        let keyspace = Arc::new(Keyspace::new(&services, inner.hash_seed));
+        Table { inner, core, services: Arc::new(services), keyspace, durability }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.core.record.name
+    }
+
+    /// The number of partitions.
+    pub fn partitions(&self) -> u32 {
+        self.core.record.partitions
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> u64 {
+        self.core.index.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The key's slot, 0 to 16,383: the same for ever.
+    ///
+    /// # Errors
+    /// A key that the table does not take.
+    pub fn slot(&self, key: &[u8]) -> Result<u16> {
+        Ok(Keyspace::slot_of_place(self.place(key)?))
+    }
+
+    /// The partition that holds the key, from 0.
+    ///
+    /// # Errors
+    /// A key that the table does not take.
+    pub fn partition(&self, key: &[u8]) -> Result<u32> {
+        Ok(self.core.index.number_of(self.place(key)?))
+    }
+
+    #[inline]
+    fn place(&self, key: &[u8]) -> Result<u64> {
+        self.keyspace.validate(key)?;
+        self.keyspace.place(key)
+    }
+
+    /// Stores a value under a key, whether or not the key is there. Durable as the table's default says.
+    ///
+    /// # Errors
+    /// [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLarge`], [`Error::InvalidKey`];
+    /// [`Error::NoSpace`] (nothing was written); [`Error::ReadOnly`] after an earlier failure; [`Error::Corrupt`]
+    /// if the record that may be the key's present one is damaged.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<Written> {
+        self.put_with(key, value, self.durability)
+    }
+
+    /// [`Table::put`] with a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Table::put`]. If the sync fails, the database is read-only and the write may or may not be found at the
+    /// next opening.
+    pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
+        let change = self.put_change(key, value)?;
+        let written = self.inner.commit_one(&change, durability)?;
+        written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
+    }
+
+    /// Removes a key. `None` if it was not there; then nothing was written.
+    ///
+    /// # Errors
+    /// As [`Table::put`].
+    pub fn delete(&self, key: &[u8]) -> Result<Option<Written>> {
+        self.delete_with(key, self.durability)
+    }
+
+    /// [`Table::delete`] with a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Table::put_with`].
+    pub fn delete_with(&self, key: &[u8], durability: Durability) -> Result<Option<Written>> {
+        let change = self.delete_change(key)?;
+        self.inner.commit_one(&change, durability)
+    }
+
+    pub(crate) fn put_change<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
+        }
+        let place = self.place(key)?;
+        let (codec, stored) = self.compress(value)?;
+        Ok(Change { body: Body::Put { codec, stored }, ..self.change(key, place) })
+    }
+
+    pub(crate) fn delete_change<'a>(&'a self, key: &'a [u8]) -> Result<Change<'a>> {
+        let place = self.place(key)?;
+        Ok(self.change(key, place))
+    }
+
+    fn change<'a>(&'a self, key: &'a [u8], place: u64) -> Change<'a> {
+        let store_place = self.core.keyspace.is_none();
+        Change { table: &self.core, place, store_place, key, body: Body::Delete }
+    }
+
+    /// The value as it will be stored: compressed where that pays.
+    fn compress<'a>(&self, value: &'a [u8]) -> Result<(u8, Cow<'a, [u8]>)> {
+        let compressor = self.services.compressor();
+        if compressor.codec() == Codec::Raw {
+            return Ok((0, Cow::Borrowed(value)));
+        }
+        let mut out = Vec::new();
+        if compressor.compress(value, &mut out)? && out.len() < value.len() {
+            return Ok((compressor.codec() as u8, Cow::Owned(out)));
+        }
+        Ok((0, Cow::Borrowed(value)))
+    }
+
+    fn decompress(&self, codec: u8, stored: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        match Codec::from_bits(codec) {
+            Some(Codec::Custom) => self.services.compressor().decompress(stored, out),
+            Some(codec) => decompress_builtin(codec, stored, out),
+            None => Err(Error::Document { reason: format!("stored by an unknown codec {codec}") }),
+        }
+    }
+
+    /// Finds the key's newest record and hands it to `f`, without locks. `f` may call the database.
+    #[inline]
+    fn find<R>(&self, key: &[u8], f: impl FnOnce(Found<'_>) -> Result<Option<R>>) -> Result<Option<R>> {
+        self.inner.health.check_open()?;
+        let place = self.place(key)?;
+        let mut found = FOUND.with(RefCell::take);
+        let result = self.find_in(key, place, &mut found, f);
+        FOUND.with(|cell| cell.replace(found));
+        result
+    }
+
+    #[inline]
+    fn find_in<R>(
+        &self,
+        key: &[u8],
+        place: u64,
+        found: &mut Candidates,
+        f: impl FnOnce(Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        let guard = epoch::pin();
+        let mut f = Some(f);
+        'again: loop {
+            self.core.index.partition(place).find(place, &guard, found)?;
+            for address in found.iter() {
+                let Some(segment) = self.segment(address.ordinal(), &guard) else {
+                    // Compaction has moved the record since the index was read.
+                    continue 'again;
+                };
+                let outcome = segment.with_record(address.offset(), self.inner.options.verify_checksums, |record| {
+                    if record.key != key || record.header.table != self.core.id {
+                        return None;
+                    }
+                    let stored = Stored::of(record);
+                    let value_at = address.offset() + (record.layout.header + record.layout.key) as u64;
+                    let found = |stored| Found { header: &record.header, stored, address, value_at, guard: &guard };
+                    Some(stored.map(|stored| f.take().map(|f| f(found(stored)))))
+                })?;
+                match outcome {
+                    None => {}
+                    Some(Some(Some(result))) => return result,
+                    _ => {
+                        let detail = "the index points to a record that holds no value";
+                        return Err(Error::corrupt(&segment.path, address.offset(), detail));
+                    }
+                }
+            }
+            return Ok(None);
+        }
+    }
+
+    #[inline]
+    fn segment<'g>(&self, ordinal: u16, guard: &'g Guard) -> Option<&'g Segment> {
+        self.inner.catalog.directory.get(ordinal, guard)
+    }
+
+    /// Hands the plain bytes of a stored value to `f`.
+    fn with_plain<R>(&self, stored: Stored<'_>, f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        match stored {
+            Stored::Raw(value) => Ok(Some(f(value))),
+            Stored::Compressed(codec, value) => {
+                let mut scratch = SCRATCH.with(RefCell::take);
+                scratch.clear();
+                let result = self.decompress(codec, value, &mut scratch).map(|()| Some(f(&scratch)));
+                if scratch.capacity() <= SCRATCH_KEEP_BYTES {
+                    SCRATCH.with(|cell| cell.replace(scratch));
+                }
+                result
+            }
+            Stored::Extent(codec, extent) => {
+                let verify = self.inner.options.verify_checksums;
+                let Some(bytes) = self.inner.extents.read(&extent, verify)? else {
+                    return Ok(None);
+                };
+                if codec == 0 {
+                    return Ok(Some(f(bytes.bytes())));
+                }
+                let mut plain = Vec::new();
+                self.decompress(codec, bytes.bytes(), &mut plain)?;
+                Ok(Some(f(&plain)))
+            }
+        }
+    }
+
+    /// [`Table::find`] with the plain value; looks again if a large value was replaced while it was being found.
+    #[inline]
+    fn find_plain<R>(&self, key: &[u8], f: impl FnOnce(&Header, &[u8]) -> R) -> Result<Option<R>> {
+        let mut f = Some(f);
+        loop {
+            let mut missed = false;
+            let found = self.find(key, |found| {
+                let result = self.with_plain(found.stored, |plain| f.take().map(|f| f(found.header, plain)))?;
+                missed = result.is_none();
+                Ok(result.flatten())
+            })?;
+            if !missed {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the record is damaged; the errors of a key that the table does not take; an I/O error
+    /// of unmapped storage.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.find_plain(key, |_, value| value.to_vec())
+    }
+
+    /// The value of a key with its version, sequence and time.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.find_plain(key, |header, value| Entry {
+            value: value.to_vec(),
+            version: header.version,
+            sequence: header.sequence,
+            time_ms: header.time_ms,
+        })
+    }
+
+    /// Puts the value of a key into a buffer of the caller's, which is cleared first. False if the key is not there.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_into(&self, key: &[u8], buffer: &mut Vec<u8>) -> Result<bool> {
+        buffer.clear();
+        Ok(self.find_plain(key, |_, value| buffer.extend_from_slice(value))?.is_some())
+    }
+
+    /// Hands the value of a key to a function, without a copy where the value is stored as it is. The function may
+    /// call the database.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_with<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        self.find_plain(key, |_, value| f(value))
+    }
+
+    /// A view of the value of a key that stays valid for as long as it is held, whatever happens to the key or the
+    /// database. It holds the memory (and the disk space) of its whole segment.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_pinned(&self, key: &[u8]) -> Result<Option<Pinned>> {
+        loop {
+            let mut missed = false;
+            let found = self.find(key, |found| {
+                let bytes = match found.stored {
+                    Stored::Raw(value) => self.pin_raw(&found, value),
+                    Stored::Extent(0, extent) => {
+                        let verify = self.inner.options.verify_checksums;
+                        self.inner.extents.read(&extent, verify)?.map(PinnedBytes::Extent)
+                    }
+                    other => self.with_plain(other, <[u8]>::to_vec)?.map(PinnedBytes::Owned),
+                };
+                missed = bytes.is_none();
+                let (version, sequence) = (found.header.version, found.header.sequence);
+                Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
+            })?;
+            if !missed {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Holds a value where it lies, if it lies in a mapping; else copies it.
+    fn pin_raw(&self, found: &Found<'_>, value: &[u8]) -> Option<PinnedBytes> {
+        let segment = self.inner.catalog.directory.get_arc(found.address.ordinal(), found.guard);
+        match segment {
+            Some(segment) if segment.is_mapped() => {
+                let start = found.value_at as usize;
+                Some(PinnedBytes::Mapped { segment, start, length: value.len() })
+            }
+            Some(_) => Some(PinnedBytes::Owned(value.to_vec())),
+            None => None,
+        }
+    }
+
+    /// Whether the key is there.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.find(key, |_| Ok(Some(())))?.is_some())
+    }
+
+    /// All keys with their values, in no order. Not a snapshot: a key that is there from beginning to end is seen
+    /// exactly once, with a value that it had at some time meanwhile; one that comes or goes may be seen or not.
+    pub fn iter(&self) -> Iter {
+        Iter::new(self.clone())
+    }
+
+    /// Stores a document through the table's serializer (JSON by default).
+    ///
+    /// # Errors
+    /// [`Error::Document`] if it cannot be serialized; else as [`Table::put`].
+    pub fn put_document<T: Serialize + ?Sized>(&self, key: &[u8], document: &T) -> Result<Written> {
+        let bytes = self.services.encode(document)?;
+        self.put(key, &bytes)
+    }
+
+    /// A document through the table's serializer.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if the value is not such a document; else as [`Table::get`].
+    pub fn get_document<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>> {
+        self.get_with(key, |bytes| self.services.decode(bytes))?.transpose()
+    }
+
+    /// Returns when everything acknowledged before the call is on stable storage, in all tables.
+    ///
+    /// # Errors
+    /// The failure of the sync; the database is then read-only.
+    pub fn sync(&self) -> Result<()> {
+        self.inner.sync()
+    }
+
+    /// The plain bytes of a value that iteration found.
+    pub(crate) fn plain(&self, stored: Stored<'_>) -> Result<Option<Vec<u8>>> {
+        self.with_plain(stored, <[u8]>::to_vec)
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("name", &self.name()).field("keys", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A value that is held in place, see [`Table::get_pinned`]. May be sent to and dropped on any thread.
+pub struct Pinned {
+    bytes: PinnedBytes,
+    version: u64,
+    sequence: u64,
+}
+
+enum PinnedBytes {
+    Mapped { segment: Arc<Segment>, start: usize, length: usize },
+    Extent(ExtentBytes),
+    Owned(Vec<u8>),
+}
+
+impl Pinned {
+    /// The key's version, see [`Written::version`].
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The commit that wrote the value, see [`Written::sequence`].
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl Deref for Pinned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            PinnedBytes::Mapped { segment, start, length } => segment.mapped_bytes(*start, *length),
+            PinnedBytes::Extent(extent) => extent.bytes(),
+            PinnedBytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl std::fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("length", &self.len()).field("version", &self.version).finish()
+    }
+}
