@@ -75,20 +75,30 @@ pub(crate) fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Option
         Err(error) => return Err(Error::io("open", &file_path, error)),
     };
     let bytes = read_whole(&*file, &file_path)?;
-    Manifest::decode(&bytes).map(Some).map_err(|error| format_error(&file_path, error))
+    Manifest::decode(&bytes)
+        .map(Some)
+        .map_err(|error| format_error(&file_path, error))
 }
 
 /// The contents of a small file.
 pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>> {
     let length = file.len().map_err(|error| Error::io("measure", path, error))?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
+    let read = file
+        .read_at(0, &mut bytes)
+        .map_err(|error| Error::io("read", path, error))?;
     bytes.truncate(read);
     Ok(bytes)
 }
 
 /// Writes a file durably under a temporary name, then renames it into its place.
-fn replace_file(storage: &dyn Storage, directory: &Path, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
+fn replace_file(
+    storage: &dyn Storage,
+    directory: &Path,
+    temporary: &str,
+    name: &str,
+    bytes: &[u8],
+) -> Result<()> {
     let new = directory.join(temporary);
     match storage.remove(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -96,13 +106,24 @@ fn replace_file(storage: &dyn Storage, directory: &Path, temporary: &str, name: 
         }
         _ => {}
     }
-    let file = storage.create(&new).map_err(|error| Error::io("create", &new, error))?;
-    file.write_at(0, bytes).map_err(|error| Error::io("write", &new, error))?;
+    let file = storage
+        .create(&new)
+        .map_err(|error| Error::io("create", &new, error))?;
+    file.write_at(0, bytes)
+        .map_err(|error| Error::io("write", &new, error))?;
     file.sync_data().map_err(|error| Error::io("sync", &new, error))?;
     // From here on even a full disk is a failure: the new file may or may not be the one that is found.
-    let uncertain = |operation, path: &Path, source| Error::Io { operation, path: path.to_path_buf(), source };
-    storage.rename(&new, &directory.join(name)).map_err(|error| uncertain("rename", &new, error))?;
-    storage.sync_dir(directory).map_err(|error| uncertain("sync", directory, error))
+    let uncertain = |operation, path: &Path, source| Error::Io {
+        operation,
+        path: path.to_path_buf(),
+        source,
+    };
+    storage
+        .rename(&new, &directory.join(name))
+        .map_err(|error| uncertain("rename", &new, error))?;
+    storage
+        .sync_dir(directory)
+        .map_err(|error| uncertain("sync", directory, error))
 }
 
 /// Makes the first manifest of a new database.
@@ -160,13 +181,21 @@ impl Catalog {
         let mut state = self.state.lock();
         let ordinal = segment.header.ordinal;
         if let Some(other) = state.by_id.values().find(|other| other.header.ordinal == ordinal) {
-            let detail = format!("two segments have the ordinal {ordinal}: {} too", other.path.display());
+            let detail = format!(
+                "two segments have the ordinal {ordinal}: {} too",
+                other.path.display()
+            );
             return Err(Error::corrupt(&segment.path, 16, detail));
         }
         state.next_ordinal = state.next_ordinal.max(u32::from(ordinal) + 1);
         self.directory.set(ordinal, Some(segment.clone()));
         state.by_id.insert(segment.id(), segment);
         Ok(())
+    }
+
+    /// Whether a segment is in the catalog.
+    pub(crate) fn has(&self, id: SegmentId) -> bool {
+        self.state.lock().by_id.contains_key(&id)
     }
 
     /// After opening: the gaps between the ordinals in use may be filled, though not before two checkpoints.
@@ -176,8 +205,12 @@ impl Catalog {
         for segment in state.by_id.values() {
             used[usize::from(segment.header.ordinal)] = true;
         }
-        state.free_ordinals =
-            used.iter().enumerate().filter(|(_, used)| !**used).map(|(ordinal, _)| (2, ordinal as u16)).collect();
+        state.free_ordinals = used
+            .iter()
+            .enumerate()
+            .filter(|(_, used)| !**used)
+            .map(|(ordinal, _)| (2, ordinal as u16))
+            .collect();
     }
 
     /// All segments, in the order of their ids.
@@ -203,7 +236,10 @@ impl Catalog {
     fn allocate_ordinal(&self) -> Result<u16> {
         let mut state = self.state.lock();
         let checkpoints = state.checkpoints;
-        if state.free_ordinals.front().is_some_and(|(from, _)| *from <= checkpoints)
+        if state
+            .free_ordinals
+            .front()
+            .is_some_and(|(from, _)| *from <= checkpoints)
             && let Some((_, ordinal)) = state.free_ordinals.pop_front()
         {
             return Ok(ordinal);
@@ -247,7 +283,13 @@ impl Catalog {
         }
     }
 
-    fn create_file(&self, plan: &SegmentPlan, id: SegmentId, ordinal: u16, path: &Path) -> Result<NewSegment> {
+    fn create_file(
+        &self,
+        plan: &SegmentPlan,
+        id: SegmentId,
+        ordinal: u16,
+        path: &Path,
+    ) -> Result<NewSegment> {
         let header = SegmentHeader {
             kind: plan.kind,
             lane: 0,
@@ -260,19 +302,32 @@ impl Catalog {
             predecessor: plan.predecessor,
             predecessor_end: plan.predecessor_end,
         };
-        let file = self.storage.create(path).map_err(|error| Error::io("create", path, error))?;
-        file.allocate(plan.capacity).map_err(|error| Error::io("allocate", path, error))?;
-        file.write_at(0, &header.encode()).map_err(|error| Error::io("write", path, error))?;
+        let file = self
+            .storage
+            .create(path)
+            .map_err(|error| Error::io("create", path, error))?;
+        file.allocate(plan.capacity)
+            .map_err(|error| Error::io("allocate", path, error))?;
+        file.write_at(0, &header.encode())
+            .map_err(|error| Error::io("write", path, error))?;
         file.sync_data().map_err(|error| Error::io("sync", path, error))?;
-        self.storage.sync_dir(&self.path).map_err(|error| Error::io("sync", &self.path, error))?;
+        self.storage
+            .sync_dir(&self.path)
+            .map_err(|error| Error::io("sync", &self.path, error))?;
         let writer = if plan.kind == SegmentKind::Log {
-            file.map_writer(HEADER_BYTES, plan.capacity).map_err(|error| Error::io("map", path, error))?
+            file.map_writer(HEADER_BYTES, plan.capacity)
+                .map_err(|error| Error::io("map", path, error))?
         } else {
             None
         };
         let map = writer.as_ref().map(MapWriter::mapping);
         let segment = Arc::new(Segment::begin(header, path.to_path_buf(), file, map));
-        Ok(NewSegment { segment, writer, capacity: plan.capacity })
+        segment.set_disk_bytes(plan.capacity);
+        Ok(NewSegment {
+            segment,
+            writer,
+            capacity: plan.capacity,
+        })
     }
 
     /// Puts a finished page segment, reopened for reading, in the place of the one that was written.

@@ -41,11 +41,17 @@ impl ExtentBytes {
 
 impl Extents {
     pub(crate) fn new(catalog: Arc<Catalog>) -> Extents {
-        Extents { catalog, live: Mutex::default(), doomed: Mutex::default() }
+        Extents {
+            catalog,
+            live: Mutex::default(),
+            doomed: Mutex::default(),
+        }
     }
 
     fn path(&self, id: u64) -> PathBuf {
-        self.catalog.path.join(file_name(SegmentKind::Extent, SegmentId(id)))
+        self.catalog
+            .path
+            .join(file_name(SegmentKind::Extent, SegmentId(id)))
     }
 
     /// Writes a value; it is neither synced nor live yet.
@@ -65,18 +71,31 @@ impl Extents {
             predecessor_end: 0,
         };
         let create = || -> Result<Arc<dyn StorageFile>> {
-            let file =
-                self.catalog.storage.create(&path).map_err(|error| Error::io("create", &path, error))?;
+            let file = self
+                .catalog
+                .storage
+                .create(&path)
+                .map_err(|error| Error::io("create", &path, error))?;
             let length = HEADER_BYTES + value.len() as u64;
-            file.allocate(length).map_err(|error| Error::io("allocate", &path, error))?;
-            file.write_at(0, &header.encode()).map_err(|error| Error::io("write", &path, error))?;
-            file.write_at(HEADER_BYTES, value).map_err(|error| Error::io("write", &path, error))?;
+            file.allocate(length)
+                .map_err(|error| Error::io("allocate", &path, error))?;
+            file.write_at(0, &header.encode())
+                .map_err(|error| Error::io("write", &path, error))?;
+            file.write_at(HEADER_BYTES, value)
+                .map_err(|error| Error::io("write", &path, error))?;
             Ok(file)
         };
         match create() {
             Ok(file) => {
                 let checksum = crc32fast::hash(value);
-                Ok((ExtentRef { id: id.0, length: value.len() as u64, checksum }, file))
+                Ok((
+                    ExtentRef {
+                        id: id.0,
+                        length: value.len() as u64,
+                        checksum,
+                    },
+                    file,
+                ))
             }
             Err(error) => {
                 self.abandon(id.0);
@@ -102,7 +121,11 @@ impl Extents {
         let end = HEADER_BYTES + extent.length;
         let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
         if length < end {
-            return Err(Error::corrupt(&path, length, "the file of a large value is cut short"));
+            return Err(Error::corrupt(
+                &path,
+                length,
+                "the file of a large value is cut short",
+            ));
         }
         let bytes = match file.map(end).map_err(|error| Error::io("map", &path, error))? {
             Some(map) => ExtentBytes::Mapped(map),
@@ -117,7 +140,11 @@ impl Extents {
         };
         let whole = bytes.bytes().len() as u64 == extent.length;
         if !whole || verify && crc32fast::hash(bytes.bytes()) != extent.checksum {
-            return Err(Error::corrupt(&path, HEADER_BYTES, "a large value's checksum does not match"));
+            return Err(Error::corrupt(
+                &path,
+                HEADER_BYTES,
+                "a large value's checksum does not match",
+            ));
         }
         Ok(Some(bytes))
     }
@@ -152,6 +179,17 @@ impl Extents {
         Ok(hasher.finalize() == extent.checksum)
     }
 
+    /// Makes a value durable that recovery has found in the log.
+    pub(crate) fn sync(&self, id: u64) -> Result<()> {
+        let path = self.path(id);
+        let file = self
+            .catalog
+            .storage
+            .open(&path)
+            .map_err(|error| Error::io("open", &path, error))?;
+        file.sync_data().map_err(|error| Error::io("sync", &path, error))
+    }
+
     /// A commit refers to this value now.
     pub(crate) fn note_live(&self, extent: &ExtentRef) {
         self.live.lock().insert(extent.id, extent.length);
@@ -168,7 +206,11 @@ impl Extents {
     pub(crate) fn reap(&self, synced: u64) {
         let gone: Vec<u64> = {
             let mut doomed = self.doomed.lock();
-            let gone = doomed.iter().filter(|(sequence, _)| *sequence <= synced).map(|(_, id)| *id).collect();
+            let gone = doomed
+                .iter()
+                .filter(|(sequence, _)| *sequence <= synced)
+                .map(|(_, id)| *id)
+                .collect();
             doomed.retain(|(sequence, _)| *sequence > synced);
             gone
         };
@@ -177,7 +219,11 @@ impl Extents {
 
     /// The live values with their lengths, for a checkpoint.
     pub(crate) fn live(&self) -> Vec<(u64, u64)> {
-        self.live.lock().iter().map(|(id, length)| (*id, *length)).collect()
+        self.live
+            .lock()
+            .iter()
+            .map(|(id, length)| (*id, *length))
+            .collect()
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {

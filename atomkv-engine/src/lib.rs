@@ -1,7 +1,69 @@
-//! AtomKV: an embedded key-value database.
+//! AtomKV: an embedded key-value database in one directory.
+//!
+//! Every change is appended to one log; compaction settles it into pages, partitioned by the hash of the key; eight
+//! bytes of index per key say where its newest record is. An acknowledged write survives the death of the process
+//! at any instruction; power loss leaves an exact prefix of the history, with everything that was synced.
+//!
+//! ```
+//! # fn main() -> atomkv_engine::Result<()> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("db");
+//! use atomkv_engine::{Database, Durability, Options, TableOptions};
+//!
+//! let database = Database::open(&path, Options::default())?;
+//! let users = database.table("users", TableOptions::new().partitions(16))?;
+//!
+//! users.put(b"ada", br#"{"born": 1815}"#)?;
+//! users.put_with(b"alan", br#"{"born": 1912}"#, Durability::Sync)?;
+//! assert_eq!(users.get(b"ada")?.as_deref(), Some(&br#"{"born": 1815}"#[..]));
+//! for entry in users.iter() {
+//!     let (key, value) = entry?;
+//!     println!("{} = {}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&value));
+//! }
+//! database.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Reading the source
+//!
+//! Follow one put: [`Table::put`] (`table.rs`) finds the key's place and makes a change; `commit.rs` looks up what
+//! is there, locks the partition (`index/partition.rs`), has the log append the record (`log/mod.rs`,
+//! `format/record.rs`) and swings the index entry (`index/subtable.rs`). `open.rs` tells how it is found again,
+//! `compaction.rs` where it settles, `storage/` what the operating system has to do with it.
+
+mod batch;
+mod catalog;
+mod checkpoint;
+mod commit;
+mod compaction;
+mod database;
+mod epoch;
 mod error;
+mod extents;
+mod format;
+mod health;
+mod index;
+mod log;
+mod maintenance;
+mod open;
 mod options;
+mod page;
+mod scan;
+mod segment;
+mod segment_reader;
 pub mod services;
+mod stats;
 pub mod storage;
+mod table;
+mod tables;
+mod types;
+
+pub use batch::Batch;
+pub use database::Database;
 pub use error::{Error, Result};
 pub use options::{Durability, Options, TableOptions};
+pub use scan::{Iter, IterEntry};
+pub use stats::{CompactionReport, Stats};
+pub use table::{Pinned, Table};
+pub use types::{Entry, KEY_BYTES_MAX, PARTITIONS_MAX, VALUE_BYTES_MAX, Written};

@@ -34,6 +34,7 @@ pub struct Options {
     pub(crate) large_value_bytes: u64,
     pub(crate) verify_checksums: bool,
     pub(crate) skip_damaged_log: bool,
+    pub(crate) hash_seed: Option<u64>,
 }
 
 /// The smallest log segment, in bytes.
@@ -56,6 +57,7 @@ impl Default for Options {
             large_value_bytes: 1 << 20,
             verify_checksums: true,
             skip_damaged_log: false,
+            hash_seed: None,
         }
     }
 }
@@ -158,8 +160,20 @@ impl Options {
         self
     }
 
+    /// Fixes the seed of a new database's hash and its id, so that a test can be repeated exactly. By default both
+    /// come from the system's randomness, as they must where keys come from strangers.
+    #[must_use]
+    pub fn hash_seed(mut self, seed: u64) -> Self {
+        self.hash_seed = Some(seed);
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
-        let refuse = |reason: &str| Err(Error::InvalidArgument { reason: reason.to_string() });
+        let refuse = |reason: &str| {
+            Err(Error::InvalidArgument {
+                reason: reason.to_string(),
+            })
+        };
         if self.segment_bytes_min < SEGMENT_BYTES_FLOOR || self.segment_bytes_max > SEGMENT_BYTES_CEILING {
             return refuse("segment_bytes must lie between 64 KiB and 256 MiB");
         }

@@ -36,7 +36,13 @@ pub struct Iter {
 
 impl Iter {
     pub(crate) fn new(table: Table) -> Iter {
-        Iter { table, partition: 0, place: None, waiting: VecDeque::new(), done: false }
+        Iter {
+            table,
+            partition: 0,
+            place: None,
+            waiting: VecDeque::new(),
+            done: false,
+        }
     }
 
     /// The next key with all that is known of it.
@@ -67,10 +73,14 @@ impl Iter {
     fn read(&self, segment: &Segment, address: Address) -> Result<Option<IterEntry>> {
         let verify = self.table.inner.options.verify_checksums;
         let found = segment.with_record(address.offset(), verify, |record| {
-            let Some(stored) = Stored::of(record) else { return Ok(None) };
+            let Some(stored) = Stored::of(record) else {
+                return Ok(None);
+            };
             let Some(value) = self.table.plain(stored)? else {
                 // The large value was replaced since: the key has a newer record, unless it was deleted.
-                let Some(entry) = self.table.get_entry(record.key)? else { return Ok(None) };
+                let Some(entry) = self.table.get_entry(record.key)? else {
+                    return Ok(None);
+                };
                 return Ok(Some(IterEntry {
                     key: record.key.to_vec(),
                     value: entry.value,
@@ -107,7 +117,12 @@ impl Iter {
                 let segment = match segments.get(&address.ordinal()) {
                     Some(segment) => segment.clone(),
                     None => {
-                        let found = self.table.inner.catalog.directory.get_arc(address.ordinal(), &guard);
+                        let found = self
+                            .table
+                            .inner
+                            .catalog
+                            .directory
+                            .get_arc(address.ordinal(), &guard);
                         let Some(segment) = found else {
                             // Compaction has moved the record since the copy was made.
                             self.waiting.clear();
@@ -132,6 +147,7 @@ impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_entry().map(|entry| entry.map(|entry| (entry.key, entry.value)))
+        self.next_entry()
+            .map(|entry| entry.map(|entry| (entry.key, entry.value)))
     }
 }

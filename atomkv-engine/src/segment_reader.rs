@@ -30,7 +30,16 @@ pub(crate) struct Found<'a> {
 
 impl<'a> SegmentReader<'a> {
     pub(crate) fn new(file: &'a dyn StorageFile, path: &'a Path, base: Base, from: u64, end: u64) -> Self {
-        SegmentReader { file, path, base, offset: from, end, buffer: Vec::new(), buffer_offset: from, filled: 0 }
+        SegmentReader {
+            file,
+            path,
+            base,
+            offset: from,
+            end,
+            buffer: Vec::new(),
+            buffer_offset: from,
+            filled: 0,
+        }
     }
 
     /// The place of the next record.
@@ -97,7 +106,9 @@ impl<'a> SegmentReader<'a> {
             let window = self.window(self.offset, RECORD_ALIGNMENT as usize)?;
             let bytes = self.bytes(window);
             // Preallocated space is zeros, often megabytes of them, and zeros are no record.
-            let zeros = bytes.chunks(RECORD_ALIGNMENT as usize).take_while(|word| word.iter().all(|byte| *byte == 0));
+            let zeros = bytes
+                .chunks(RECORD_ALIGNMENT as usize)
+                .take_while(|word| word.iter().all(|byte| *byte == 0));
             let skip = zeros.count() as u64 * RECORD_ALIGNMENT;
             if skip > 0 || bytes.is_empty() {
                 self.offset += skip.max(RECORD_ALIGNMENT);

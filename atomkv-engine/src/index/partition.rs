@@ -102,7 +102,11 @@ impl Partition {
     fn empty_directory(first_place: u64, last_place: u64, depth: u32) -> Directory {
         let first = first_place >> (64 - depth);
         let last = last_place >> (64 - depth);
-        Directory { depth, first, cells: (first..=last).map(|_| ArcCell::new(None)).collect() }
+        Directory {
+            depth,
+            first,
+            cells: (first..=last).map(|_| ArcCell::new(None)).collect(),
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -110,7 +114,9 @@ impl Partition {
     }
 
     fn directory<'g>(&self, guard: &'g Guard) -> &'g Directory {
-        self.directory.load(guard).expect("a partition always has a directory")
+        self.directory
+            .load(guard)
+            .expect("a partition always has a directory")
     }
 
     /// The memory of the loaded sub-tables and the directory, in bytes.
@@ -163,7 +169,12 @@ impl Partition {
     /// Takes the writers' lock.
     pub(crate) fn lock(&self) -> PartitionLock<'_> {
         let writer = self.writer.lock();
-        PartitionLock { partition: self, multiple: false, guard: epoch::pin(), _writer: writer }
+        PartitionLock {
+            partition: self,
+            multiple: false,
+            guard: epoch::pin(),
+            _writer: writer,
+        }
     }
 
     /// Copies the sub-table that covers `place`, or the first place of the partition.
@@ -177,8 +188,15 @@ impl Partition {
             Some(Node::Loaded(table)) => (table.depth, table.prefix, table.entries().collect()),
             _ => (directory.depth, place >> (64 - directory.depth), Vec::new()),
         };
-        let end = (prefix + 1).checked_shl(64 - depth).filter(|&end| end != 0 && end <= self.last_place);
-        Ok(SubTableCopy { depth, prefix, entries, next_place: end })
+        let end = (prefix + 1)
+            .checked_shl(64 - depth)
+            .filter(|&end| end != 0 && end <= self.last_place);
+        Ok(SubTableCopy {
+            depth,
+            prefix,
+            entries,
+            next_place: end,
+        })
     }
 }
 
@@ -248,24 +266,22 @@ impl PartitionLock<'_> {
         while partition.directory(&self.guard).depth < stored.depth {
             self.deepen();
         }
-        partition.keys.fetch_add(u64::from(stored.entries), Ordering::Relaxed);
+        partition
+            .keys
+            .fetch_add(u64::from(stored.entries), Ordering::Relaxed);
         self.place_node(partition.directory(&self.guard), Arc::new(Node::Stored(stored)));
         true
-    }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&self, depth: u32) {
-        let partition = self.partition;
-        let empty = Partition::empty_directory(partition.first_place, partition.last_place, depth);
-        partition.directory.store(Some(Arc::new(empty)));
-        partition.keys.store(0, Ordering::Relaxed);
     }
 
     /// Doubles the directory.
     fn deepen(&self) {
         let guard = &self.guard;
         let old = self.partition.directory(guard);
-        let new = Partition::empty_directory(self.partition.first_place, self.partition.last_place, old.depth + 1);
+        let new = Partition::empty_directory(
+            self.partition.first_place,
+            self.partition.last_place,
+            old.depth + 1,
+        );
         for (index, cell) in new.cells.iter().enumerate() {
             let from = ((new.first + index as u64) >> 1) - old.first;
             cell.store(old.cells[from as usize].load_arc(guard));
@@ -362,7 +378,7 @@ impl PartitionLock<'_> {
 }
 
 impl Drop for PartitionLock<'_> {
-    fn drop(&self) {
+    fn drop(&mut self) {
         if self.multiple {
             self.bump();
         }

@@ -177,7 +177,12 @@ pub(crate) struct Appended {
 }
 
 impl Log {
-    pub(crate) fn new(catalog: Arc<Catalog>, tables: Arc<Tables>, options: &Options, start: &LogStart) -> Log {
+    pub(crate) fn new(
+        catalog: Arc<Catalog>,
+        tables: Arc<Tables>,
+        options: &Options,
+        start: &LogStart,
+    ) -> Log {
         Log {
             tables,
             health: catalog.health.clone(),
@@ -197,7 +202,10 @@ impl Log {
                 scratch: Vec::new(),
                 closed: false,
             }),
-            sync_state: Mutex::new(SyncState { synced: start.last_sequence, running: false }),
+            sync_state: Mutex::new(SyncState {
+                synced: start.last_sequence,
+                running: false,
+            }),
             sync_done: Condvar::new(),
             lease_turn: Mutex::new(()),
             ready: Mutex::new(None),
@@ -265,7 +273,11 @@ impl Log {
     ) -> Result<Appended> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
-        if core.active.as_ref().is_none_or(|active| active.tail + room + SEGMENT_OVERHEAD_BYTES > active.limit) {
+        if core
+            .active
+            .as_ref()
+            .is_none_or(|active| active.tail + room + SEGMENT_OVERHEAD_BYTES > active.limit)
+        {
             self.roll(core, room)?;
         }
         let sequence = core.next_sequence;
@@ -274,14 +286,13 @@ impl Log {
         core.next_sequence += 1;
         core.last_time_ms = time_ms;
         let start = core.active.as_ref().map_or(0, |active| active.tail);
-        let mark = core.mark.take().map(SyncMark::encode);
-        let mark = mark.as_ref().map(|body| Draft::notice(Kind::Mark, 0, body));
+        let mark = core.mark.take();
+        let stamp = Stamp { sequence, time_ms };
         let result = match &mut core.active {
-            Some(active) => {
-                let mut mark = mark;
-                write_commit(active, &mut core.scratch, mark.as_mut(), drafts, sequence, time_ms, how)
-            }
-            None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
+            Some(active) => write_commit(active, &mut core.scratch, mark, drafts, stamp, how),
+            None => Err(Error::Internal {
+                reason: "the log has no segment after a roll".to_string(),
+            }),
         };
         result.map_err(|error| self.health.fail(error))?;
         let Some(active) = &mut core.active else {
@@ -299,7 +310,10 @@ impl Log {
             }
         }
         // Only this lock's holder writes the counter.
-        self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        self.appended_bytes.store(
+            self.appended_bytes.load(Ordering::Relaxed) + bytes,
+            Ordering::Relaxed,
+        );
         Ok(Appended { sequence })
     }
 
@@ -317,7 +331,8 @@ impl Log {
             let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
             let mut drafts = [Draft::notice(Kind::Lease, 0, &ceiling)];
             let room = drafts[0].room();
-            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?.sequence
+            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?
+                .sequence
         };
         self.sync_to(sequence)?;
         let mut core = self.lock_core();
@@ -353,22 +368,24 @@ impl Log {
 
     /// Bytes appended since opening, and how many of them are synced.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.appended_bytes.load(Ordering::Relaxed), self.synced_bytes.load(Ordering::Relaxed))
+        (
+            self.appended_bytes.load(Ordering::Relaxed),
+            self.synced_bytes.load(Ordering::Relaxed),
+        )
     }
 
     pub(crate) fn sync_count(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn last_time_ms(&self) -> u64 {
-        self.lock_core().last_time_ms
     }
 }
 
 impl Core {
     fn position(&self) -> LogPosition {
         match &self.active {
-            Some(active) => LogPosition { segment: active.segment.id(), offset: active.tail },
+            Some(active) => LogPosition {
+                segment: active.segment.id(),
+                offset: active.tail,
+            },
             None => self.end,
         }
     }
@@ -378,64 +395,102 @@ impl Core {
 fn write_commit(
     active: &mut Active,
     scratch: &mut Vec<u8>,
-    mark: Option<&mut Draft<'_>>,
+    mark: Option<SyncMark>,
     drafts: &mut [Draft<'_>],
-    sequence: u64,
-    time_ms: u64,
+    stamp: Stamp,
     how: Durability,
 ) -> Result<()> {
     let direct = how == Durability::Buffered && matches!(active.writer, Writer::Mapped(_));
     let start = active.tail;
+    scratch.clear();
+    if let Some(mark) = mark.map(SyncMark::encode) {
+        write_record(
+            active,
+            scratch,
+            &mut Draft::notice(Kind::Mark, 0, &mark),
+            stamp,
+            false,
+            direct,
+        );
+    }
     let last = drafts.len() - 1;
     let mut born = 0;
-    scratch.clear();
-    let marks = mark.into_iter().map(|mark| (mark, false));
-    let records = drafts.iter_mut().enumerate().map(|(index, draft)| (draft, index == last));
-    for (draft, end_of_commit) in marks.chain(records) {
-        let header = Header {
-            kind: draft.kind,
-            end_of_commit,
-            new_key: draft.new_key,
-            codec: draft.codec,
-            table: draft.table,
-            sequence,
-            time_ms,
-            version: draft.version,
-            expiry_ms: None,
-            hint: draft.hint,
-            place: draft.stored_place,
-        };
-        let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &active.segment.base);
-        let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
-        draft.length = layout.padded();
-        draft.address = Some(active.segment.address(active.tail));
-        let parts = [head.bytes(), draft.key, draft.value];
-        match &mut active.writer {
-            Writer::Mapped(writer) if direct => writer.append_padded(&parts, draft.length),
-            _ => {
-                parts.iter().for_each(|part| scratch.extend_from_slice(part));
-                scratch.resize(scratch.len().next_multiple_of(RECORD_ALIGNMENT as usize), 0);
-            }
-        }
-        active.tail += draft.length;
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        write_record(active, scratch, draft, stamp, index == last, direct);
         if matches!(draft.kind, Kind::Document | Kind::Extent) {
             born += draft.length;
         }
     }
     if !direct {
-        active
-            .segment
-            .file()
-            .write_at(start, scratch)
-            .map_err(|error| Error::Io { operation: "write", path: active.segment.path.clone(), source: error })?;
+        let failed = |error| Error::Io {
+            operation: "write",
+            path: active.segment.path.clone(),
+            source: error,
+        };
+        active.segment.file().write_at(start, scratch).map_err(failed)?;
         if let Writer::Mapped(writer) = &mut active.writer {
             writer.advance(active.tail);
         }
     }
     active.segment.publish(active.tail);
-    active.segment.note_sequence(sequence);
+    active.segment.note_sequence(stamp.sequence);
     if born > 0 {
         active.segment.add_born(born);
     }
     Ok(())
+}
+
+/// What all records of a commit have in common.
+#[derive(Clone, Copy)]
+struct Stamp {
+    sequence: u64,
+    time_ms: u64,
+}
+
+/// Finishes one record's header; copies the record to the tail, or to the scratch buffer that will be written there.
+#[inline]
+fn write_record(
+    active: &mut Active,
+    scratch: &mut Vec<u8>,
+    draft: &mut Draft<'_>,
+    stamp: Stamp,
+    end_of_commit: bool,
+    direct: bool,
+) {
+    let header = Header {
+        kind: draft.kind,
+        end_of_commit,
+        new_key: draft.new_key,
+        codec: draft.codec,
+        table: draft.table,
+        sequence: stamp.sequence,
+        time_ms: stamp.time_ms,
+        version: draft.version,
+        expiry_ms: None,
+        hint: draft.hint,
+        place: draft.stored_place,
+    };
+    let head = encode_header(
+        &header,
+        draft.key.len(),
+        draft.value.len(),
+        draft.body,
+        &active.segment.base,
+    );
+    let layout = Layout {
+        header: head.bytes().len(),
+        key: draft.key.len(),
+        value: draft.value.len(),
+    };
+    draft.length = layout.padded();
+    draft.address = Some(active.segment.address(active.tail));
+    let parts = [head.bytes(), draft.key, draft.value];
+    match &mut active.writer {
+        Writer::Mapped(writer) if direct => writer.append_padded(&parts, draft.length),
+        _ => {
+            parts.iter().for_each(|part| scratch.extend_from_slice(part));
+            scratch.resize(scratch.len().next_multiple_of(RECORD_ALIGNMENT as usize), 0);
+        }
+    }
+    active.tail += draft.length;
 }

@@ -23,7 +23,7 @@ use crate::types::{Address, SegmentId};
 
 /// What recovery tells of each record of a complete commit, in order.
 pub(crate) trait Replay {
-    fn record(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()>;
+    fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()>;
     /// Whether the file of a large value is there and whole.
     fn extent_is_whole(&self, extent: &ExtentRef) -> Result<bool>;
 }
@@ -67,8 +67,16 @@ impl<'a> Recovery<'a> {
         sequence: u64,
         skip_damage: bool,
     ) -> Recovery<'a> {
-        let end = LogEnd { position: start, last_sequence: sequence, ..LogEnd::default() };
-        Recovery { segments, skip_damage, end }
+        let end = LogEnd {
+            position: start,
+            last_sequence: sequence,
+            ..LogEnd::default()
+        };
+        Recovery {
+            segments,
+            skip_damage,
+            end,
+        }
     }
 
     /// Replays everything there is.
@@ -78,7 +86,12 @@ impl<'a> Recovery<'a> {
             if position.segment == SegmentId::default() {
                 // Nothing was ever written, unless a first segment was.
                 match self.successor(position.segment, 0) {
-                    Some(first) => position = LogPosition { segment: first, offset: HEADER_BYTES },
+                    Some(first) => {
+                        position = LogPosition {
+                            segment: first,
+                            offset: HEADER_BYTES,
+                        }
+                    }
                     None => break,
                 }
             }
@@ -97,9 +110,17 @@ impl<'a> Recovery<'a> {
                 }
             };
             self.end.chain.push((segment.id(), end));
-            self.end.position = LogPosition { segment: segment.id(), offset: end };
+            self.end.position = LogPosition {
+                segment: segment.id(),
+                offset: end,
+            };
             match next {
-                Some(next) => position = LogPosition { segment: next, offset: HEADER_BYTES },
+                Some(next) => {
+                    position = LogPosition {
+                        segment: next,
+                        offset: HEADER_BYTES,
+                    }
+                }
                 None => break,
             }
         }
@@ -108,29 +129,45 @@ impl<'a> Recovery<'a> {
 
     fn missing(&self, id: SegmentId) -> Error {
         let name = crate::segment::file_name(crate::format::segment::SegmentKind::Log, id);
-        let directory = self.segments.values().next().and_then(|segment| segment.path.parent());
+        let directory = self
+            .segments
+            .values()
+            .next()
+            .and_then(|segment| segment.path.parent());
         let path = directory.unwrap_or(Path::new("")).join(name);
-        Error::corrupt(&path, 0, "the log goes on in this segment, but the file is missing")
+        Error::corrupt(
+            &path,
+            0,
+            "the log goes on in this segment, but the file is missing",
+        )
     }
 
     /// The segment that an earlier opening has begun where this one ends.
     fn successor(&self, id: SegmentId, end: u64) -> Option<SegmentId> {
         let follows = |segment: &&Arc<Segment>| {
             let header = &segment.header;
-            header.predecessor == id && (header.predecessor_end == end && end > 0 || id == SegmentId::default())
+            header.predecessor == id
+                && (header.predecessor_end == end && end > 0 || id == SegmentId::default())
         };
         self.segments.values().rfind(follows).map(|segment| segment.id())
     }
 
-    fn read_segment(&mut self, segment: &Segment, from: u64, replay: &mut impl Replay) -> Result<Stop> {
+    fn read_segment(&mut self, segment: &Arc<Segment>, from: u64, replay: &mut impl Replay) -> Result<Stop> {
         let file = segment.file().clone();
-        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        let length = file
+            .len()
+            .map_err(|error| Error::io("measure", &segment.path, error))?;
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         loop {
             let start = reader.offset();
             let commit_end = match self.measure_commit(&mut reader, segment, replay)? {
                 Measured::Commit { end } => end,
-                Measured::Roll { next } => return Ok(Stop::Rolled { end: reader.offset(), next }),
+                Measured::Roll { next } => {
+                    return Ok(Stop::Rolled {
+                        end: reader.offset(),
+                        next,
+                    });
+                }
                 Measured::Bad { at } => {
                     if self.skip_damage && self.proof_of_damage(segment, at)?.is_some() {
                         self.end.skipped += 1;
@@ -173,7 +210,9 @@ impl<'a> Recovery<'a> {
         let mut commit = None;
         loop {
             let at = reader.offset();
-            let Some(found) = reader.next()? else { return Ok(Measured::Bad { at }) };
+            let Some(found) = reader.next()? else {
+                return Ok(Measured::Bad { at });
+            };
             let record = match found.record {
                 Ok(record) => record,
                 Err(_) => return Ok(Measured::Bad { at }),
@@ -236,7 +275,10 @@ impl<'a> Recovery<'a> {
 
     /// A sync mark behind a bad place that covers it, in this segment or in one that rolled out of it.
     fn proof_of_damage(&self, segment: &Segment, at: u64) -> Result<Option<String>> {
-        let bad = LogPosition { segment: segment.id(), offset: at };
+        let bad = LogPosition {
+            segment: segment.id(),
+            offset: at,
+        };
         if let Some(offset) = self.covering_mark(segment, at, bad)? {
             return Ok(Some(format!("a mark at byte {offset}")));
         }
@@ -245,12 +287,17 @@ impl<'a> Recovery<'a> {
             let rolled_from = |next: &&Arc<Segment>| {
                 next.header.predecessor == predecessor && next.header.predecessor_end == 0
             };
-            let Some(next) = self.segments.values().find(rolled_from) else { return Ok(None) };
+            let Some(next) = self.segments.values().find(rolled_from) else {
+                return Ok(None);
+            };
             if predecessor == SegmentId::default() || next.id() <= predecessor {
                 return Ok(None);
             }
             if let Some(offset) = self.covering_mark(next, HEADER_BYTES, bad)? {
-                return Ok(Some(format!("a mark at byte {offset} of {}", next.path.display())));
+                return Ok(Some(format!(
+                    "a mark at byte {offset} of {}",
+                    next.path.display()
+                )));
             }
             predecessor = next.id();
         }
@@ -258,14 +305,19 @@ impl<'a> Recovery<'a> {
 
     fn covering_mark(&self, segment: &Segment, from: u64, bad: LogPosition) -> Result<Option<u64>> {
         let file = segment.file().clone();
-        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        let length = file
+            .len()
+            .map_err(|error| Error::io("measure", &segment.path, error))?;
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         let last = self.end.last_sequence;
         let covers = |record: &Record<'_>| {
             record.header.kind == Kind::Mark
                 && record.header.sequence > last
                 && SyncMark::decode(record.value).is_some_and(|mark| {
-                    LogPosition { segment: SegmentId(mark.segment), offset: mark.offset } > bad
+                    LogPosition {
+                        segment: SegmentId(mark.segment),
+                        offset: mark.offset,
+                    } > bad
                 })
         };
         Ok(reader.resync(covers)?.then(|| reader.offset()))

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{Active, Core, Draft, Log, SEGMENT_OVERHEAD_BYTES, Writer, write_commit};
+use super::{Active, Core, Draft, Log, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
 use crate::catalog::{NewSegment, SegmentPlan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record::Kind;
 use crate::format::segment::{HEADER_BYTES, SegmentKind, TRAILER_BYTES};
-use crate::options::Durability;
+use crate::options::{Durability, SEGMENT_BYTES_FLOOR};
 use crate::segment::Segment;
 use crate::types::SegmentId;
 
@@ -27,7 +27,9 @@ impl Log {
         let needed = (room + HEADER_BYTES + 2 * SEGMENT_OVERHEAD_BYTES).next_multiple_of(4096);
         let ready = self.ready.lock().take();
         let suits = |new: &NewSegment| {
-            new.segment.header.predecessor == position.segment && new.capacity >= needed && core.active.is_some()
+            new.segment.header.predecessor == position.segment
+                && new.capacity >= needed
+                && core.active.is_some()
         };
         let new = match ready {
             Some(new) if suits(&new) => new,
@@ -35,22 +37,33 @@ impl Log {
                 if let Some(unsuited) = other {
                     self.catalog.remove_segment(&unsuited.segment);
                 }
-                let capacity = self.next_capacity(core.active.as_ref()).max(needed);
+                let mut capacity = self.next_capacity(core.active.as_ref()).max(needed);
                 let end = if core.active.is_some() { 0 } else { position.offset };
-                self.create(position.segment, end, core.next_sequence, core.last_time_ms, capacity)?
+                loop {
+                    let sequence = core.next_sequence;
+                    match self.create(position.segment, end, sequence, core.last_time_ms, capacity) {
+                        // On a disk that is nearly full a smaller segment may still fit.
+                        Err(Error::NoSpace { .. }) if capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
+                            capacity = (capacity / 4).max(SEGMENT_BYTES_FLOOR).max(needed);
+                        }
+                        outcome => break outcome?,
+                    }
+                }
             }
         };
         if let Some(active) = &mut core.active {
             let target = new.segment.id().0.to_le_bytes();
             let mut draft = [Draft::notice(Kind::Roll, 0, &target)];
-            let sequence = core.next_sequence - 1;
+            let stamp = Stamp {
+                sequence: core.next_sequence - 1,
+                time_ms: core.last_time_ms,
+            };
             let written = write_commit(
                 active,
                 &mut core.scratch,
                 None,
                 &mut draft,
-                sequence,
-                core.last_time_ms,
+                stamp,
                 Durability::Sync,
             );
             written.map_err(|error| self.health.fail(error))?;
@@ -86,8 +99,16 @@ impl Log {
             Some(active) => (active.capacity * 2).clamp(self.segment_bytes_min, self.segment_bytes_max),
             None => {
                 // A database that is already large does not start small again at each opening.
-                let settled = self.catalog.segments().iter().map(|segment| segment.end()).sum::<u64>() / 16;
-                settled.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
+                let settled = self
+                    .catalog
+                    .segments()
+                    .iter()
+                    .map(|segment| segment.end())
+                    .sum::<u64>()
+                    / 16;
+                settled
+                    .clamp(self.segment_bytes_min, self.segment_bytes_max)
+                    .next_multiple_of(4096)
             }
         }
     }
@@ -110,11 +131,6 @@ impl Log {
             predecessor_end,
             capacity,
         })
-    }
-
-    /// Whether commits still go into this segment.
-    pub(crate) fn is_active(&self, segment: &Segment) -> bool {
-        self.lock_core().active.as_ref().is_some_and(|active| active.segment.id() == segment.id())
     }
 
     pub(super) fn request_populate(&self, active: &mut Active) {
@@ -146,7 +162,11 @@ impl Log {
                 // The most urgent first; sealing can wait.
                 let prepare = requests.prepare.take();
                 let populate = requests.populate.take();
-                let seal = if prepare.is_none() && populate.is_none() { requests.seal.pop() } else { None };
+                let seal = if prepare.is_none() && populate.is_none() {
+                    requests.seal.pop()
+                } else {
+                    None
+                };
                 (seal, prepare, populate)
             };
             if let Some((segment, tail)) = populate {
@@ -181,9 +201,11 @@ impl Log {
         let (capacity, sequence, time_ms) = {
             let core = self.lock_core();
             match &core.active {
-                Some(active) if active.segment.id() == predecessor && !core.closed => {
-                    (self.next_capacity(Some(active)), core.next_sequence, core.last_time_ms)
-                }
+                Some(active) if active.segment.id() == predecessor && !core.closed => (
+                    self.next_capacity(Some(active)),
+                    core.next_sequence,
+                    core.last_time_ms,
+                ),
                 _ => return,
             }
         };
@@ -214,6 +236,8 @@ impl Log {
         let active = {
             let mut core = self.lock_core();
             core.end = core.position();
+            // Everything handed out is on stable storage, so nothing more need be held back.
+            core.lease = core.next_sequence - 1;
             core.active.take()
         };
         if let Some(active) = active {
@@ -222,10 +246,29 @@ impl Log {
         }
     }
 
+    /// Ends the active segment where it is; the next commit begins a new one. For a full compaction.
+    pub(crate) fn retire_active(&self) {
+        let retired = {
+            let mut core = self.lock_core();
+            core.end = core.position();
+            let retired = core.active.take();
+            if let Some(active) = &retired {
+                active.segment.seal_at(active.tail);
+                core.unsynced.push(active.segment.clone());
+            }
+            retired
+        };
+        if let Some(active) = retired {
+            self.seal(&active.segment);
+        }
+    }
+
     /// Seals the rolled segments that are still waiting for it.
     pub(crate) fn seal_waiting(&self) {
         loop {
-            let Some(segment) = self.requests.lock().seal.pop() else { return };
+            let Some(segment) = self.requests.lock().seal.pop() else {
+                return;
+            };
             self.seal(&segment);
         }
     }

@@ -1,0 +1,172 @@
+//! The database's own threads: one syncs what is buffered, one checkpoints and compacts, one serves the log
+//! (`log/roll.rs`). They hold no lock for longer than a bounded copy, end when the database is closed, and tell of
+//! their failures in the statistics.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::compaction;
+use crate::database::Inner;
+use crate::epoch;
+use crate::error::{Error, Result};
+
+/// How often the threads look whether there is something to do, at the latest.
+const TICK: Duration = Duration::from_millis(100);
+/// After a full disk or a damaged segment, compaction waits before it tries again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Unsynced bytes may grow to this many times the bound before writers wait for the sync.
+const BACKPRESSURE_FACTOR: u64 = 4;
+
+/// How the threads are told to stop, and what they have to tell.
+#[derive(Default)]
+pub(crate) struct Signals {
+    stop: Mutex<bool>,
+    changed: Condvar,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Signals {
+    pub(crate) fn stop(&self) {
+        *self.stop.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits a while; true when it is time to stop.
+    fn wait(&self, time: Duration) -> bool {
+        let mut stop = self.stop.lock();
+        if !*stop {
+            self.changed.wait_for(&mut stop, time);
+        }
+        *stop
+    }
+
+    fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn note_error(&self, error: &Error) {
+        *self.last_error.lock() = Some(error.to_string());
+    }
+
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().clone()
+    }
+}
+
+/// Starts the threads.
+pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    let tasks: [(&str, fn(&Inner)); 3] = [
+        ("atomkv-log", |inner| inner.log.run_helper()),
+        ("atomkv-sync", run_sync),
+        ("atomkv-compact", run_upkeep),
+    ];
+    for (name, task) in tasks {
+        let shared = inner.clone();
+        let started = std::thread::Builder::new()
+            .name(name.to_string())
+            .spawn(move || task(&shared));
+        match started {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                inner.signals.stop();
+                inner.log.stop_helper();
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+                return Err(Error::io("start a thread for", &inner.path, error));
+            }
+        }
+    }
+    Ok(threads)
+}
+
+/// Bounds what power loss can take.
+fn run_sync(inner: &Inner) {
+    let mut waiting_since = None;
+    while !inner.signals.wait(TICK.min(inner.options.sync_interval / 2)) {
+        if inner.health.is_failed() {
+            continue;
+        }
+        let (appended, synced) = inner.log.bytes();
+        if appended == synced {
+            waiting_since = None;
+            continue;
+        }
+        let since = *waiting_since.get_or_insert_with(Instant::now);
+        let due = since.elapsed() + TICK >= inner.options.sync_interval;
+        if due || appended - synced >= inner.options.sync_bytes {
+            waiting_since = None;
+            note(inner, inner.sync());
+        }
+        note(inner, inner.log.extend_lease_ahead(inner.now_ms()));
+    }
+}
+
+/// Checkpoints as the log grows, compacts as the dead bytes do.
+fn run_upkeep(inner: &Inner) {
+    let mut checkpointed = inner.log.bytes().0;
+    let mut rest_until = Instant::now();
+    while !inner.signals.wait(TICK) {
+        epoch::collect();
+        if inner.health.is_failed() || Instant::now() < rest_until {
+            continue;
+        }
+        let appended = inner.log.bytes().0;
+        let image = inner
+            .catalog
+            .manifest()
+            .checkpoints
+            .first()
+            .map_or(0, |newest| newest.bytes);
+        let mut outcome = Ok(());
+        if appended - checkpointed >= inner.options.checkpoint_bytes.max(image) {
+            let _turn = inner.maintenance.lock();
+            checkpointed = appended;
+            outcome = inner.checkpoint();
+        }
+        while outcome.is_ok() && !inner.health.is_closed() && compaction::is_due(inner) {
+            let _turn = inner.maintenance.lock();
+            outcome = compaction::compact_some(inner).map(drop);
+        }
+        if outcome.is_err() {
+            rest_until = Instant::now() + RETRY;
+        }
+        note(inner, outcome);
+    }
+}
+
+fn note(inner: &Inner, outcome: Result<()>) {
+    match outcome {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => inner.signals.note_error(&error),
+    }
+}
+
+impl Inner {
+    /// Slows writers down when the disk does not keep up with them: the more is unsynced, the longer each waits.
+    #[inline]
+    pub(crate) fn backpressure(&self) {
+        let (appended, synced) = self.log.bytes();
+        let unsynced = appended.saturating_sub(synced);
+        if unsynced > self.options.sync_bytes && self.options.background {
+            self.wait_for_sync(unsynced);
+        }
+    }
+
+    #[cold]
+    fn wait_for_sync(&self, unsynced: u64) {
+        let bound = self.options.sync_bytes;
+        if unsynced < bound + bound / 8 {
+            self.signals.wake();
+        }
+        let hard = bound.saturating_mul(BACKPRESSURE_FACTOR);
+        if unsynced > hard {
+            // The writer takes part in the work that it has caused.
+            let _ = self.log.sync_all();
+        } else if unsynced > hard / 2 {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+    }
+}

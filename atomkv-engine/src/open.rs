@@ -1,0 +1,755 @@
+//! Opening: finds the manifest, the newest usable checkpoint and the end of the log, and puts the index together.
+//!
+//! Nothing is changed on the disk before everything was read and found sound; then the tail of the log is synced,
+//! because what was read of it may still be in the page cache only, and files that nothing names are removed. All of
+//! it may be cut short at any point and run again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::catalog::{self, Catalog, MANIFEST};
+use crate::checkpoint::{self, Image};
+use crate::database::{Inner, Opening};
+use crate::epoch;
+use crate::error::{Error, Result};
+use crate::extents::Extents;
+use crate::format::manifest::{Manifest, decode_table};
+use crate::format::record::{ExtentRef, Kind, Record};
+use crate::format::segment::SegmentKind;
+use crate::health::Health;
+use crate::index::subtable::Candidates;
+use crate::log::recovery::{LogEnd, Recovery, Replay};
+use crate::log::{Log, LogPosition, LogStart};
+use crate::maintenance::Signals;
+use crate::options::Options;
+use crate::page;
+use crate::segment::{Segment, parse_file_name};
+use crate::stats::Counters;
+use crate::storage::{LockOutcome, Storage};
+use crate::tables::{TableCore, Tables};
+use crate::types::{Address, SegmentId};
+
+const LOCK: &str = "LOCK";
+
+pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
+    let storage = options.storage.clone();
+    let names = list(&*storage, path, &options)?;
+    recognise(path, &names, &options)?;
+    let lock_path = path.join(LOCK);
+    let lock = match storage
+        .lock(&lock_path)
+        .map_err(|error| Error::io("lock", &lock_path, error))?
+    {
+        LockOutcome::Acquired(lock) => lock,
+        LockOutcome::Held(pid) => {
+            return Err(Error::Locked {
+                path: path.to_path_buf(),
+                pid,
+            });
+        }
+    };
+    // Again, now that nobody else changes it.
+    let names = list(&*storage, path, &options)?;
+    recognise(path, &names, &options)?;
+    let manifest = match catalog::read_manifest(&*storage, path)? {
+        Some(manifest) => manifest,
+        None => create(&*storage, path, &options)?,
+    };
+    let names = list(&*storage, path, &options)?;
+    Opener::new(path, options, manifest, names)?.run(lock)
+}
+
+/// The names in the directory; none if it is missing and may be made.
+fn list(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Vec<String>> {
+    let not_a_database = |reason: &str| {
+        Err(Error::NotADatabase {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        })
+    };
+    match storage.list(path) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            not_a_database("it is a file, not a directory")
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && options.create_if_missing => {
+            storage.create_dir_all(path).map_err(|error| match error.kind() {
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Error::NotADatabase {
+                    path: path.to_path_buf(),
+                    reason: "a part of its path is a file".to_string(),
+                },
+                _ => Error::io("create", path, error),
+            })?;
+            Ok(Vec::new())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => not_a_database("it does not exist"),
+        Err(error) => Err(Error::io("list", path, error)),
+    }
+}
+
+/// Whether the directory is a database or may become one.
+fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
+    if names.iter().any(|name| name == MANIFEST) {
+        return Ok(());
+    }
+    if names.iter().any(|name| parse_file_name(name).is_some()) {
+        let detail = "the manifest is missing, but segments are there; restore it from a backup";
+        return Err(Error::corrupt(&path.join(MANIFEST), 0, detail));
+    }
+    let foreign = names
+        .iter()
+        .find(|name| ![LOCK, "MANIFEST.new"].contains(&name.as_str()));
+    let reason = match foreign {
+        Some(name) => format!("the directory has no manifest, but holds {name:?}"),
+        None if options.create_if_missing => return Ok(()),
+        None => "the directory is empty".to_string(),
+    };
+    Err(Error::NotADatabase {
+        path: path.to_path_buf(),
+        reason,
+    })
+}
+
+/// Makes the manifest of a new database; a crash before its end leaves a directory that can be opened anew.
+fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manifest> {
+    let now = storage.now_ms();
+    let random = |salt: u64| match options.hash_seed {
+        Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        // The standard library seeds each process from the system's randomness.
+        None => RandomState::new().hash_one((salt, now, std::process::id())),
+    };
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random(1).to_le_bytes());
+    id[8..].copy_from_slice(&random(2).to_le_bytes());
+    let manifest = Manifest::new(id, random(3), now);
+    catalog::create_manifest(storage, path, &manifest)?;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // The directory's own name. Where its parent cannot be opened, the caller's file system has the last word.
+        let _ = storage.sync_dir(parent);
+    }
+    Ok(manifest)
+}
+
+struct Opener {
+    options: Options,
+    manifest: Manifest,
+    names: Vec<String>,
+    catalog: Arc<Catalog>,
+    tables: Arc<Tables>,
+    extents: Extents,
+    /// Every log segment that may belong to the log from the checkpoint on.
+    log_segments: BTreeMap<SegmentId, Arc<Segment>>,
+    /// Files that nothing names.
+    stale: Vec<String>,
+}
+
+impl Opener {
+    fn new(path: &Path, options: Options, manifest: Manifest, names: Vec<String>) -> Result<Opener> {
+        let health = Arc::new(Health::default());
+        let storage = options.storage.clone();
+        let catalog = Arc::new(Catalog::new(
+            storage,
+            path.to_path_buf(),
+            manifest.clone(),
+            health,
+        ));
+        let tables = Arc::new(Tables::default());
+        for record in &manifest.tables {
+            tables.insert(Arc::new(TableCore::new(record.clone(), manifest.hash_seed)));
+        }
+        let extents = Extents::new(catalog.clone());
+        let log_segments = BTreeMap::new();
+        Ok(Opener {
+            options,
+            manifest,
+            names,
+            catalog,
+            tables,
+            extents,
+            log_segments,
+            stale: Vec::new(),
+        })
+    }
+
+    fn run(mut self, lock: Box<dyn Send + Sync>) -> Result<Inner> {
+        // The image first: the replay's start depends on which one is usable.
+        let mut image = None;
+        for record in &self.manifest.checkpoints {
+            match checkpoint::load_image(&*self.catalog.storage, &self.catalog.path, record) {
+                Ok(loaded) if loaded.header.database_id == self.manifest.database_id => {
+                    image = Some((record.clone(), loaded));
+                    break;
+                }
+                Err(error @ Error::NewerFormat { .. }) => return Err(error),
+                // Damaged or missing: an older one, or the segments themselves, tell the same.
+                _ => {}
+            }
+        }
+        let used = image
+            .as_ref()
+            .map(|(record, _)| record)
+            .or(self.manifest.checkpoints.first())
+            .cloned();
+        let start = used
+            .as_ref()
+            .map_or(LogPosition::default(), |record| LogPosition {
+                segment: SegmentId(record.log_segment),
+                offset: record.log_offset,
+            });
+        self.open_segments(start)?;
+        let rebuild = image.is_none() && !self.manifest.segments.is_empty();
+        if let Some((_, image)) = &image {
+            self.adopt_image(image)?;
+        }
+        let sequence = used.as_ref().map_or(0, |record| record.sequence);
+        let fuzzy_end = used.as_ref().map_or(0, |record| record.fuzzy_end);
+        let end = self.replay(start, sequence, fuzzy_end, rebuild)?;
+        for (id, end) in &end.chain {
+            if let Some(segment) = self.log_segments.get(id) {
+                segment.seal_at(*end);
+            }
+        }
+        if rebuild {
+            self.rebuild()?;
+        }
+        self.make_durable(&end, start)?;
+        self.remove_stale(&end);
+        self.catalog.finish_adopting();
+        let image_ceiling = image
+            .as_ref()
+            .map_or(0, |(_, image)| image.sections.sequence_ceiling);
+        let unclean = end.records > 0 || rebuild;
+        let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
+        let log_start = LogStart {
+            end: end.position,
+            last_sequence: end.last_sequence.max(fuzzy_end),
+            last_time_ms: end.last_time_ms,
+            sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
+        };
+        self.assemble(lock, &log_start, &end, rebuild)
+    }
+
+    fn assemble(
+        self,
+        lock: Box<dyn Send + Sync>,
+        start: &LogStart,
+        end: &LogEnd,
+        rebuilt: bool,
+    ) -> Result<Inner> {
+        let log = Log::new(self.catalog.clone(), self.tables.clone(), &self.options, start);
+        let next_table = self
+            .tables
+            .all()
+            .iter()
+            .map(|table| table.id + 1)
+            .max()
+            .unwrap_or(1);
+        let inner = Inner {
+            path: self.catalog.path.clone(),
+            health: self.catalog.health.clone(),
+            tables: self.tables,
+            log,
+            extents: self.extents,
+            hash_seed: self.manifest.hash_seed,
+            counters: Counters::default(),
+            signals: Signals::default(),
+            maintenance: Mutex::new(()),
+            compacted: Mutex::default(),
+            opening: Opening {
+                replayed_records: end.records,
+                rebuilt,
+                skipped: end.skipped,
+            },
+            schema: Mutex::new(next_table.max(self.manifest.next_table_id)),
+            lock: Mutex::new(Some(lock)),
+            catalog: self.catalog,
+            options: self.options,
+        };
+        inner.catalog.fill_reserve();
+        if rebuilt {
+            match inner.checkpoint() {
+                Ok(()) | Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inner)
+    }
+
+    /// Opens the segments that the manifest names and the log segments begun since.
+    fn open_segments(&mut self, start: LogPosition) -> Result<()> {
+        let named: HashMap<SegmentId, u64> = self
+            .manifest
+            .segments
+            .iter()
+            .map(|record| (SegmentId(record.id), record.length))
+            .collect();
+        let present: HashSet<SegmentId> = self
+            .names
+            .iter()
+            .filter_map(|name| parse_file_name(name))
+            .map(|(_, id)| id)
+            .collect();
+        for record in &self.manifest.segments {
+            if !present.contains(&SegmentId(record.id)) {
+                let kind = if record.kind == 1 {
+                    SegmentKind::Log
+                } else {
+                    SegmentKind::Page
+                };
+                let path = self
+                    .catalog
+                    .path
+                    .join(crate::segment::file_name(kind, SegmentId(record.id)));
+                return Err(Error::corrupt(
+                    &path,
+                    0,
+                    "the manifest names this segment, but the file is missing",
+                ));
+            }
+        }
+        for name in self.names.clone() {
+            let Some((kind, id)) = parse_file_name(&name) else {
+                let is_stale_image = checkpoint::parse_image_name(&name).is_some_and(|generation| {
+                    !self
+                        .manifest
+                        .checkpoints
+                        .iter()
+                        .any(|record| record.generation == generation)
+                });
+                if is_stale_image {
+                    self.stale.push(name);
+                }
+                continue;
+            };
+            match (kind, named.get(&id)) {
+                (SegmentKind::Extent, _) => {}
+                (_, Some(&length)) => self.open_named(kind, id, length, start)?,
+                (SegmentKind::Log, None) if id > start.segment => self.open_unnamed(&name, id)?,
+                _ => self.stale.push(name),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_named(
+        &mut self,
+        kind: SegmentKind,
+        id: SegmentId,
+        length: u64,
+        start: LogPosition,
+    ) -> Result<()> {
+        let path = self.catalog.path.join(crate::segment::file_name(kind, id));
+        let in_tail = kind == SegmentKind::Log && id >= start.segment;
+        let end = (!in_tail && length > 0).then_some(length);
+        let segment = Segment::open(&*self.catalog.storage, path, end)?;
+        self.check_identity(&segment, kind, id)?;
+        if let Some(record) = self.manifest.segments.iter().find(|record| record.id == id.0) {
+            if record.sequence_max >= record.sequence_min {
+                segment.note_sequence(record.sequence_min);
+                segment.note_sequence(record.sequence_max);
+            }
+        }
+        let segment = Arc::new(segment);
+        self.catalog.adopt(segment.clone())?;
+        if in_tail {
+            self.log_segments.insert(id, segment);
+        }
+        Ok(())
+    }
+
+    /// A log segment that was begun after the checkpoint. One whose creation was cut short has nothing in it.
+    fn open_unnamed(&mut self, name: &str, id: SegmentId) -> Result<()> {
+        let path = self.catalog.path.join(name);
+        match Segment::open(&*self.catalog.storage, path.clone(), None) {
+            Ok(segment) => {
+                self.check_identity(&segment, SegmentKind::Log, id)?;
+                self.log_segments.insert(id, Arc::new(segment));
+                Ok(())
+            }
+            Err(error @ Error::Corrupt { .. }) => {
+                let file = self
+                    .catalog
+                    .storage
+                    .open(&path)
+                    .map_err(|error| Error::io("open", &path, error))?;
+                if is_blank(&*file).map_err(|error| Error::io("read", &path, error))? {
+                    self.stale.push(name.to_string());
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_identity(&self, segment: &Segment, kind: SegmentKind, id: SegmentId) -> Result<()> {
+        let header = &segment.header;
+        let same = header.kind == kind && header.id == id && header.database == self.manifest.database_id;
+        if same {
+            Ok(())
+        } else {
+            Err(Error::corrupt(&segment.path, 0, "the segment is another one's"))
+        }
+    }
+
+    fn adopt_image(&self, image: &Image) -> Result<()> {
+        image.adopt(&self.tables)?;
+        self.extents.adopt(&image.sections.extents);
+        let segments: HashMap<u64, Arc<Segment>> = self
+            .catalog
+            .segments()
+            .into_iter()
+            .map(|segment| (segment.id().0, segment))
+            .collect();
+        for stats in &image.sections.segments {
+            if let Some(segment) = segments.get(&stats.id) {
+                segment.set_live(stats.live_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&self, start: LogPosition, sequence: u64, fuzzy_end: u64, rebuild: bool) -> Result<LogEnd> {
+        let mut replayer = Replayer {
+            opener: self,
+            fuzzy_end,
+            rebuild,
+            adopted: None,
+            found: Candidates::default(),
+        };
+        let recovery = Recovery::new(&self.log_segments, start, sequence, self.options.skip_damaged_log);
+        recovery.run(&mut replayer)
+    }
+
+    /// Syncs what was read of the log behind the checkpoint: it must not be lost after somebody has seen it.
+    fn make_durable(&self, end: &LogEnd, start: LogPosition) -> Result<()> {
+        if end.records == 0 && end.position == start {
+            return Ok(());
+        }
+        for id in self.extents.live().iter().map(|(id, _)| *id) {
+            if id > start.segment.0 {
+                self.extents.sync(id)?;
+            }
+        }
+        for (id, _) in &end.chain {
+            if let Some(segment) = self.log_segments.get(id) {
+                let file = segment.file();
+                file.sync_data()
+                    .map_err(|error| Error::io("sync", &segment.path, error))?;
+            }
+        }
+        let path = &self.catalog.path;
+        self.catalog
+            .storage
+            .sync_dir(path)
+            .map_err(|error| Error::io("sync", path, error))
+    }
+
+    /// Removes the files that nothing names. What cannot be removed waits for the next opening.
+    fn remove_stale(&self, end: &LogEnd) {
+        let chain: HashSet<SegmentId> = end.chain.iter().map(|(id, _)| *id).collect();
+        let extents = self.names.iter().filter(|name| {
+            parse_file_name(name)
+                .is_some_and(|(kind, id)| kind == SegmentKind::Extent && !self.extents.is_live(id.0))
+        });
+        for name in self.stale.iter().chain(extents) {
+            let _ = self.catalog.storage.remove(&self.catalog.path.join(name));
+        }
+        for (id, segment) in &self.log_segments {
+            if !chain.contains(id) {
+                if self.catalog.has(*id) {
+                    self.catalog.remove_segment(segment);
+                } else {
+                    let _ = self.catalog.storage.remove(&segment.path);
+                }
+            }
+        }
+    }
+
+    /// Puts the index together from the segments, because no image was usable: the newest record of each key wins,
+    /// by sequence, and a tombstone removes what is older.
+    fn rebuild(&self) -> Result<()> {
+        let mut tombstones = Vec::new();
+        for segment in self.catalog.segments() {
+            for entry in page::entries(&segment, &self.tables)? {
+                let Some(table) = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place()) else {
+                    continue;
+                };
+                let address = segment.address(entry.offset);
+                if entry.kind == Kind::Tombstone {
+                    tombstones.push((table, entry.place, segment.clone(), address));
+                } else {
+                    self.insert_newest(&table, entry.place, &segment, address)?;
+                }
+            }
+        }
+        for (table, place, segment, address) in tombstones {
+            let (key, sequence) = segment.with_record(address.offset(), true, |record| {
+                (record.key.to_vec(), record.header.sequence)
+            })?;
+            let lock = table.index.partition(place).lock();
+            if let Some(old) = self.same_key(&table, place, &key, &mut Candidates::default())?
+                && old.sequence < sequence
+            {
+                lock.remove(place, old.address);
+            }
+        }
+        self.recount()
+    }
+
+    fn insert_newest(
+        &self,
+        table: &TableCore,
+        place: u64,
+        segment: &Segment,
+        address: Address,
+    ) -> Result<()> {
+        let lock = table.index.partition(place).lock();
+        let mut found = Candidates::default();
+        lock.find(place, &mut found);
+        if found.is_empty() {
+            lock.insert(place, address);
+            return Ok(());
+        }
+        let (key, sequence) = segment.with_record(address.offset(), true, |record| {
+            (record.key.to_vec(), record.header.sequence)
+        })?;
+        match self.same_key(table, place, &key, &mut found)? {
+            None => lock.insert(place, address),
+            Some(old) if old.sequence < sequence => {
+                lock.replace(place, old.address, address);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The record of this key that the index points to.
+    fn same_key(
+        &self,
+        table: &TableCore,
+        place: u64,
+        key: &[u8],
+        found: &mut Candidates,
+    ) -> Result<Option<Current>> {
+        let guard = epoch::pin();
+        table.index.partition(place).find(place, &guard, found)?;
+        for address in found.iter() {
+            let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
+                return Err(self.dangling(address));
+            };
+            let current = segment.with_record(address.offset(), true, |record| {
+                let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
+                (record.key == key).then_some(Current {
+                    address,
+                    sequence: record.header.sequence,
+                    length: record.layout.padded(),
+                    extent: extent.flatten(),
+                })
+            })?;
+            if current.is_some() {
+                return Ok(current);
+            }
+        }
+        Ok(None)
+    }
+
+    fn dangling(&self, address: Address) -> Error {
+        let detail = format!(
+            "the index points to a segment that is not there (ordinal {})",
+            address.ordinal()
+        );
+        Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail)
+    }
+
+    /// Counts live bytes and large values anew from the index.
+    fn recount(&self) -> Result<()> {
+        for segment in self.catalog.segments() {
+            let mut live = 0;
+            for entry in page::entries(&segment, &self.tables)? {
+                let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
+                let Some(table) = table else { continue };
+                let address = segment.address(entry.offset);
+                if entry.kind == Kind::Tombstone
+                    || !table
+                        .index
+                        .partition(entry.place)
+                        .lock()
+                        .holds(entry.place, address)
+                {
+                    continue;
+                }
+                live += entry.length;
+                if entry.kind == Kind::Extent {
+                    let extent =
+                        segment.with_record(entry.offset, true, |record| ExtentRef::decode(record.value))?;
+                    extent.iter().for_each(|extent| self.extents.note_live(extent));
+                }
+            }
+            segment.set_live(live);
+        }
+        Ok(())
+    }
+}
+
+/// The record that the index points to for a key.
+struct Current {
+    address: Address,
+    sequence: u64,
+    length: u64,
+    extent: Option<ExtentRef>,
+}
+
+/// Whether the first stretch of a file is all zeros: its header was never written, so nothing else was.
+fn is_blank(file: &dyn crate::storage::StorageFile) -> std::io::Result<bool> {
+    let mut bytes = vec![0; 64 << 10];
+    let read = file.read_at(0, &mut bytes)?;
+    Ok(bytes.iter().take(read).all(|byte| *byte == 0))
+}
+
+/// Brings the index up to the end of the log.
+struct Replayer<'a> {
+    opener: &'a Opener,
+    fuzzy_end: u64,
+    /// The index is put together afterwards: only tables matter now.
+    rebuild: bool,
+    adopted: Option<SegmentId>,
+    found: Candidates,
+}
+
+impl Replayer<'_> {
+    fn document(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
+        let header = &record.header;
+        let opener = self.opener;
+        let Some(table) = opener.tables.by_id(header.table) else {
+            let detail = format!("a record of table {}, which was never created", header.table);
+            return Err(Error::corrupt(&segment.path, address.offset(), detail));
+        };
+        let Some(place) = opener.tables.place_of(record) else {
+            let detail = "a record whose place cannot be computed";
+            return Err(Error::corrupt(&segment.path, address.offset(), detail));
+        };
+        let fuzzy = header.sequence <= self.fuzzy_end;
+        // Where commits were left out, what a record says of the one before it may not be so.
+        let careful = fuzzy || opener.options.skip_damaged_log;
+        let partition = table.index.partition(place);
+        let current = self.current(&table, place, record, careful)?;
+        if let Some(current) = &current
+            && current.sequence >= header.sequence
+        {
+            // The image had it already.
+            return Ok(());
+        }
+        let lock = partition.lock();
+        lock.prepare(place)?;
+        match (&current, header.kind) {
+            (Some(current), Kind::Tombstone) => {
+                lock.remove(place, current.address);
+            }
+            (Some(current), _) => {
+                lock.replace(place, current.address, address);
+            }
+            (None, Kind::Tombstone) => {}
+            (None, _) => lock.insert(place, address),
+        }
+        drop(lock);
+        if header.kind == Kind::Extent
+            && let Some(extent) = ExtentRef::decode(record.value)
+        {
+            opener.extents.note_live(&extent);
+        }
+        let Some(current) = current else {
+            if !fuzzy && header.kind != Kind::Tombstone {
+                segment.add_born(record.layout.padded());
+            }
+            return Ok(());
+        };
+        if let Some(extent) = &current.extent {
+            opener.extents.note_dead(extent.id, 0);
+        }
+        if !fuzzy {
+            if header.kind != Kind::Tombstone {
+                segment.add_born(record.layout.padded());
+            }
+            let guard = epoch::pin();
+            if let Some(old) = opener.catalog.directory.get(current.address.ordinal(), &guard) {
+                old.add_dead(current.length);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the index points to for the record's key, reading as little as can be.
+    fn current(
+        &mut self,
+        table: &TableCore,
+        place: u64,
+        record: &Record<'_>,
+        careful: bool,
+    ) -> Result<Option<Current>> {
+        let header = &record.header;
+        if !careful && header.new_key && header.kind != Kind::Tombstone {
+            return Ok(None);
+        }
+        if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent) {
+            let guard = epoch::pin();
+            table
+                .index
+                .partition(place)
+                .find(place, &guard, &mut self.found)?;
+            if self.found.contains(hint.address) {
+                return Ok(Some(Current {
+                    address: hint.address,
+                    sequence: 0,
+                    length: hint.length,
+                    extent: None,
+                }));
+            }
+        }
+        self.opener.same_key(table, place, record.key, &mut self.found)
+    }
+}
+
+impl Replay for Replayer<'_> {
+    fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()> {
+        let opener = self.opener;
+        if self.adopted != Some(segment.id()) {
+            self.adopted = Some(segment.id());
+            if !opener.catalog.has(segment.id()) {
+                opener.catalog.adopt(segment.clone())?;
+            }
+        }
+        match record.header.kind {
+            Kind::TableChange => {
+                let Some(table) = decode_table(record.value) else {
+                    let detail = "a table definition that makes no sense";
+                    return Err(Error::corrupt(&segment.path, address.offset(), detail));
+                };
+                if opener.tables.by_id(table.id).is_none() {
+                    opener
+                        .tables
+                        .insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed)));
+                }
+                Ok(())
+            }
+            Kind::Document | Kind::Tombstone | Kind::Extent if !self.rebuild => {
+                self.document(segment, address, record)
+            }
+            Kind::Chunk => {
+                let detail = "a part of a streamed document, which this release does not know";
+                Err(Error::corrupt(&segment.path, address.offset(), detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn extent_is_whole(&self, extent: &ExtentRef) -> Result<bool> {
+        self.opener.extents.is_whole(extent)
+    }
+}

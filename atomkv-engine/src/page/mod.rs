@@ -1,0 +1,89 @@
+//! Settled documents: page segments, and the footers that every sealed segment gets.
+
+mod writer;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, TRAILER_BYTES};
+use crate::segment::Segment;
+use crate::segment_reader::SegmentReader;
+use crate::tables::Tables;
+
+pub(crate) use writer::PageWriter;
+
+/// What stands in a sealed segment: from its footer if it has a good one, else record by record.
+pub(crate) fn entries(segment: &Segment, tables: &Tables) -> Result<Vec<FooterEntry>> {
+    match segment.footer() {
+        Some(entries) => Ok(entries),
+        None => scan(segment, tables).map(|(entries, _)| entries),
+    }
+}
+
+/// Reads all records of a segment; also tells how many places could not be determined.
+fn scan(segment: &Segment, tables: &Tables) -> Result<(Vec<FooterEntry>, u64)> {
+    let file = segment.file().clone();
+    let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, HEADER_BYTES, segment.end());
+    let mut entries = Vec::new();
+    let mut unknown = 0;
+    while let Some(found) = reader.next()? {
+        let record = found
+            .record
+            .map_err(|error| Error::corrupt(&segment.path, found.offset, error.text()))?;
+        let kind = record.header.kind;
+        let place = if kind.has_place() {
+            tables.place_of(&record)
+        } else {
+            Some(0)
+        };
+        unknown += u64::from(place.is_none());
+        entries.push(FooterEntry {
+            kind,
+            end_of_commit: record.header.end_of_commit,
+            table: record.header.table,
+            offset: found.offset,
+            length: record.layout.padded(),
+            place: place.unwrap_or(0),
+        });
+    }
+    Ok((entries, unknown))
+}
+
+/// Gives a rolled log segment its footer and trailer, and its unused space back to the file system.
+pub(crate) fn write_footer(segment: &Arc<Segment>, tables: &Tables) -> Result<()> {
+    let (entries, unknown) = scan(segment, tables)?;
+    if unknown > 0 {
+        return Ok(());
+    }
+    let mut builder = FooterBuilder::default();
+    entries.iter().for_each(|entry| builder.push(entry));
+    append_footer(segment, builder)
+}
+
+/// Writes footer and trailer behind the records of a segment. Not synced here.
+fn append_footer(segment: &Segment, builder: FooterBuilder) -> Result<()> {
+    let end = segment.end();
+    let failed = |operation, error| Error::io(operation, &segment.path, error);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    let (min, max) = (segment.sequence_min.load(order), segment.sequence_max.load(order));
+    let (footer, trailer) = builder.finish(end, min, max);
+    let file = segment.file();
+    let length = file.len().map_err(|error| failed("measure", error))?;
+    let footer_end = end + footer.len() as u64;
+    let needed = (footer_end + TRAILER_BYTES).max(length).next_multiple_of(8);
+    if needed > length {
+        file.allocate(needed).map_err(|error| failed("allocate", error))?;
+    }
+    file.write_at(end, &footer)
+        .map_err(|error| failed("write", error))?;
+    let hole = footer_end.next_multiple_of(4096);
+    let hole_end = (needed - TRAILER_BYTES) / 4096 * 4096;
+    if hole_end > hole {
+        file.punch_hole(hole, hole_end - hole)
+            .map_err(|error| failed("punch a hole into", error))?;
+    }
+    file.write_at(needed - TRAILER_BYTES, &trailer.encode())
+        .map_err(|error| failed("write", error))?;
+    segment.set_disk_bytes(needed - hole_end.saturating_sub(hole));
+    Ok(())
+}

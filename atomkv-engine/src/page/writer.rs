@@ -1,0 +1,131 @@
+//! Writes page segments: records of one table in place order, then footer and trailer, then one sync.
+
+use std::sync::Arc;
+
+use super::append_footer;
+use crate::catalog::{Catalog, NewSegment, SegmentPlan};
+use crate::error::{Error, Result};
+use crate::format::record::{Header, Kind, Layout, Record, body_checksum, encode_header};
+use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, SegmentKind};
+use crate::segment::Segment;
+use crate::types::{Address, SegmentId};
+
+const WRITE_BYTES: usize = 1 << 20;
+
+/// One page segment that is being written. Dropped unfinished, it is removed.
+pub(crate) struct PageWriter {
+    catalog: Arc<Catalog>,
+    new: NewSegment,
+    buffer: Vec<u8>,
+    written: u64,
+    footer: FooterBuilder,
+    finished: bool,
+}
+
+impl PageWriter {
+    /// Begins a page segment of a table with room for this many bytes of records.
+    pub(crate) fn begin(
+        catalog: &Arc<Catalog>,
+        table: u32,
+        base_sequence: u64,
+        base_time_ms: u64,
+        room: u64,
+    ) -> Result<PageWriter> {
+        let new = catalog.create_segment(&SegmentPlan {
+            kind: SegmentKind::Page,
+            table,
+            base_sequence,
+            base_time_ms,
+            predecessor: SegmentId::default(),
+            predecessor_end: 0,
+            capacity: (HEADER_BYTES + room).next_multiple_of(4096),
+        })?;
+        Ok(PageWriter {
+            catalog: catalog.clone(),
+            new,
+            buffer: Vec::new(),
+            written: HEADER_BYTES,
+            footer: FooterBuilder::default(),
+            finished: false,
+        })
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends a copy of a record; tells where it is and how long.
+    pub(crate) fn push(&mut self, record: &Record<'_>, place: u64) -> Result<(Address, u64)> {
+        let segment = &self.new.segment;
+        let header = Header {
+            end_of_commit: true,
+            hint: None,
+            ..record.header
+        };
+        let body = body_checksum(record.key, record.value);
+        let head = encode_header(&header, record.key.len(), record.value.len(), body, &segment.base);
+        let layout = Layout {
+            header: head.bytes().len(),
+            ..record.layout
+        };
+        let offset = self.offset();
+        [head.bytes(), record.key, record.value]
+            .iter()
+            .for_each(|part| self.buffer.extend_from_slice(part));
+        self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
+        self.footer.push(&FooterEntry {
+            kind: header.kind,
+            end_of_commit: true,
+            table: header.table,
+            offset,
+            length: layout.padded(),
+            place,
+        });
+        segment.note_sequence(header.sequence);
+        if header.kind == Kind::Tombstone {
+            // Wanted for as long as an older record of the key exists.
+            segment.add_born(layout.padded());
+        }
+        let address = segment.address(offset);
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush()?;
+        }
+        Ok((address, layout.padded()))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let segment = &self.new.segment;
+        segment
+            .file()
+            .write_at(self.written, &self.buffer)
+            .map_err(|error| Error::io("write", &segment.path, error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Completes and syncs the segment and opens it for reading.
+    pub(crate) fn finish(mut self) -> Result<Arc<Segment>> {
+        self.flush()?;
+        let segment = self.new.segment.clone();
+        segment.seal_at(self.written);
+        append_footer(&segment, std::mem::take(&mut self.footer))?;
+        segment
+            .file()
+            .sync_data()
+            .map_err(|error| Error::io("sync", &segment.path, error))?;
+        let readable = Arc::new(segment.reopen()?);
+        self.catalog.replace(readable.clone());
+        self.finished = true;
+        Ok(readable)
+    }
+}
+
+impl Drop for PageWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.catalog.remove_segment(&self.new.segment);
+        }
+    }
+}

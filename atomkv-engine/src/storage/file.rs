@@ -1,0 +1,260 @@
+//! Files read and written by `pread` and `pwrite`, on any platform that the standard library knows.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{LockOutcome, MapWriter, Mapping, Storage, StorageFile};
+
+/// Unmapped files: a failing device gives an error code.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileStorage;
+
+/// An open file of the operating system.
+#[derive(Debug)]
+pub(super) struct OsFile {
+    pub(super) file: File,
+    /// Whether it may be mapped.
+    pub(super) mapped: bool,
+}
+
+pub(super) fn create(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
+    Ok(Arc::new(OsFile { file, mapped }))
+}
+
+pub(super) fn open(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    Ok(Arc::new(OsFile { file, mapped }))
+}
+
+impl Storage for FileStorage {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(directory)?;
+        names
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        create(path, false)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        open(path, false)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        // Elsewhere a directory cannot be opened as a file, and its entries are durable with the file's own sync.
+        if cfg!(unix) {
+            File::open(directory)?.sync_all()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
+        // Not truncated before the lock is held: the text inside is the owner's.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                file.rewind()?;
+                write!(file, "{}", std::process::id())?;
+                Ok(LockOutcome::Acquired(Box::new(file)))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // The owner may be about to write it; not knowing the number is no reason to fail.
+                let _ = file.read_to_string(&mut text);
+                Ok(LockOutcome::Held(text.trim().parse().ok()))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl StorageFile for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, mut offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match read_some(&self.file, &mut buffer[done..], offset) {
+                Ok(0) => break,
+                Ok(count) => {
+                    done += count;
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match write_some(&self.file, &bytes[done..], offset + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let present = self.len()?;
+        if present >= length {
+            return Ok(());
+        }
+        match reserve(&self.file, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                // Written zeros are the only promise that every file system keeps.
+                let zeros = vec![0; 64 << 10];
+                let mut at = present;
+                while at < length {
+                    let count = (length - at).min(zeros.len() as u64) as usize;
+                    self.write_at(at, &zeros[..count])?;
+                    at += count as u64;
+                }
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn punch_hole(&self, offset: u64, length: u64) -> io::Result<()> {
+        match punch(&self.file, offset, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        // On macOS the standard library asks the drive to flush its cache too (F_FULLFSYNC).
+        self.file.sync_data()
+    }
+
+    fn map(&self, length: u64) -> io::Result<Option<Mapping>> {
+        if self.mapped {
+            super::map::map(&self.file, length).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn map_writer(&self, start: u64, length: u64) -> io::Result<Option<MapWriter>> {
+        if self.mapped {
+            super::map::map_writer(&self.file, start, length)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(unix)]
+fn write_some(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn write_some(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}
+
+/// The last system error; "not supported" by any of its numbers becomes `Unsupported`.
+#[cfg(target_os = "linux")]
+fn last_error() -> io::Error {
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOSYS) => io::ErrorKind::Unsupported.into(),
+        _ => error,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn fallocate(file: &File, mode: i32, offset: u64, length: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let too_large = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let offset = libc::off_t::try_from(offset).map_err(too_large)?;
+    let length = libc::off_t::try_from(length).map_err(too_large)?;
+    loop {
+        // SAFETY: a plain system call on a descriptor that `file` keeps open.
+        if unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) } == 0 {
+            return Ok(());
+        }
+        let error = last_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    fallocate(file, 0, 0, length)
+}
+
+#[cfg(target_os = "linux")]
+fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    fallocate(
+        file,
+        libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+        offset,
+        length,
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: &File, _length: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn punch(_file: &File, _offset: u64, _length: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,319 @@
+//! Mapped files: reads are loads, appends are stores, and the kernel keeps both when the process dies.
+//!
+//! All `unsafe` of mapping is here, behind a safe face. A file is mapped for writing at most once, by the process
+//! that holds the database's lock. Readers see the bytes below a published mark; the one writer writes at or above
+//! it and then moves it up. A mapped file that another program truncates, or whose device fails, is a `SIGBUS`:
+//! [`super::FileStorage`] is for those who want an error instead.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::file::{FileStorage, create, open};
+use super::{LockOutcome, Storage, StorageFile};
+
+/// Files that are mapped for reading and, on file systems that keep reservations, for appending.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MappedStorage;
+
+impl Storage for MappedStorage {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        FileStorage.create_dir_all(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        FileStorage.list(directory)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        create(path, true)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        open(path, true)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileStorage.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        FileStorage.remove(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        FileStorage.sync_dir(directory)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
+        FileStorage.lock(path)
+    }
+
+    fn now_ms(&self) -> u64 {
+        FileStorage.now_ms()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` for an empty file, which cannot be mapped.
+    map: Option<MmapRaw>,
+    /// Bytes below it may be read; bytes at or above it belong to the writer, if there is one.
+    published: AtomicU64,
+    writable: bool,
+}
+
+/// A mapped file. Cheap to clone; unmapped when the last clone goes.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    shared: Arc<Shared>,
+}
+
+impl Mapping {
+    /// The bytes that may be read now.
+    #[inline]
+    pub fn readable(&self) -> &[u8] {
+        let published = self.shared.published.load(Ordering::Acquire) as usize;
+        match &self.shared.map {
+            // SAFETY: `published` never exceeds the length of the map. The bytes below it were written before it
+            // was stored (release, acquire) and are never written again: the only writer in this process is a
+            // `MapWriter`, which writes above it, and other processes are kept out by the database's lock.
+            Some(map) => unsafe { std::slice::from_raw_parts(map.as_ptr(), published) },
+            None => &[],
+        }
+    }
+
+    /// The length of the mapping in bytes, readable or not.
+    pub fn len(&self) -> u64 {
+        self.shared.map.as_ref().map_or(0, |map| map.len() as u64)
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Faults in the pages of a stretch that a writer is about to write. Does nothing for read-only mappings and
+    /// where the system cannot.
+    ///
+    /// # Errors
+    /// What the system says, such as a failing device.
+    pub fn populate(&self, start: u64, length: u64) -> io::Result<()> {
+        match &self.shared.map {
+            Some(map) if self.shared.writable => populate(map, start, length),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn populate(map: &MmapRaw, start: u64, length: u64) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    let end = (start.saturating_add(length)).min(map.len() as u64) as usize;
+    let start = (start as usize).min(end) / PAGE * PAGE;
+    // SAFETY: the range lies within the map; populating changes no byte.
+    let outcome = unsafe {
+        libc::madvise(
+            map.as_mut_ptr().add(start).cast(),
+            end - start,
+            libc::MADV_POPULATE_WRITE,
+        )
+    };
+    if outcome == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    // Kernels before 5.14 do not know the advice; the writer faults its pages in one by one then.
+    if error.raw_os_error() == Some(libc::EINVAL) {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate(_map: &MmapRaw, _start: u64, _length: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// The only writer of a mapped file.
+#[derive(Debug)]
+pub struct MapWriter {
+    mapping: Mapping,
+    position: u64,
+}
+
+impl MapWriter {
+    /// What readers of the file use.
+    pub fn mapping(&self) -> Mapping {
+        self.mapping.clone()
+    }
+
+    /// Where the next byte goes.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Copies the parts behind each other to the position and publishes `total` bytes; those behind the parts stay
+    /// what they are.
+    ///
+    /// # Panics
+    /// If they do not fit: the caller knows the size of the file.
+    #[inline]
+    pub fn append_padded(&mut self, parts: &[&[u8]], total: u64) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        assert!(
+            length as u64 <= total && total <= self.mapping.len() - self.position,
+            "the file is too small"
+        );
+        let Some(map) = &self.mapping.shared.map else {
+            return;
+        };
+        let mut at = self.position as usize;
+        for part in parts {
+            // SAFETY: the range lies within the map, as asserted above, and at or above the published mark, where
+            // nobody reads and only this writer, of which there is one, writes. `part` is ordinary memory: a slice
+            // of this map would lie below the mark.
+            unsafe { ptr::copy_nonoverlapping(part.as_ptr(), map.as_mut_ptr().add(at), part.len()) };
+            at += part.len();
+        }
+        self.advance(self.position + total);
+    }
+
+    /// Publishes bytes that were written through the file.
+    ///
+    /// # Panics
+    /// If the new position lies behind the old one or outside the file.
+    #[inline]
+    pub fn advance(&mut self, new_position: u64) {
+        assert!(
+            new_position >= self.position && new_position <= self.mapping.len(),
+            "the file is too small"
+        );
+        self.position = new_position;
+        self.mapping
+            .shared
+            .published
+            .store(new_position, Ordering::Release);
+    }
+}
+
+pub(super) fn map(file: &File, length: u64) -> io::Result<Mapping> {
+    if length > file.metadata()?.len() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file is shorter than its mapping",
+        ));
+    }
+    let map = if length == 0 {
+        None
+    } else {
+        Some(options(length)?.map_raw_read_only(file)?)
+    };
+    let published = AtomicU64::new(length);
+    Ok(Mapping {
+        shared: Arc::new(Shared {
+            map,
+            published,
+            writable: false,
+        }),
+    })
+}
+
+pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Option<MapWriter>> {
+    if !keeps_reservations(file) || length == 0 || start > length || length > file.metadata()?.len() {
+        return Ok(None);
+    }
+    let map = Some(options(length)?.map_raw(file)?);
+    let published = AtomicU64::new(start);
+    let mapping = Mapping {
+        shared: Arc::new(Shared {
+            map,
+            published,
+            writable: true,
+        }),
+    };
+    Ok(Some(MapWriter {
+        mapping,
+        position: start,
+    }))
+}
+
+fn options(length: u64) -> io::Result<MmapOptions> {
+    let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut options = MmapOptions::new();
+    options.len(length);
+    Ok(options)
+}
+
+/// Whether a store into reserved space cannot run out of disk: known of ext4, XFS and tmpfs. Copy-on-write and
+/// network file systems promise nothing, and a store that fails there would be a signal.
+#[cfg(target_os = "linux")]
+fn keeps_reservations(file: &File) -> bool {
+    use std::os::fd::AsRawFd;
+    const EXT4: i64 = 0xEF53;
+    const XFS: i64 = 0x5846_5342;
+    const TMPFS: i64 = 0x0102_1994;
+    let mut about = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open, and the kernel fills the structure when it returns 0.
+    let kind = unsafe {
+        if libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) != 0 {
+            return false;
+        }
+        about.assume_init().f_type
+    };
+    [EXT4, XFS, TMPFS].contains(&(kind as i64))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keeps_reservations(_file: &File) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_bytes_are_read_by_mapping_and_by_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = MappedStorage
+            .create(&directory.path().join("file"))
+            .expect("created");
+        file.allocate(64 << 10).expect("allocated");
+        let Some(mut writer) = file.map_writer(128, 64 << 10).expect("mapped") else {
+            return println!("skipped: the file system keeps no reservations");
+        };
+        let mapping = writer.mapping();
+        mapping.populate(128, 32 << 10).expect("populated");
+        writer.append_padded(&[b"one", b"", b"two"], 8);
+        assert_eq!(&mapping.readable()[128..], b"onetwo\0\0");
+        file.write_at(136, b"by file.").expect("written");
+        writer.advance(144);
+        assert_eq!(&mapping.readable()[136..], b"by file.");
+        let mut bytes = [0; 16];
+        assert_eq!(file.read_at(128, &mut bytes).expect("read"), 16);
+        assert_eq!(&bytes, b"onetwo\0\0by file.");
+        assert!(file.map(1 << 20).is_err(), "past the end");
+        assert!(file.map(0).expect("mapped").is_some_and(|map| map.is_empty()));
+    }
+
+    #[test]
+    #[should_panic(expected = "the file is too small")]
+    fn a_writer_never_leaves_its_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = MappedStorage
+            .create(&directory.path().join("file"))
+            .expect("created");
+        file.allocate(4096).expect("allocated");
+        match file.map_writer(0, 4096).expect("mapped") {
+            Some(mut writer) => writer.append_padded(&[&[1; 5000]], 5000),
+            None => panic!("the file is too small (not mapped here)"),
+        }
+    }
+}
