@@ -57,11 +57,7 @@ impl Batch {
         let at = *self.places.entry((table.core.id, key.to_vec())).or_insert(next);
         match self.operations.get_mut(at) {
             Some(operation) => operation.value = value,
-            None => self.operations.push(Operation {
-                table: table.clone(),
-                key: key.to_vec(),
-                value,
-            }),
+            None => self.operations.push(Operation { table: table.clone(), key: key.to_vec(), value }),
         }
         self
     }

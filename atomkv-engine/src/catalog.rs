@@ -75,18 +75,14 @@ pub(crate) fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Option
         Err(error) => return Err(Error::io("open", &file_path, error)),
     };
     let bytes = read_whole(&*file, &file_path)?;
-    Manifest::decode(&bytes)
-        .map(Some)
-        .map_err(|error| format_error(&file_path, error))
+    Manifest::decode(&bytes).map(Some).map_err(|error| format_error(&file_path, error))
 }
 
 /// The contents of a small file.
 pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>> {
     let length = file.len().map_err(|error| Error::io("measure", path, error))?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    let read = file
-        .read_at(0, &mut bytes)
-        .map_err(|error| Error::io("read", path, error))?;
+    let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
     bytes.truncate(read);
     Ok(bytes)
 }
@@ -106,24 +102,14 @@ fn replace_file(
         }
         _ => {}
     }
-    let file = storage
-        .create(&new)
-        .map_err(|error| Error::io("create", &new, error))?;
-    file.write_at(0, bytes)
-        .map_err(|error| Error::io("write", &new, error))?;
+    let file = storage.create(&new).map_err(|error| Error::io("create", &new, error))?;
+    file.write_at(0, bytes).map_err(|error| Error::io("write", &new, error))?;
     file.sync_data().map_err(|error| Error::io("sync", &new, error))?;
     // From here on even a full disk is a failure: the new file may or may not be the one that is found.
-    let uncertain = |operation, path: &Path, source| Error::Io {
-        operation,
-        path: path.to_path_buf(),
-        source,
-    };
-    storage
-        .rename(&new, &directory.join(name))
-        .map_err(|error| uncertain("rename", &new, error))?;
-    storage
-        .sync_dir(directory)
-        .map_err(|error| uncertain("sync", directory, error))
+    let uncertain =
+        |operation, path: &Path, source| Error::Io { operation, path: path.to_path_buf(), source };
+    storage.rename(&new, &directory.join(name)).map_err(|error| uncertain("rename", &new, error))?;
+    storage.sync_dir(directory).map_err(|error| uncertain("sync", directory, error))
 }
 
 /// Makes the first manifest of a new database.
@@ -181,10 +167,7 @@ impl Catalog {
         let mut state = self.state.lock();
         let ordinal = segment.header.ordinal;
         if let Some(other) = state.by_id.values().find(|other| other.header.ordinal == ordinal) {
-            let detail = format!(
-                "two segments have the ordinal {ordinal}: {} too",
-                other.path.display()
-            );
+            let detail = format!("two segments have the ordinal {ordinal}: {} too", other.path.display());
             return Err(Error::corrupt(&segment.path, 16, detail));
         }
         state.next_ordinal = state.next_ordinal.max(u32::from(ordinal) + 1);
@@ -236,10 +219,7 @@ impl Catalog {
     fn allocate_ordinal(&self) -> Result<u16> {
         let mut state = self.state.lock();
         let checkpoints = state.checkpoints;
-        if state
-            .free_ordinals
-            .front()
-            .is_some_and(|(from, _)| *from <= checkpoints)
+        if state.free_ordinals.front().is_some_and(|(from, _)| *from <= checkpoints)
             && let Some((_, ordinal)) = state.free_ordinals.pop_front()
         {
             return Ok(ordinal);
@@ -302,32 +282,20 @@ impl Catalog {
             predecessor: plan.predecessor,
             predecessor_end: plan.predecessor_end,
         };
-        let file = self
-            .storage
-            .create(path)
-            .map_err(|error| Error::io("create", path, error))?;
-        file.allocate(plan.capacity)
-            .map_err(|error| Error::io("allocate", path, error))?;
-        file.write_at(0, &header.encode())
-            .map_err(|error| Error::io("write", path, error))?;
+        let file = self.storage.create(path).map_err(|error| Error::io("create", path, error))?;
+        file.allocate(plan.capacity).map_err(|error| Error::io("allocate", path, error))?;
+        file.write_at(0, &header.encode()).map_err(|error| Error::io("write", path, error))?;
         file.sync_data().map_err(|error| Error::io("sync", path, error))?;
-        self.storage
-            .sync_dir(&self.path)
-            .map_err(|error| Error::io("sync", &self.path, error))?;
+        self.storage.sync_dir(&self.path).map_err(|error| Error::io("sync", &self.path, error))?;
         let writer = if plan.kind == SegmentKind::Log {
-            file.map_writer(HEADER_BYTES, plan.capacity)
-                .map_err(|error| Error::io("map", path, error))?
+            file.map_writer(HEADER_BYTES, plan.capacity).map_err(|error| Error::io("map", path, error))?
         } else {
             None
         };
         let map = writer.as_ref().map(MapWriter::mapping);
         let segment = Arc::new(Segment::begin(header, path.to_path_buf(), file, map));
         segment.set_disk_bytes(plan.capacity);
-        Ok(NewSegment {
-            segment,
-            writer,
-            capacity: plan.capacity,
-        })
+        Ok(NewSegment { segment, writer, capacity: plan.capacity })
     }
 
     /// Puts a finished page segment, reopened for reading, in the place of the one that was written.

@@ -48,19 +48,12 @@ pub(crate) struct ImageFile {
 impl ImageFile {
     fn blob<R>(&self, offset: u64, length: usize, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
         if let Some(map) = &self.map {
-            let bytes = map
-                .readable()
-                .get(offset as usize..)
-                .and_then(|bytes| bytes.get(..length));
-            return bytes
-                .map(f)
-                .ok_or_else(|| Error::corrupt(&self.path, offset, "the image is cut short"));
+            let bytes = map.readable().get(offset as usize..).and_then(|bytes| bytes.get(..length));
+            return bytes.map(f).ok_or_else(|| Error::corrupt(&self.path, offset, "the image is cut short"));
         }
         let mut bytes = vec![0; length];
-        let read = self
-            .file
-            .read_at(offset, &mut bytes)
-            .map_err(|error| Error::io("read", &self.path, error))?;
+        let read =
+            self.file.read_at(offset, &mut bytes).map_err(|error| Error::io("read", &self.path, error))?;
         if read != length {
             return Err(Error::corrupt(&self.path, offset, "the image is cut short"));
         }
@@ -75,10 +68,7 @@ impl ImageFile {
                 return Err(Error::corrupt(&self.path, stored.offset, detail));
             }
             let words = bytes.chunks_exact(8);
-            Ok(words
-                .filter_map(crate::format::record::read_u64)
-                .map(IndexEntry::from_bits)
-                .collect())
+            Ok(words.filter_map(crate::format::record::read_u64).map(IndexEntry::from_bits).collect())
         })?
     }
 }
@@ -97,58 +87,37 @@ pub(crate) fn load_image(
     record: &CheckpointRecord,
 ) -> Result<Image> {
     let path = directory.join(image_name(record.generation));
-    let file = storage
-        .open(&path)
-        .map_err(|error| Error::io("open", &path, error))?;
+    let file = storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
     let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
     let map = file.map(length).map_err(|error| Error::io("map", &path, error))?;
     let image = ImageFile { path, file, map };
     let damaged = |error| format_error(&image.path, error);
     let too_short = || Error::corrupt(&image.path, length, "the image is cut short");
 
-    let header = image
-        .blob(0, IMAGE_HEADER_BYTES, ImageHeader::decode)?
-        .map_err(damaged)?;
-    let trailer_at = length
-        .checked_sub(IMAGE_TRAILER_BYTES as u64)
-        .ok_or_else(too_short)?;
+    let header = image.blob(0, IMAGE_HEADER_BYTES, ImageHeader::decode)?.map_err(damaged)?;
+    let trailer_at = length.checked_sub(IMAGE_TRAILER_BYTES as u64).ok_or_else(too_short)?;
     let tail_at = image
-        .blob(trailer_at, IMAGE_TRAILER_BYTES, |bytes| {
-            decode_trailer(bytes, length)
-        })?
+        .blob(trailer_at, IMAGE_TRAILER_BYTES, |bytes| decode_trailer(bytes, length))?
         .map_err(damaged)?
         .tail_offset;
     let tail_length = usize::try_from(length.saturating_sub(tail_at)).map_err(|_| too_short())?;
-    let sections = image
-        .blob(tail_at, tail_length, |bytes| decode_tail(bytes, tail_at, length))?
-        .map_err(damaged)?;
+    let sections =
+        image.blob(tail_at, tail_length, |bytes| decode_tail(bytes, tail_at, length))?.map_err(damaged)?;
     let agrees = header.generation == record.generation
         && header.log_segment == record.log_segment
         && header.log_offset == record.log_offset
         && header.sequence == record.sequence
         && sections.fuzzy_end == record.fuzzy_end;
     if !agrees {
-        return Err(Error::corrupt(
-            &image.path,
-            0,
-            "the image is not the one that the manifest names",
-        ));
+        return Err(Error::corrupt(&image.path, 0, "the image is not the one that the manifest names"));
     }
     for table in &sections.subtables {
         let sum = image.blob(table.offset, table.entries as usize * 8, crc32fast::hash)?;
         if sum != table.checksum {
-            return Err(Error::corrupt(
-                &image.path,
-                table.offset,
-                "a sub-table's checksum does not match",
-            ));
+            return Err(Error::corrupt(&image.path, table.offset, "a sub-table's checksum does not match"));
         }
     }
-    Ok(Image {
-        file: Arc::new(image),
-        header,
-        sections,
-    })
+    Ok(Image { file: Arc::new(image), header, sections })
 }
 
 impl Image {
@@ -193,11 +162,7 @@ struct ImageWriter {
 impl ImageWriter {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= WRITE_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -247,15 +212,8 @@ fn write_image(
         }
         _ => {}
     }
-    let file = storage
-        .create(path)
-        .map_err(|error| Error::io("create", path, error))?;
-    let mut out = ImageWriter {
-        path: path.to_path_buf(),
-        file,
-        buffer: Vec::new(),
-        offset: 0,
-    };
+    let file = storage.create(path).map_err(|error| Error::io("create", path, error))?;
+    let mut out = ImageWriter { path: path.to_path_buf(), file, buffer: Vec::new(), offset: 0 };
     let header = ImageHeader {
         generation,
         database_id: manifest.database_id,
@@ -268,10 +226,8 @@ fn write_image(
     // Nothing copied above can be later than this.
     let (_, fuzzy_end) = inner.log.position();
     let segments = inner.catalog.segments();
-    let stats = |segment: &Arc<Segment>| SegmentStats {
-        id: segment.id().0,
-        live_bytes: segment.live_bytes(),
-    };
+    let stats =
+        |segment: &Arc<Segment>| SegmentStats { id: segment.id().0, live_bytes: segment.live_bytes() };
     let sections = ImageSections {
         fuzzy_end,
         sequence_ceiling: inner.log.sequence_ceiling(),
@@ -284,9 +240,7 @@ fn write_image(
     let checksum = crc32fast::hash(&tail);
     out.push(&tail)?;
     out.flush()?;
-    out.file
-        .sync_data()
-        .map_err(|error| Error::io("sync", path, error))?;
+    out.file.sync_data().map_err(|error| Error::io("sync", path, error))?;
     // The image may hold effects of everything up to here, so all that must be durable first.
     inner.log.sync_to(fuzzy_end)?;
     Ok(CheckpointRecord {
@@ -371,10 +325,7 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
     let catalog = &inner.catalog;
     let gone = inner.compacted.lock().take_removable(record.log_segment);
     let gone_ids: BTreeMap<SegmentId, ()> = gone.iter().map(|segment| (segment.id(), ())).collect();
-    let position = LogPosition {
-        segment: SegmentId(record.log_segment),
-        offset: record.log_offset,
-    };
+    let position = LogPosition { segment: SegmentId(record.log_segment), offset: record.log_offset };
     let mut segments = segment_records(catalog, &position);
     segments.retain(|segment| !gone_ids.contains_key(&SegmentId(segment.id)));
     let ceiling = inner.log.sequence_ceiling();
@@ -386,9 +337,7 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         manifest.checkpoints.insert(0, record);
         // An older image points into the segments that go now: it could not be used any more.
         let keep = if gone.is_empty() { 2 } else { 1 };
-        dropped = manifest
-            .checkpoints
-            .split_off(keep.min(manifest.checkpoints.len()));
+        dropped = manifest.checkpoints.split_off(keep.min(manifest.checkpoints.len()));
     });
     if let Err(error) = outcome {
         inner.compacted.lock().put_back(gone);
@@ -396,9 +345,7 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
     }
     catalog.note_checkpoint();
     for old in dropped {
-        let _ = catalog
-            .storage
-            .remove(&catalog.path.join(image_name(old.generation)));
+        let _ = catalog.storage.remove(&catalog.path.join(image_name(old.generation)));
     }
     for segment in gone {
         catalog.remove_segment(&segment);

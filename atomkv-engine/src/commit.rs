@@ -92,13 +92,9 @@ impl Inner {
     ) -> Result<u64> {
         self.health.check_writable()?;
         self.backpressure();
-        let puts = changes
-            .iter()
-            .any(|change| matches!(change.body, Body::Put { .. }));
+        let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
         if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
-            return Err(Error::NoSpace {
-                path: self.catalog.path.clone(),
-            });
+            return Err(Error::NoSpace { path: self.catalog.path.clone() });
         }
         let mut extents = self.write_extents(changes)?;
         let mut spent = false;
@@ -134,12 +130,7 @@ impl Inner {
         let write = |change: &Change<'_>| match &change.body {
             Body::Put { stored, .. } if is_large(change) => {
                 let (reference, file) = self.extents.write(stored)?;
-                Ok(Some(PendingExtent {
-                    inner: self,
-                    reference,
-                    file,
-                    committed: false,
-                }))
+                Ok(Some(PendingExtent { inner: self, reference, file, committed: false }))
             }
             _ => Ok(None),
         };
@@ -159,15 +150,9 @@ impl Inner {
             let Some(plan) = Plan::new(change, 0, &lookup) else {
                 return Ok(Some(0));
             };
-            let reference = extents
-                .first()
-                .and_then(Option::as_ref)
-                .map(|extent| extent.reference.encode());
+            let reference = extents.first().and_then(Option::as_ref).map(|extent| extent.reference.encode());
             let mut drafts = [plan.draft(change, reference.as_ref().map(|bytes| &bytes[..]))];
-            drafts[0].extent = extents
-                .first()
-                .and_then(Option::as_ref)
-                .map(|extent| extent.file.clone());
+            drafts[0].extent = extents.first().and_then(Option::as_ref).map(|extent| extent.file.clone());
             let lock = change.table.index.partition(change.place).lock();
             if !still_true(&lock, change, &lookup)? {
                 return Ok(None);
@@ -189,10 +174,7 @@ impl Inner {
         how: Durability,
         versions: &mut [Option<u64>],
     ) -> Result<Option<u64>> {
-        let lookups = changes
-            .iter()
-            .map(|change| self.look_up(change))
-            .collect::<Result<Vec<_>>>()?;
+        let lookups = changes.iter().map(|change| self.look_up(change)).collect::<Result<Vec<_>>>()?;
         let plans: Vec<Plan> = changes
             .iter()
             .enumerate()
@@ -201,10 +183,8 @@ impl Inner {
         if plans.is_empty() {
             return Ok(Some(0));
         }
-        let references: Vec<_> = extents
-            .iter()
-            .map(|extent| extent.as_ref().map(|extent| extent.reference.encode()))
-            .collect();
+        let references: Vec<_> =
+            extents.iter().map(|extent| extent.as_ref().map(|extent| extent.reference.encode())).collect();
         let mut drafts: Vec<Draft<'_>> = plans
             .iter()
             .map(|plan| {
@@ -252,11 +232,7 @@ impl Inner {
         let mut candidates = Candidates::default();
         'again: loop {
             let guard = epoch::pin();
-            change
-                .table
-                .index
-                .partition(change.place)
-                .find(change.place, &guard, &mut candidates)?;
+            change.table.index.partition(change.place).find(change.place, &guard, &mut candidates)?;
             let mut newest = None;
             for address in candidates.iter() {
                 let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
@@ -290,10 +266,7 @@ impl Inner {
                     }
                 }
             }
-            return Ok(Lookup {
-                candidates,
-                existing: newest,
-            });
+            return Ok(Lookup { candidates, existing: newest });
         }
     }
 
@@ -360,11 +333,7 @@ impl Plan {
             (None, Body::Delete) => None,
             (existing, _) => {
                 let version = existing.map_or(1, |old| old.version.saturating_add(1));
-                Some(Plan {
-                    index,
-                    existing: *existing,
-                    version,
-                })
+                Some(Plan { index, existing: *existing, version })
             }
         }
     }

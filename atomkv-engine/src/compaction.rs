@@ -87,10 +87,8 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
         .into_iter()
         .partition(|segment| segment.header.kind == SegmentKind::Log || dead_bytes(segment) > 0);
     // Small pages are merged as well.
-    let small: Vec<_> = settled
-        .into_iter()
-        .filter(|segment| segment.end() < inner.options.segment_bytes_max / 2)
-        .collect();
+    let small: Vec<_> =
+        settled.into_iter().filter(|segment| segment.end() < inner.options.segment_bytes_max / 2).collect();
     if small.len() > 1 {
         victims.extend(small);
     }
@@ -156,11 +154,7 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     }
     let is_small = |segment: &Arc<Segment>| segment.end() < largest / 8;
     segments.retain(is_small);
-    if segments.len() > 16 {
-        take(segments)
-    } else {
-        Vec::new()
-    }
+    if segments.len() > 16 { take(segments) } else { Vec::new() }
 }
 
 /// A record that survives.
@@ -182,10 +176,8 @@ struct Victim {
 impl Victim {
     fn load(segment: Arc<Segment>) -> Result<Victim> {
         let mut bytes = vec![0; segment.end() as usize];
-        let read = segment
-            .file()
-            .read_at(0, &mut bytes)
-            .map_err(|error| Error::io("read", &segment.path, error))?;
+        let read =
+            segment.file().read_at(0, &mut bytes).map_err(|error| Error::io("read", &segment.path, error))?;
         bytes.truncate(read);
         Ok(Victim { segment, bytes })
     }
@@ -227,10 +219,7 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
     report.records_moved += survivors.len() as u64;
     report.bytes_before += victims.iter().map(|victim| victim.segment.end()).sum::<u64>();
     report.bytes_after += outputs.iter().map(|segment| segment.end()).sum::<u64>();
-    inner
-        .compacted
-        .lock()
-        .put_back(victims.into_iter().map(|victim| victim.segment).collect());
+    inner.compacted.lock().put_back(victims.into_iter().map(|victim| victim.segment).collect());
     Ok(())
 }
 
@@ -245,11 +234,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
         }
         let record = victim.record(entry.offset)?;
         if record.layout.padded() != entry.length || record.header.kind != entry.kind {
-            return Err(Error::corrupt(
-                &segment.path,
-                entry.offset,
-                "footer and record disagree",
-            ));
+            return Err(Error::corrupt(&segment.path, entry.offset, "footer and record disagree"));
         }
         survivors.push(Survivor {
             table: entry.table,
@@ -275,10 +260,7 @@ fn wanted(inner: &Inner, segment: &Segment, entry: &FooterEntry, found: &mut Can
         return Ok(true);
     }
     let guard = epoch::pin();
-    table
-        .index
-        .partition(entry.place)
-        .find(entry.place, &guard, found)?;
+    table.index.partition(entry.place).find(entry.place, &guard, found)?;
     Ok(found.contains(segment.address(entry.offset)))
 }
 
@@ -292,10 +274,7 @@ fn drop_needless_tombstones(inner: &Inner, victims: &[Victim], survivors: &mut V
     if open.is_empty() {
         return Ok(());
     }
-    let newest = victims
-        .iter()
-        .map(|victim| victim.segment.sequence_max.load(Ordering::Relaxed))
-        .max();
+    let newest = victims.iter().map(|victim| victim.segment.sequence_max.load(Ordering::Relaxed)).max();
     let newest = newest.unwrap_or(0);
     let mut needed = HashSet::new();
     for segment in inner.catalog.segments() {
@@ -330,16 +309,8 @@ fn write_pages(
     victims: &[Victim],
     survivors: &[Survivor],
 ) -> Result<(Vec<Arc<Segment>>, Vec<(Address, u64)>)> {
-    let base_sequence = victims
-        .iter()
-        .map(|victim| victim.segment.base.sequence)
-        .min()
-        .unwrap_or(0);
-    let base_time_ms = victims
-        .iter()
-        .map(|victim| victim.segment.base.time_ms)
-        .min()
-        .unwrap_or(0);
+    let base_sequence = victims.iter().map(|victim| victim.segment.base.sequence).min().unwrap_or(0);
+    let base_time_ms = victims.iter().map(|victim| victim.segment.base.time_ms).min().unwrap_or(0);
     let largest = inner.options.segment_bytes_max;
     // A copy may be longer than the original by the wider sequence and time.
     let growth = 16;
@@ -355,9 +326,7 @@ fn write_pages(
                 if let Some((_, page)) = writing.take() {
                     outputs.push(page.finish()?);
                 }
-                let rest = survivors[index..]
-                    .iter()
-                    .take_while(|next| next.table == survivor.table);
+                let rest = survivors[index..].iter().take_while(|next| next.table == survivor.table);
                 let room: u64 = rest.map(|next| next.length + growth).sum();
                 let room = room.min(largest).max(survivor.length + growth);
                 let page =
@@ -375,9 +344,7 @@ fn write_pages(
         Ok(())
     })();
     if let Err(error) = written {
-        outputs
-            .iter()
-            .for_each(|segment| inner.catalog.remove_segment(segment));
+        outputs.iter().for_each(|segment| inner.catalog.remove_segment(segment));
         return Err(inner.health.fail_unless_full(error));
     }
     Ok((outputs, moved))
@@ -388,17 +355,10 @@ fn name_pages(inner: &Inner, outputs: &[Arc<Segment>]) -> Result<()> {
     if outputs.is_empty() {
         return Ok(());
     }
-    let records: Vec<_> = outputs
-        .iter()
-        .map(|segment| crate::checkpoint::segment_record(segment))
-        .collect();
-    let named = inner
-        .catalog
-        .update_manifest(|manifest| manifest.segments.extend(records));
+    let records: Vec<_> = outputs.iter().map(|segment| crate::checkpoint::segment_record(segment)).collect();
+    let named = inner.catalog.update_manifest(|manifest| manifest.segments.extend(records));
     if named.is_err() {
-        outputs
-            .iter()
-            .for_each(|segment| inner.catalog.remove_segment(segment));
+        outputs.iter().for_each(|segment| inner.catalog.remove_segment(segment));
     }
     named
 }
@@ -410,9 +370,7 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
         if survivor.is_tombstone {
             continue;
         }
-        let table = tables
-            .entry(survivor.table)
-            .or_insert_with(|| inner.tables.by_id(survivor.table));
+        let table = tables.entry(survivor.table).or_insert_with(|| inner.tables.by_id(survivor.table));
         let Some(table) = table else { continue };
         let victim = &victims[survivor.victim].segment;
         let lock = table.index.partition(survivor.place).lock();

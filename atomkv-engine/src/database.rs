@@ -105,17 +105,8 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let inner = Arc::new(crate::open::open(path.as_ref(), options)?);
-        let threads = if inner.options.background {
-            crate::maintenance::start(&inner)?
-        } else {
-            Vec::new()
-        };
-        Ok(Database {
-            handle: Arc::new(Handle {
-                inner,
-                threads: Mutex::new(threads),
-            }),
-        })
+        let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
+        Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
     }
 
     fn inner(&self) -> &Arc<Inner> {
@@ -154,10 +145,7 @@ impl Database {
             && partitions != core.record.partitions
         {
             let reason = format!("it has {} partitions, not {partitions}", core.record.partitions);
-            return Err(Error::TableMismatch {
-                name: name.to_string(),
-                reason,
-            });
+            return Err(Error::TableMismatch { name: name.to_string(), reason });
         }
         self.handle_for(core, options)
     }
@@ -169,9 +157,7 @@ impl Database {
     pub fn open_table(&self, name: &str, services: Services) -> Result<Table> {
         self.inner().health.check_open()?;
         let Some(core) = self.inner().tables.by_name(name) else {
-            return Err(Error::TableNotFound {
-                name: name.to_string(),
-            });
+            return Err(Error::TableNotFound { name: name.to_string() });
         };
         self.handle_for(core, TableOptions::new().services(services))
     }
@@ -191,29 +177,15 @@ impl Database {
                 });
             }
         }
-        let stored = if core.record.durability == 1 {
-            Durability::Sync
-        } else {
-            Durability::Buffered
-        };
+        let stored = if core.record.durability == 1 { Durability::Sync } else { Durability::Buffered };
         let durability = options.durability.unwrap_or(stored);
-        Ok(Table::new(
-            self.inner().clone(),
-            core,
-            options.services,
-            durability,
-        ))
+        Ok(Table::new(self.inner().clone(), core, options.services, durability))
     }
 
     /// The names of all tables, sorted.
     pub fn table_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .inner()
-            .tables
-            .all()
-            .iter()
-            .map(|table| table.record.name.clone())
-            .collect();
+        let mut names: Vec<String> =
+            self.inner().tables.all().iter().map(|table| table.record.name.clone()).collect();
         names.sort();
         names
     }
@@ -228,9 +200,7 @@ impl Database {
         let inner = self.inner();
         inner.health.check_open()?;
         if batch.is_empty() {
-            return Err(Error::InvalidArgument {
-                reason: "the batch is empty".to_string(),
-            });
+            return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
         let changes = batch
             .operations
@@ -301,9 +271,7 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database")
-            .field("path", &self.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Database").field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
@@ -357,23 +325,12 @@ impl Inner {
 
     /// Writes the tables into the manifest.
     pub(crate) fn name_tables(&self) -> Result<()> {
-        self.catalog
-            .update_manifest(|manifest| self.fill_tables(manifest))
+        self.catalog.update_manifest(|manifest| self.fill_tables(manifest))
     }
 
     pub(crate) fn fill_tables(&self, manifest: &mut crate::format::manifest::Manifest) {
-        manifest.tables = self
-            .tables
-            .all()
-            .iter()
-            .map(|table| table.record.clone())
-            .collect();
-        let next = manifest
-            .tables
-            .iter()
-            .map(|table| table.id + 1)
-            .max()
-            .unwrap_or(0);
+        manifest.tables = self.tables.all().iter().map(|table| table.record.clone()).collect();
+        let next = manifest.tables.iter().map(|table| table.id + 1).max().unwrap_or(0);
         manifest.next_table_id = manifest.next_table_id.max(next);
     }
 
@@ -420,12 +377,7 @@ impl Inner {
 
     pub(crate) fn stats(&self) -> Stats {
         let segments = self.catalog.segments();
-        let count = |kind| {
-            segments
-                .iter()
-                .filter(|segment| segment.header.kind == kind)
-                .count() as u64
-        };
+        let count = |kind| segments.iter().filter(|segment| segment.header.kind == kind).count() as u64;
         let extents = self.extents.live_bytes();
         let live = segments.iter().map(|segment| segment.live_bytes()).sum::<u64>();
         let used = segments.iter().map(|segment| segment.end()).sum::<u64>();

@@ -39,11 +39,7 @@ impl<T: Send> Retired for T {}
 
 static DOMAIN: Domain = Domain {
     era: AtomicU64::new(0),
-    stripes: [const {
-        Stripe {
-            readers: [AtomicUsize::new(0), AtomicUsize::new(0)],
-        }
-    }; STRIPES],
+    stripes: [const { Stripe { readers: [AtomicUsize::new(0), AtomicUsize::new(0)] } }; STRIPES],
     retired: Mutex::new(Vec::new()),
 };
 
@@ -73,10 +69,7 @@ pub(crate) fn pin() -> Guard {
     let parity = (DOMAIN.era.load(Ordering::SeqCst) & 1) as usize;
     let counter = &DOMAIN.stripes[stripe].readers[parity];
     counter.fetch_add(1, Ordering::SeqCst);
-    Guard {
-        counter,
-        not_send: PhantomData,
-    }
+    Guard { counter, not_send: PhantomData }
 }
 
 impl Drop for Guard {
@@ -104,11 +97,7 @@ pub(crate) fn collect() {
         for _ in 0..3 {
             let era = DOMAIN.era.load(Ordering::SeqCst);
             let other = (era as usize + 1) & 1;
-            if DOMAIN
-                .stripes
-                .iter()
-                .any(|stripe| stripe.readers[other].load(Ordering::SeqCst) != 0)
-            {
+            if DOMAIN.stripes.iter().any(|stripe| stripe.readers[other].load(Ordering::SeqCst) != 0) {
                 break;
             }
             DOMAIN.era.store(era + 1, Ordering::SeqCst);
@@ -135,10 +124,7 @@ pub(crate) struct ArcCell<T> {
 
 impl<T: Send + Sync + 'static> ArcCell<T> {
     pub(crate) fn new(value: Option<Arc<T>>) -> Self {
-        ArcCell {
-            pointer: AtomicPtr::new(into_pointer(value)),
-            owns: PhantomData,
-        }
+        ArcCell { pointer: AtomicPtr::new(into_pointer(value)), owns: PhantomData }
     }
 
     /// What the cell holds, for as long as the guard lives.

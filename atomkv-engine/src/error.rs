@@ -132,49 +132,30 @@ impl Error {
     /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
         if is_no_space(&source) {
-            return Error::NoSpace {
-                path: path.to_path_buf(),
-            };
+            return Error::NoSpace { path: path.to_path_buf() };
         }
-        Error::Io {
-            operation,
-            path: path.to_path_buf(),
-            source,
-        }
+        Error::Io { operation, path: path.to_path_buf(), source }
     }
 
     /// Damage at a place.
     pub(crate) fn corrupt(file: &Path, offset: u64, detail: impl Into<String>) -> Error {
-        Error::Corrupt {
-            file: file.to_path_buf(),
-            offset,
-            detail: detail.into(),
-        }
+        Error::Corrupt { file: file.to_path_buf(), offset, detail: detail.into() }
     }
 }
 
 /// Whether the system says that the disk or the quota is full.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Locked { path, pid: Some(pid) } => write!(
-                f,
-                "database {} is open in process {pid}; close it there first",
-                path.display()
-            ),
+            Error::Locked { path, pid: Some(pid) } => {
+                write!(f, "database {} is open in process {pid}; close it there first", path.display())
+            }
             Error::Locked { path, pid: None } => {
-                write!(
-                    f,
-                    "database {} is open elsewhere; close it there first",
-                    path.display()
-                )
+                write!(f, "database {} is open elsewhere; close it there first", path.display())
             }
             Error::NotADatabase { path, reason } => {
                 write!(f, "{} is not an AtomKV database: {reason}", path.display())
@@ -182,11 +163,7 @@ impl fmt::Display for Error {
             Error::Corrupt { file, offset, detail } => {
                 write!(f, "{} is damaged at byte {offset}: {detail}", file.display())
             }
-            Error::NewerFormat {
-                file,
-                found,
-                supported,
-            } => write!(
+            Error::NewerFormat { file, found, supported } => write!(
                 f,
                 "{} has format version {found}, this release reads up to {supported}; use a newer AtomKV",
                 file.display()
@@ -196,10 +173,7 @@ impl fmt::Display for Error {
                 write!(f, "the key has {length} bytes; keys have 1 to {limit} bytes")
             }
             Error::ValueTooLarge { length, limit } => {
-                write!(
-                    f,
-                    "the value has {length} bytes; values have at most {limit} bytes"
-                )
+                write!(f, "the value has {length} bytes; values have at most {limit} bytes")
             }
             Error::InvalidKey { reason } => write!(f, "the table's validator refused the key: {reason}"),
             Error::InvalidArgument { reason } => write!(f, "invalid argument: {reason}"),
@@ -207,12 +181,7 @@ impl fmt::Display for Error {
             Error::TableMismatch { name, reason } => {
                 write!(f, "table {name:?} exists with other settings: {reason}")
             }
-            Error::ServicesMismatch {
-                table,
-                service,
-                stored,
-                given,
-            } => write!(
+            Error::ServicesMismatch { table, service, stored, given } => write!(
                 f,
                 "table {table:?} was created with the {service} {stored:?}, not {given:?}; open it with the same one"
             ),
@@ -225,11 +194,7 @@ impl fmt::Display for Error {
                 "no space left on the disk for {}; free some space, or delete and compact",
                 path.display()
             ),
-            Error::Io {
-                operation,
-                path,
-                source,
-            } => {
+            Error::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
             Error::Closed => write!(f, "the database is closed"),

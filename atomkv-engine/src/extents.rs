@@ -41,17 +41,11 @@ impl ExtentBytes {
 
 impl Extents {
     pub(crate) fn new(catalog: Arc<Catalog>) -> Extents {
-        Extents {
-            catalog,
-            live: Mutex::default(),
-            doomed: Mutex::default(),
-        }
+        Extents { catalog, live: Mutex::default(), doomed: Mutex::default() }
     }
 
     fn path(&self, id: u64) -> PathBuf {
-        self.catalog
-            .path
-            .join(file_name(SegmentKind::Extent, SegmentId(id)))
+        self.catalog.path.join(file_name(SegmentKind::Extent, SegmentId(id)))
     }
 
     /// Writes a value; it is neither synced nor live yet.
@@ -71,31 +65,18 @@ impl Extents {
             predecessor_end: 0,
         };
         let create = || -> Result<Arc<dyn StorageFile>> {
-            let file = self
-                .catalog
-                .storage
-                .create(&path)
-                .map_err(|error| Error::io("create", &path, error))?;
+            let file =
+                self.catalog.storage.create(&path).map_err(|error| Error::io("create", &path, error))?;
             let length = HEADER_BYTES + value.len() as u64;
-            file.allocate(length)
-                .map_err(|error| Error::io("allocate", &path, error))?;
-            file.write_at(0, &header.encode())
-                .map_err(|error| Error::io("write", &path, error))?;
-            file.write_at(HEADER_BYTES, value)
-                .map_err(|error| Error::io("write", &path, error))?;
+            file.allocate(length).map_err(|error| Error::io("allocate", &path, error))?;
+            file.write_at(0, &header.encode()).map_err(|error| Error::io("write", &path, error))?;
+            file.write_at(HEADER_BYTES, value).map_err(|error| Error::io("write", &path, error))?;
             Ok(file)
         };
         match create() {
             Ok(file) => {
                 let checksum = crc32fast::hash(value);
-                Ok((
-                    ExtentRef {
-                        id: id.0,
-                        length: value.len() as u64,
-                        checksum,
-                    },
-                    file,
-                ))
+                Ok((ExtentRef { id: id.0, length: value.len() as u64, checksum }, file))
             }
             Err(error) => {
                 self.abandon(id.0);
@@ -110,22 +91,23 @@ impl Extents {
         let _ = self.catalog.storage.remove(&self.path(id));
     }
 
-    /// Reads a value and verifies it. `None` if its file is gone: the record that named it has been replaced.
+    /// Reads a value and verifies it. `None` if its file is gone because the record that named it was replaced.
     pub(crate) fn read(&self, extent: &ExtentRef, verify: bool) -> Result<Option<ExtentBytes>> {
         let path = self.path(extent.id);
         let file = match self.catalog.storage.open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.is_live(extent.id) => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::corrupt(&path, 0, "the file of a large value is missing"));
+            }
             Err(error) => return Err(Error::io("open", &path, error)),
         };
         let end = HEADER_BYTES + extent.length;
         let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
         if length < end {
-            return Err(Error::corrupt(
-                &path,
-                length,
-                "the file of a large value is cut short",
-            ));
+            return Err(Error::corrupt(&path, length, "the file of a large value is cut short"));
         }
         let bytes = match file.map(end).map_err(|error| Error::io("map", &path, error))? {
             Some(map) => ExtentBytes::Mapped(map),
@@ -140,11 +122,7 @@ impl Extents {
         };
         let whole = bytes.bytes().len() as u64 == extent.length;
         if !whole || verify && crc32fast::hash(bytes.bytes()) != extent.checksum {
-            return Err(Error::corrupt(
-                &path,
-                HEADER_BYTES,
-                "a large value's checksum does not match",
-            ));
+            return Err(Error::corrupt(&path, HEADER_BYTES, "a large value's checksum does not match"));
         }
         Ok(Some(bytes))
     }
@@ -182,11 +160,7 @@ impl Extents {
     /// Makes a value durable that recovery has found in the log.
     pub(crate) fn sync(&self, id: u64) -> Result<()> {
         let path = self.path(id);
-        let file = self
-            .catalog
-            .storage
-            .open(&path)
-            .map_err(|error| Error::io("open", &path, error))?;
+        let file = self.catalog.storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
         file.sync_data().map_err(|error| Error::io("sync", &path, error))
     }
 
@@ -206,11 +180,7 @@ impl Extents {
     pub(crate) fn reap(&self, synced: u64) {
         let gone: Vec<u64> = {
             let mut doomed = self.doomed.lock();
-            let gone = doomed
-                .iter()
-                .filter(|(sequence, _)| *sequence <= synced)
-                .map(|(_, id)| *id)
-                .collect();
+            let gone = doomed.iter().filter(|(sequence, _)| *sequence <= synced).map(|(_, id)| *id).collect();
             doomed.retain(|(sequence, _)| *sequence > synced);
             gone
         };
@@ -219,11 +189,7 @@ impl Extents {
 
     /// The live values with their lengths, for a checkpoint.
     pub(crate) fn live(&self) -> Vec<(u64, u64)> {
-        self.live
-            .lock()
-            .iter()
-            .map(|(id, length)| (*id, *length))
-            .collect()
+        self.live.lock().iter().map(|(id, length)| (*id, *length)).collect()
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {

@@ -21,29 +21,19 @@ impl Health {
     /// Whether calls are answered at all.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Whether writes are accepted.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
-        if self.failed.load(Ordering::Acquire) {
-            Err(self.read_only())
-        } else {
-            Ok(())
-        }
+        if self.failed.load(Ordering::Acquire) { Err(self.read_only()) } else { Ok(()) }
     }
 
     #[cold]
     fn read_only(&self) -> Error {
-        Error::ReadOnly {
-            cause: self.cause().unwrap_or("an unknown failure").to_string(),
-        }
+        Error::ReadOnly { cause: self.cause().unwrap_or("an unknown failure").to_string() }
     }
 
     /// Why the database is read-only, if it is.
@@ -73,10 +63,7 @@ impl Health {
 
     /// The same, but a full disk leaves the database writable: nothing was written yet.
     pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
-        if matches!(
-            error,
-            Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed
-        ) {
+        if matches!(error, Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed) {
             return error;
         }
         self.fail(error)

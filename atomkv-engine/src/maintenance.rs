@@ -66,9 +66,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
     ];
     for (name, task) in tasks {
         let shared = inner.clone();
-        let started = std::thread::Builder::new()
-            .name(name.to_string())
-            .spawn(move || task(&shared));
+        let started = std::thread::Builder::new().name(name.to_string()).spawn(move || task(&shared));
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
@@ -114,12 +112,7 @@ fn run_upkeep(inner: &Inner) {
             continue;
         }
         let appended = inner.log.bytes().0;
-        let image = inner
-            .catalog
-            .manifest()
-            .checkpoints
-            .first()
-            .map_or(0, |newest| newest.bytes);
+        let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
         let mut outcome = Ok(());
         if appended - checkpointed >= inner.options.checkpoint_bytes.max(image) {
             let _turn = inner.maintenance.lock();

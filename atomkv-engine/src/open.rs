@@ -41,16 +41,10 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     let names = list(&*storage, path, &options)?;
     recognise(path, &names, &options)?;
     let lock_path = path.join(LOCK);
-    let lock = match storage
-        .lock(&lock_path)
-        .map_err(|error| Error::io("lock", &lock_path, error))?
-    {
+    let lock = match storage.lock(&lock_path).map_err(|error| Error::io("lock", &lock_path, error))? {
         LockOutcome::Acquired(lock) => lock,
         LockOutcome::Held(pid) => {
-            return Err(Error::Locked {
-                path: path.to_path_buf(),
-                pid,
-            });
+            return Err(Error::Locked { path: path.to_path_buf(), pid });
         }
     };
     // Again, now that nobody else changes it.
@@ -61,17 +55,36 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
         None => create(&*storage, path, &options)?,
     };
     let names = list(&*storage, path, &options)?;
-    Opener::new(path, options, manifest, names)?.run(lock)
+    let mut stop_before = None;
+    loop {
+        let opener = Opener::new(path, options.clone(), manifest.clone(), names.clone(), stop_before);
+        match opener.run()? {
+            Outcome::Opened(found) => return found.assemble(lock),
+            // Each turn ends the log earlier, so this ends.
+            Outcome::LostFrom(sequence) => stop_before = Some(sequence),
+        }
+    }
+}
+
+/// What reading a database came to.
+enum Outcome {
+    Opened(Box<Found>),
+    /// A large value of this commit was lost with the power: the log ends before it.
+    LostFrom(u64),
+}
+
+/// Everything that is needed to go on.
+struct Found {
+    opener: Opener,
+    start: LogStart,
+    end: LogEnd,
+    rebuilt: bool,
 }
 
 /// The names in the directory; none if it is missing and may be made.
 fn list(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Vec<String>> {
-    let not_a_database = |reason: &str| {
-        Err(Error::NotADatabase {
-            path: path.to_path_buf(),
-            reason: reason.to_string(),
-        })
-    };
+    let not_a_database =
+        |reason: &str| Err(Error::NotADatabase { path: path.to_path_buf(), reason: reason.to_string() });
     match storage.list(path) {
         Ok(names) => Ok(names),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
@@ -101,18 +114,13 @@ fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
         let detail = "the manifest is missing, but segments are there; restore it from a backup";
         return Err(Error::corrupt(&path.join(MANIFEST), 0, detail));
     }
-    let foreign = names
-        .iter()
-        .find(|name| ![LOCK, "MANIFEST.new"].contains(&name.as_str()));
+    let foreign = names.iter().find(|name| ![LOCK, "MANIFEST.new"].contains(&name.as_str()));
     let reason = match foreign {
         Some(name) => format!("the directory has no manifest, but holds {name:?}"),
         None if options.create_if_missing => return Ok(()),
         None => "the directory is empty".to_string(),
     };
-    Err(Error::NotADatabase {
-        path: path.to_path_buf(),
-        reason,
-    })
+    Err(Error::NotADatabase { path: path.to_path_buf(), reason })
 }
 
 /// Makes the manifest of a new database; a crash before its end leaves a directory that can be opened anew.
@@ -135,6 +143,39 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
     Ok(manifest)
 }
 
+impl Found {
+    fn assemble(self, lock: Box<dyn Send + Sync>) -> Result<Inner> {
+        let Found { opener, start, end, rebuilt } = self;
+        let log = Log::new(opener.catalog.clone(), opener.tables.clone(), &opener.options, &start);
+        let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
+        let inner = Inner {
+            path: opener.catalog.path.clone(),
+            health: opener.catalog.health.clone(),
+            tables: opener.tables,
+            log,
+            extents: opener.extents,
+            hash_seed: opener.manifest.hash_seed,
+            counters: Counters::default(),
+            signals: Signals::default(),
+            maintenance: Mutex::new(()),
+            compacted: Mutex::default(),
+            opening: Opening { replayed_records: end.records, rebuilt, skipped: end.skipped },
+            schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
+            lock: Mutex::new(Some(lock)),
+            catalog: opener.catalog,
+            options: opener.options,
+        };
+        inner.catalog.fill_reserve();
+        if rebuilt {
+            match inner.checkpoint() {
+                Ok(()) | Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inner)
+    }
+}
+
 struct Opener {
     options: Options,
     manifest: Manifest,
@@ -146,37 +187,31 @@ struct Opener {
     log_segments: BTreeMap<SegmentId, Arc<Segment>>,
     /// Files that nothing names.
     stale: Vec<String>,
+    stop_before: Option<u64>,
 }
 
 impl Opener {
-    fn new(path: &Path, options: Options, manifest: Manifest, names: Vec<String>) -> Result<Opener> {
+    fn new(
+        path: &Path,
+        options: Options,
+        manifest: Manifest,
+        names: Vec<String>,
+        stop_before: Option<u64>,
+    ) -> Opener {
         let health = Arc::new(Health::default());
         let storage = options.storage.clone();
-        let catalog = Arc::new(Catalog::new(
-            storage,
-            path.to_path_buf(),
-            manifest.clone(),
-            health,
-        ));
+        let catalog = Arc::new(Catalog::new(storage, path.to_path_buf(), manifest.clone(), health));
         let tables = Arc::new(Tables::default());
         for record in &manifest.tables {
             tables.insert(Arc::new(TableCore::new(record.clone(), manifest.hash_seed)));
         }
         let extents = Extents::new(catalog.clone());
         let log_segments = BTreeMap::new();
-        Ok(Opener {
-            options,
-            manifest,
-            names,
-            catalog,
-            tables,
-            extents,
-            log_segments,
-            stale: Vec::new(),
-        })
+        let stale = Vec::new();
+        Opener { options, manifest, names, catalog, tables, extents, log_segments, stale, stop_before }
     }
 
-    fn run(mut self, lock: Box<dyn Send + Sync>) -> Result<Inner> {
+    fn run(mut self) -> Result<Outcome> {
         // The image first: the replay's start depends on which one is usable.
         let mut image = None;
         for record in &self.manifest.checkpoints {
@@ -190,17 +225,11 @@ impl Opener {
                 _ => {}
             }
         }
-        let used = image
-            .as_ref()
-            .map(|(record, _)| record)
-            .or(self.manifest.checkpoints.first())
-            .cloned();
-        let start = used
-            .as_ref()
-            .map_or(LogPosition::default(), |record| LogPosition {
-                segment: SegmentId(record.log_segment),
-                offset: record.log_offset,
-            });
+        let used = image.as_ref().map(|(record, _)| record).or(self.manifest.checkpoints.first()).cloned();
+        let start = used.as_ref().map_or(LogPosition::default(), |record| LogPosition {
+            segment: SegmentId(record.log_segment),
+            offset: record.log_offset,
+        });
         self.open_segments(start)?;
         let rebuild = image.is_none() && !self.manifest.segments.is_empty();
         if let Some((_, image)) = &image {
@@ -208,10 +237,17 @@ impl Opener {
         }
         let sequence = used.as_ref().map_or(0, |record| record.sequence);
         let fuzzy_end = used.as_ref().map_or(0, |record| record.fuzzy_end);
-        let end = self.replay(start, sequence, fuzzy_end, rebuild)?;
+        let (end, broken) = self.replay(start, sequence, fuzzy_end, rebuild)?;
+        if let Some(lost) = self.judge(&end, broken)? {
+            return Ok(Outcome::LostFrom(lost));
+        }
         for (id, end) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
                 segment.seal_at(*end);
+                // One that was begun, but holds no commit, was not met by the replay.
+                if !self.catalog.has(*id) {
+                    self.catalog.adopt(segment.clone())?;
+                }
             }
         }
         if rebuild {
@@ -220,9 +256,7 @@ impl Opener {
         self.make_durable(&end, start)?;
         self.remove_stale(&end);
         self.catalog.finish_adopting();
-        let image_ceiling = image
-            .as_ref()
-            .map_or(0, |(_, image)| image.sections.sequence_ceiling);
+        let image_ceiling = image.as_ref().map_or(0, |(_, image)| image.sections.sequence_ceiling);
         let unclean = end.records > 0 || rebuild;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
         let log_start = LogStart {
@@ -231,80 +265,38 @@ impl Opener {
             last_time_ms: end.last_time_ms,
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };
-        self.assemble(lock, &log_start, &end, rebuild)
+        Ok(Outcome::Opened(Box::new(Found { opener: self, start: log_start, end, rebuilt: rebuild })))
     }
 
-    fn assemble(
-        self,
-        lock: Box<dyn Send + Sync>,
-        start: &LogStart,
-        end: &LogEnd,
-        rebuilt: bool,
-    ) -> Result<Inner> {
-        let log = Log::new(self.catalog.clone(), self.tables.clone(), &self.options, start);
-        let next_table = self
-            .tables
-            .all()
-            .iter()
-            .map(|table| table.id + 1)
-            .max()
-            .unwrap_or(1);
-        let inner = Inner {
-            path: self.catalog.path.clone(),
-            health: self.catalog.health.clone(),
-            tables: self.tables,
-            log,
-            extents: self.extents,
-            hash_seed: self.manifest.hash_seed,
-            counters: Counters::default(),
-            signals: Signals::default(),
-            maintenance: Mutex::new(()),
-            compacted: Mutex::default(),
-            opening: Opening {
-                replayed_records: end.records,
-                rebuilt,
-                skipped: end.skipped,
-            },
-            schema: Mutex::new(next_table.max(self.manifest.next_table_id)),
-            lock: Mutex::new(Some(lock)),
-            catalog: self.catalog,
-            options: self.options,
+    /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that
+    /// was synced is not lost but damaged.
+    fn judge(&self, end: &LogEnd, broken: BTreeMap<u64, Broken>) -> Result<Option<u64>> {
+        let Some((id, first)) = broken.into_iter().min_by_key(|(_, broken)| broken.sequence) else {
+            return Ok(None);
         };
-        inner.catalog.fill_reserve();
-        if rebuilt {
-            match inner.checkpoint() {
-                Ok(()) | Err(Error::NoSpace { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let place = LogPosition { segment: first.segment, offset: first.offset };
+        if end.synced <= place {
+            return Ok(Some(first.sequence));
         }
-        Ok(inner)
+        if self.options.skip_damaged_log {
+            return Ok(None);
+        }
+        let name = crate::segment::file_name(SegmentKind::Extent, SegmentId(id));
+        let detail = "a large value that was synced is missing or damaged; restore a backup, or open with \
+                      skip_damaged_log to go on without it";
+        Err(Error::corrupt(&self.catalog.path.join(name), 0, detail))
     }
 
     /// Opens the segments that the manifest names and the log segments begun since.
     fn open_segments(&mut self, start: LogPosition) -> Result<()> {
-        let named: HashMap<SegmentId, u64> = self
-            .manifest
-            .segments
-            .iter()
-            .map(|record| (SegmentId(record.id), record.length))
-            .collect();
-        let present: HashSet<SegmentId> = self
-            .names
-            .iter()
-            .filter_map(|name| parse_file_name(name))
-            .map(|(_, id)| id)
-            .collect();
+        let named: HashMap<SegmentId, u64> =
+            self.manifest.segments.iter().map(|record| (SegmentId(record.id), record.length)).collect();
+        let present: HashSet<SegmentId> =
+            self.names.iter().filter_map(|name| parse_file_name(name)).map(|(_, id)| id).collect();
         for record in &self.manifest.segments {
             if !present.contains(&SegmentId(record.id)) {
-                let kind = if record.kind == 1 {
-                    SegmentKind::Log
-                } else {
-                    SegmentKind::Page
-                };
-                let path = self
-                    .catalog
-                    .path
-                    .join(crate::segment::file_name(kind, SegmentId(record.id)));
+                let kind = if record.kind == 1 { SegmentKind::Log } else { SegmentKind::Page };
+                let path = self.catalog.path.join(crate::segment::file_name(kind, SegmentId(record.id)));
                 return Err(Error::corrupt(
                     &path,
                     0,
@@ -315,11 +307,7 @@ impl Opener {
         for name in self.names.clone() {
             let Some((kind, id)) = parse_file_name(&name) else {
                 let is_stale_image = checkpoint::parse_image_name(&name).is_some_and(|generation| {
-                    !self
-                        .manifest
-                        .checkpoints
-                        .iter()
-                        .any(|record| record.generation == generation)
+                    !self.manifest.checkpoints.iter().any(|record| record.generation == generation)
                 });
                 if is_stale_image {
                     self.stale.push(name);
@@ -372,11 +360,8 @@ impl Opener {
                 Ok(())
             }
             Err(error @ Error::Corrupt { .. }) => {
-                let file = self
-                    .catalog
-                    .storage
-                    .open(&path)
-                    .map_err(|error| Error::io("open", &path, error))?;
+                let file =
+                    self.catalog.storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
                 if is_blank(&*file).map_err(|error| Error::io("read", &path, error))? {
                     self.stale.push(name.to_string());
                     Ok(())
@@ -391,22 +376,14 @@ impl Opener {
     fn check_identity(&self, segment: &Segment, kind: SegmentKind, id: SegmentId) -> Result<()> {
         let header = &segment.header;
         let same = header.kind == kind && header.id == id && header.database == self.manifest.database_id;
-        if same {
-            Ok(())
-        } else {
-            Err(Error::corrupt(&segment.path, 0, "the segment is another one's"))
-        }
+        if same { Ok(()) } else { Err(Error::corrupt(&segment.path, 0, "the segment is another one's")) }
     }
 
     fn adopt_image(&self, image: &Image) -> Result<()> {
         image.adopt(&self.tables)?;
         self.extents.adopt(&image.sections.extents);
-        let segments: HashMap<u64, Arc<Segment>> = self
-            .catalog
-            .segments()
-            .into_iter()
-            .map(|segment| (segment.id().0, segment))
-            .collect();
+        let segments: HashMap<u64, Arc<Segment>> =
+            self.catalog.segments().into_iter().map(|segment| (segment.id().0, segment)).collect();
         for stats in &image.sections.segments {
             if let Some(segment) = segments.get(&stats.id) {
                 segment.set_live(stats.live_bytes);
@@ -415,16 +392,25 @@ impl Opener {
         Ok(())
     }
 
-    fn replay(&self, start: LogPosition, sequence: u64, fuzzy_end: u64, rebuild: bool) -> Result<LogEnd> {
+    fn replay(
+        &self,
+        start: LogPosition,
+        sequence: u64,
+        fuzzy_end: u64,
+        rebuild: bool,
+    ) -> Result<(LogEnd, BTreeMap<u64, Broken>)> {
         let mut replayer = Replayer {
             opener: self,
             fuzzy_end,
             rebuild,
             adopted: None,
             found: Candidates::default(),
+            broken: BTreeMap::new(),
         };
-        let recovery = Recovery::new(&self.log_segments, start, sequence, self.options.skip_damaged_log);
-        recovery.run(&mut replayer)
+        let skip = self.options.skip_damaged_log;
+        let recovery = Recovery::new(&self.log_segments, start, sequence, skip, self.stop_before);
+        let end = recovery.run(&mut replayer)?;
+        Ok((end, replayer.broken))
     }
 
     /// Syncs what was read of the log behind the checkpoint: it must not be lost after somebody has seen it.
@@ -440,15 +426,11 @@ impl Opener {
         for (id, _) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
                 let file = segment.file();
-                file.sync_data()
-                    .map_err(|error| Error::io("sync", &segment.path, error))?;
+                file.sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
             }
         }
         let path = &self.catalog.path;
-        self.catalog
-            .storage
-            .sync_dir(path)
-            .map_err(|error| Error::io("sync", path, error))
+        self.catalog.storage.sync_dir(path).map_err(|error| Error::io("sync", path, error))
     }
 
     /// Removes the files that nothing names. What cannot be removed waits for the next opening.
@@ -517,9 +499,8 @@ impl Opener {
             lock.insert(place, address);
             return Ok(());
         }
-        let (key, sequence) = segment.with_record(address.offset(), true, |record| {
-            (record.key.to_vec(), record.header.sequence)
-        })?;
+        let (key, sequence) = segment
+            .with_record(address.offset(), true, |record| (record.key.to_vec(), record.header.sequence))?;
         match self.same_key(table, place, &key, &mut found)? {
             None => lock.insert(place, address),
             Some(old) if old.sequence < sequence => {
@@ -561,10 +542,8 @@ impl Opener {
     }
 
     fn dangling(&self, address: Address) -> Error {
-        let detail = format!(
-            "the index points to a segment that is not there (ordinal {})",
-            address.ordinal()
-        );
+        let detail =
+            format!("the index points to a segment that is not there (ordinal {})", address.ordinal());
         Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail)
     }
 
@@ -577,11 +556,7 @@ impl Opener {
                 let Some(table) = table else { continue };
                 let address = segment.address(entry.offset);
                 if entry.kind == Kind::Tombstone
-                    || !table
-                        .index
-                        .partition(entry.place)
-                        .lock()
-                        .holds(entry.place, address)
+                    || !table.index.partition(entry.place).lock().holds(entry.place, address)
                 {
                     continue;
                 }
@@ -621,6 +596,15 @@ struct Replayer<'a> {
     rebuild: bool,
     adopted: Option<SegmentId>,
     found: Candidates,
+    /// Large values that the index points to and that are not whole.
+    broken: BTreeMap<u64, Broken>,
+}
+
+/// The record of a large value that is not whole.
+struct Broken {
+    sequence: u64,
+    segment: SegmentId,
+    offset: u64,
 }
 
 impl Replayer<'_> {
@@ -663,6 +647,10 @@ impl Replayer<'_> {
             && let Some(extent) = ExtentRef::decode(record.value)
         {
             opener.extents.note_live(&extent);
+            if !opener.extents.is_whole(&extent)? {
+                let (segment, offset) = (segment.id(), address.offset());
+                self.broken.insert(extent.id, Broken { sequence: header.sequence, segment, offset });
+            }
         }
         let Some(current) = current else {
             if !fuzzy && header.kind != Kind::Tombstone {
@@ -672,6 +660,7 @@ impl Replayer<'_> {
         };
         if let Some(extent) = &current.extent {
             opener.extents.note_dead(extent.id, 0);
+            self.broken.remove(&extent.id);
         }
         if !fuzzy {
             if header.kind != Kind::Tombstone {
@@ -699,10 +688,7 @@ impl Replayer<'_> {
         }
         if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent) {
             let guard = epoch::pin();
-            table
-                .index
-                .partition(place)
-                .find(place, &guard, &mut self.found)?;
+            table.index.partition(place).find(place, &guard, &mut self.found)?;
             if self.found.contains(hint.address) {
                 return Ok(Some(Current {
                     address: hint.address,
@@ -732,9 +718,7 @@ impl Replay for Replayer<'_> {
                     return Err(Error::corrupt(&segment.path, address.offset(), detail));
                 };
                 if opener.tables.by_id(table.id).is_none() {
-                    opener
-                        .tables
-                        .insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed)));
+                    opener.tables.insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed)));
                 }
                 Ok(())
             }
@@ -747,9 +731,5 @@ impl Replay for Replayer<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn extent_is_whole(&self, extent: &ExtentRef) -> Result<bool> {
-        self.opener.extents.is_whole(extent)
     }
 }

@@ -169,11 +169,7 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        let refuse = |reason: &str| {
-            Err(Error::InvalidArgument {
-                reason: reason.to_string(),
-            })
-        };
+        let refuse = |reason: &str| Err(Error::InvalidArgument { reason: reason.to_string() });
         if self.segment_bytes_min < SEGMENT_BYTES_FLOOR || self.segment_bytes_max > SEGMENT_BYTES_CEILING {
             return refuse("segment_bytes must lie between 64 KiB and 256 MiB");
         }

@@ -36,13 +36,7 @@ pub struct Iter {
 
 impl Iter {
     pub(crate) fn new(table: Table) -> Iter {
-        Iter {
-            table,
-            partition: 0,
-            place: None,
-            waiting: VecDeque::new(),
-            done: false,
-        }
+        Iter { table, partition: 0, place: None, waiting: VecDeque::new(), done: false }
     }
 
     /// The next key with all that is known of it.
@@ -117,12 +111,7 @@ impl Iter {
                 let segment = match segments.get(&address.ordinal()) {
                     Some(segment) => segment.clone(),
                     None => {
-                        let found = self
-                            .table
-                            .inner
-                            .catalog
-                            .directory
-                            .get_arc(address.ordinal(), &guard);
+                        let found = self.table.inner.catalog.directory.get_arc(address.ordinal(), &guard);
                         let Some(segment) = found else {
                             // Compaction has moved the record since the copy was made.
                             self.waiting.clear();
@@ -147,7 +136,6 @@ impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_entry()
-            .map(|entry| entry.map(|entry| (entry.key, entry.value)))
+        self.next_entry().map(|entry| entry.map(|entry| (entry.key, entry.value)))
     }
 }

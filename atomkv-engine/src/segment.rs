@@ -58,15 +58,10 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(SegmentKind, SegmentId)> {
     } else if let Some(rest) = name.strip_prefix("page-") {
         (SegmentKind::Page, rest.strip_suffix(".seg")?)
     } else {
-        (
-            SegmentKind::Extent,
-            name.strip_prefix("extent-")?.strip_suffix(".ext")?,
-        )
+        (SegmentKind::Extent, name.strip_prefix("extent-")?.strip_suffix(".ext")?)
     };
-    let hex = rest.len() == 16
-        && rest
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let hex =
+        rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if !hex {
         return None;
     }
@@ -76,9 +71,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(SegmentKind, SegmentId)> {
 /// Reads and checks the header of a segment file.
 pub(crate) fn read_header(file: &dyn StorageFile, path: &Path) -> Result<SegmentHeader> {
     let mut bytes = [0; HEADER_BYTES as usize];
-    let length = file
-        .read_at(0, &mut bytes)
-        .map_err(|error| Error::io("read", path, error))?;
+    let length = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
     SegmentHeader::decode(&bytes[..length]).map_err(|error| format_error(path, error))
 }
 
@@ -86,11 +79,9 @@ pub(crate) fn read_header(file: &dyn StorageFile, path: &Path) -> Result<Segment
 pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
     match error {
         FormatError::Damaged { offset, detail } => Error::corrupt(path, offset, detail),
-        FormatError::Newer { found, supported } => Error::NewerFormat {
-            file: path.to_path_buf(),
-            found,
-            supported,
-        },
+        FormatError::Newer { found, supported } => {
+            Error::NewerFormat { file: path.to_path_buf(), found, supported }
+        }
     }
 }
 
@@ -136,24 +127,18 @@ impl Segment {
 
     /// Opens a segment file; `end` is where its records end, if that is known, else everything is in view.
     pub(crate) fn open(storage: &dyn Storage, path: PathBuf, end: Option<u64>) -> Result<Segment> {
-        let file = storage
-            .open(&path)
-            .map_err(|error| Error::io("open", &path, error))?;
+        let file = storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
         let header = read_header(&*file, &path)?;
         let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
         let end_of_view = end.unwrap_or(length);
         if end_of_view > length {
             return Err(Error::corrupt(&path, length, "the segment file is cut short"));
         }
-        let map = file
-            .map(end_of_view)
-            .map_err(|error| Error::io("map", &path, error))?;
+        let map = file.map(end_of_view).map_err(|error| Error::io("map", &path, error))?;
         let segment = Segment::begin(header, path, file, map);
         segment.end.store(end_of_view, Ordering::Release);
         segment.sealed.store(end.is_some(), Ordering::Release);
-        let hole = end.map_or(0, |_| {
-            length.saturating_sub(end_of_view.next_multiple_of(4096) + 4096)
-        });
+        let hole = end.map_or(0, |_| length.saturating_sub(end_of_view.next_multiple_of(4096) + 4096));
         segment.disk_bytes.store(length - hole, Ordering::Relaxed);
         Ok(segment)
     }
@@ -161,20 +146,13 @@ impl Segment {
     /// The same sealed segment, mapped for reading, with the same counters.
     pub(crate) fn reopen(&self) -> Result<Segment> {
         let end = self.end();
-        let map = self
-            .file
-            .map(end)
-            .map_err(|error| Error::io("map", &self.path, error))?;
+        let map = self.file.map(end).map_err(|error| Error::io("map", &self.path, error))?;
         let segment = Segment::begin(self.header, self.path.clone(), self.file.clone(), map);
         segment.seal_at(end);
         segment.set_live(self.live_bytes());
         segment.set_disk_bytes(self.disk_bytes());
-        segment
-            .sequence_min
-            .store(self.sequence_min.load(Ordering::Relaxed), Ordering::Relaxed);
-        segment
-            .sequence_max
-            .store(self.sequence_max.load(Ordering::Relaxed), Ordering::Relaxed);
+        segment.sequence_min.store(self.sequence_min.load(Ordering::Relaxed), Ordering::Relaxed);
+        segment.sequence_max.store(self.sequence_max.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(segment)
     }
 
@@ -239,8 +217,7 @@ impl Segment {
     /// Documents of this many bytes became live. Only the segment's one writer calls this.
     #[inline]
     pub(crate) fn add_born(&self, bytes: u64) {
-        self.born_bytes
-            .store(self.born_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        self.born_bytes.store(self.born_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
     /// A document of this many bytes is wanted no more.
@@ -250,9 +227,7 @@ impl Segment {
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.born_bytes
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.dead_bytes.load(Ordering::Relaxed))
+        self.born_bytes.load(Ordering::Relaxed).saturating_sub(self.dead_bytes.load(Ordering::Relaxed))
     }
 
     /// What a checkpoint or a compaction knows of the live bytes.
@@ -293,10 +268,7 @@ impl Segment {
     /// Published bytes of the mapping; empty where there are none.
     pub(crate) fn mapped_bytes(&self, start: usize, length: usize) -> &[u8] {
         let bytes = self.map.as_ref().map_or(&[][..], |map| map.readable());
-        bytes
-            .get(start..)
-            .and_then(|bytes| bytes.get(..length))
-            .unwrap_or(&[])
+        bytes.get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or(&[])
     }
 
     #[inline]
@@ -367,11 +339,7 @@ pub(crate) fn read_trailer(file: &dyn StorageFile, length: u64) -> Option<Traile
     let mut bytes = [0; TRAILER_BYTES as usize];
     let at = length.checked_sub(TRAILER_BYTES)?;
     let read = file.read_at(at, &mut bytes).ok()?;
-    if read != bytes.len() {
-        None
-    } else {
-        Trailer::decode(&bytes, length)
-    }
+    if read != bytes.len() { None } else { Trailer::decode(&bytes, length) }
 }
 
 const CHUNK: usize = 256;
@@ -383,9 +351,7 @@ pub(crate) struct SegmentDirectory {
 
 impl SegmentDirectory {
     pub(crate) fn new() -> SegmentDirectory {
-        SegmentDirectory {
-            chunks: (0..=u16::MAX as usize / CHUNK).map(|_| OnceLock::new()).collect(),
-        }
+        SegmentDirectory { chunks: (0..=u16::MAX as usize / CHUNK).map(|_| OnceLock::new()).collect() }
     }
 
     /// The segment with this ordinal, for as long as the guard lives. `None` once it is retired.
@@ -416,13 +382,8 @@ mod tests {
             let id = SegmentId(0x0123_4567_89ab_cdef);
             assert_eq!(parse_file_name(&file_name(kind, id)), Some((kind, id)));
         }
-        for name in [
-            "log-1.seg",
-            "log-+123456789abcdef.seg",
-            "page-0000000000000001.tmp",
-            "MANIFEST",
-            "log-",
-        ] {
+        for name in ["log-1.seg", "log-+123456789abcdef.seg", "page-0000000000000001.tmp", "MANIFEST", "log-"]
+        {
             assert_eq!(parse_file_name(name), None);
         }
     }

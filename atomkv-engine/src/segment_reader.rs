@@ -106,9 +106,8 @@ impl<'a> SegmentReader<'a> {
             let window = self.window(self.offset, RECORD_ALIGNMENT as usize)?;
             let bytes = self.bytes(window);
             // Preallocated space is zeros, often megabytes of them, and zeros are no record.
-            let zeros = bytes
-                .chunks(RECORD_ALIGNMENT as usize)
-                .take_while(|word| word.iter().all(|byte| *byte == 0));
+            let zeros =
+                bytes.chunks(RECORD_ALIGNMENT as usize).take_while(|word| word.iter().all(|byte| *byte == 0));
             let skip = zeros.count() as u64 * RECORD_ALIGNMENT;
             if skip > 0 || bytes.is_empty() {
                 self.offset += skip.max(RECORD_ALIGNMENT);

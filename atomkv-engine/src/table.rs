@@ -100,13 +100,7 @@ impl Table {
         durability: Durability,
     ) -> Table {
         let keyspace = Arc::new(Keyspace::new(&services, inner.hash_seed));
-        Table {
-            inner,
-            core,
-            services: Arc::new(services),
-            keyspace,
-            durability,
-        }
+        Table { inner, core, services: Arc::new(services), keyspace, durability }
     }
 
     /// The table's name.
@@ -169,9 +163,7 @@ impl Table {
     pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
         let change = self.put_change(key, value)?;
         let written = self.inner.commit_one(&change, durability)?;
-        written.ok_or_else(|| Error::Internal {
-            reason: "a put that wrote nothing".to_string(),
-        })
+        written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
 
     /// Removes a key. `None` if it was not there; then nothing was written.
@@ -193,17 +185,11 @@ impl Table {
 
     pub(crate) fn put_change<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
         if value.len() > VALUE_BYTES_MAX {
-            return Err(Error::ValueTooLarge {
-                length: value.len(),
-                limit: VALUE_BYTES_MAX,
-            });
+            return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
         }
         let place = self.place(key)?;
         let (codec, stored) = self.compress(value)?;
-        Ok(Change {
-            body: Body::Put { codec, stored },
-            ..self.change(key, place)
-        })
+        Ok(Change { body: Body::Put { codec, stored }, ..self.change(key, place) })
     }
 
     pub(crate) fn delete_change<'a>(&'a self, key: &'a [u8]) -> Result<Change<'a>> {
@@ -213,13 +199,7 @@ impl Table {
 
     fn change<'a>(&'a self, key: &'a [u8], place: u64) -> Change<'a> {
         let store_place = self.core.keyspace.is_none();
-        Change {
-            table: &self.core,
-            place,
-            store_place,
-            key,
-            body: Body::Delete,
-        }
+        Change { table: &self.core, place, store_place, key, body: Body::Delete }
     }
 
     /// The value as it will be stored: compressed where that pays.
@@ -239,9 +219,7 @@ impl Table {
         match Codec::from_bits(codec) {
             Some(Codec::Custom) => self.services.compressor().decompress(stored, out),
             Some(codec) => decompress_builtin(codec, stored, out),
-            None => Err(Error::Document {
-                reason: format!("stored by an unknown codec {codec}"),
-            }),
+            None => Err(Error::Document { reason: format!("stored by an unknown codec {codec}") }),
         }
     }
 
@@ -314,9 +292,7 @@ impl Table {
             Stored::Compressed(codec, value) => {
                 let mut scratch = SCRATCH.with(RefCell::take);
                 scratch.clear();
-                let result = self
-                    .decompress(codec, value, &mut scratch)
-                    .map(|()| Some(f(&scratch)));
+                let result = self.decompress(codec, value, &mut scratch).map(|()| Some(f(&scratch)));
                 if scratch.capacity() <= SCRATCH_KEEP_BYTES {
                     SCRATCH.with(|cell| cell.replace(scratch));
                 }
@@ -383,9 +359,7 @@ impl Table {
     /// As [`Table::get`].
     pub fn get_into(&self, key: &[u8], buffer: &mut Vec<u8>) -> Result<bool> {
         buffer.clear();
-        Ok(self
-            .find_plain(key, |_, value| buffer.extend_from_slice(value))?
-            .is_some())
+        Ok(self.find_plain(key, |_, value| buffer.extend_from_slice(value))?.is_some())
     }
 
     /// Hands the value of a key to a function, without a copy where the value is stored as it is. The function may
@@ -416,11 +390,7 @@ impl Table {
                 };
                 missed = bytes.is_none();
                 let (version, sequence) = (found.header.version, found.header.sequence);
-                Ok(bytes.map(|bytes| Pinned {
-                    bytes,
-                    version,
-                    sequence,
-                }))
+                Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
             })?;
             if !missed {
                 return Ok(found);
@@ -430,19 +400,11 @@ impl Table {
 
     /// Holds a value where it lies, if it lies in a mapping; else copies it.
     fn pin_raw(&self, found: &Found<'_>, value: &[u8]) -> Option<PinnedBytes> {
-        let segment = self
-            .inner
-            .catalog
-            .directory
-            .get_arc(found.address.ordinal(), found.guard);
+        let segment = self.inner.catalog.directory.get_arc(found.address.ordinal(), found.guard);
         match segment {
             Some(segment) if segment.is_mapped() => {
                 let start = found.value_at as usize;
-                Some(PinnedBytes::Mapped {
-                    segment,
-                    start,
-                    length: value.len(),
-                })
+                Some(PinnedBytes::Mapped { segment, start, length: value.len() })
             }
             Some(_) => Some(PinnedBytes::Owned(value.to_vec())),
             None => None,
@@ -477,8 +439,7 @@ impl Table {
     /// # Errors
     /// [`Error::Document`] if the value is not such a document; else as [`Table::get`].
     pub fn get_document<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>> {
-        self.get_with(key, |bytes| self.services.decode(bytes))?
-            .transpose()
+        self.get_with(key, |bytes| self.services.decode(bytes))?.transpose()
     }
 
     /// Returns when everything acknowledged before the call is on stable storage, in all tables.
@@ -497,10 +458,7 @@ impl Table {
 
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table")
-            .field("name", &self.name())
-            .field("keys", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("name", &self.name()).field("keys", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -512,11 +470,7 @@ pub struct Pinned {
 }
 
 enum PinnedBytes {
-    Mapped {
-        segment: Arc<Segment>,
-        start: usize,
-        length: usize,
-    },
+    Mapped { segment: Arc<Segment>, start: usize, length: usize },
     Extent(ExtentBytes),
     Owned(Vec<u8>),
 }
@@ -538,11 +492,7 @@ impl Deref for Pinned {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            PinnedBytes::Mapped {
-                segment,
-                start,
-                length,
-            } => segment.mapped_bytes(*start, *length),
+            PinnedBytes::Mapped { segment, start, length } => segment.mapped_bytes(*start, *length),
             PinnedBytes::Extent(extent) => extent.bytes(),
             PinnedBytes::Owned(bytes) => bytes,
         }
@@ -551,9 +501,6 @@ impl Deref for Pinned {
 
 impl std::fmt::Debug for Pinned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pinned")
-            .field("length", &self.len())
-            .field("version", &self.version)
-            .finish()
+        f.debug_struct("Pinned").field("length", &self.len()).field("version", &self.version).finish()
     }
 }

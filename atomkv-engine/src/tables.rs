@@ -55,11 +55,7 @@ impl Tables {
 
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<TableCore>> {
         let state = self.state.read();
-        state
-            .by_name
-            .get(name)
-            .and_then(|id| state.by_id.get(id))
-            .cloned()
+        state.by_name.get(name).and_then(|id| state.by_id.get(id)).cloned()
     }
 
     /// All tables, in the order of their ids.

@@ -102,22 +102,13 @@ impl ImageHeader {
             return Err(FormatError::damaged(bytes.len(), "the image is cut short"));
         };
         if magic != MAGIC {
-            return Err(FormatError::damaged(
-                0,
-                "not a checkpoint: the magic bytes are missing",
-            ));
+            return Err(FormatError::damaged(0, "not a checkpoint: the magic bytes are missing"));
         }
         if checksum_around(&bytes[..IMAGE_HEADER_BYTES], 12) != checksum {
-            return Err(FormatError::damaged(
-                12,
-                "the checksum of the image's header does not match",
-            ));
+            return Err(FormatError::damaged(12, "the checksum of the image's header does not match"));
         }
         if version != IMAGE_FORMAT {
-            return Err(FormatError::Newer {
-                found: version,
-                supported: IMAGE_FORMAT,
-            });
+            return Err(FormatError::Newer { found: version, supported: IMAGE_FORMAT });
         }
         Ok(header)
     }
@@ -218,15 +209,9 @@ pub(crate) fn decode_tail(
     let (bytes, trailer) = tail.split_at(split);
     let trailer = decode_trailer(trailer, file_length)?;
     if trailer.tail_offset != tail_offset || crc32fast::hash(bytes) != trailer.sections_checksum {
-        return Err(FormatError::damaged(
-            at,
-            "the checksum of the image's sections does not match",
-        ));
+        return Err(FormatError::damaged(at, "the checksum of the image's sections does not match"));
     }
-    let mut sections = ImageSections {
-        fuzzy_end: trailer.fuzzy_end,
-        ..ImageSections::default()
-    };
+    let mut sections = ImageSections { fuzzy_end: trailer.fuzzy_end, ..ImageSections::default() };
     let mut shaped = false;
     read_sections(bytes, at, |kind, contents| {
         let known = match kind {
@@ -236,10 +221,8 @@ pub(crate) fn decode_tail(
             }),
             2 => read_subtables(contents, tail_offset).map(|tables| sections.subtables = tables),
             3 => read_pairs(contents).map(|pairs| {
-                sections.segments = pairs
-                    .into_iter()
-                    .map(|(id, live_bytes)| SegmentStats { id, live_bytes })
-                    .collect();
+                sections.segments =
+                    pairs.into_iter().map(|(id, live_bytes)| SegmentStats { id, live_bytes }).collect();
             }),
             4 => read_pairs(contents).map(|pairs| sections.extents = pairs),
             _ => return Some(UNKNOWN),
@@ -254,11 +237,7 @@ pub(crate) fn decode_tail(
 
 fn read_shape(contents: &[u8]) -> Option<u64> {
     let mut reader = Reader::new(contents);
-    let shape = [
-        u32::from(reader.u8()?),
-        u32::from(reader.u8()?),
-        u32::from(reader.u8()?),
-    ];
+    let shape = [u32::from(reader.u8()?), u32::from(reader.u8()?), u32::from(reader.u8()?)];
     reader.u8()?;
     let ceiling = reader.u64()?;
     (shape == [Address::BITS, TAG_START, TAG_BITS] && reader.is_empty()).then_some(ceiling)
@@ -275,15 +254,7 @@ fn read_subtables(contents: &[u8], blobs_end: u64) -> Option<Vec<SubTableRecord>
         if !sound || prefix >> depth != 0 {
             return None;
         }
-        tables.push(SubTableRecord {
-            table,
-            partition,
-            depth,
-            prefix,
-            offset,
-            entries,
-            checksum,
-        });
+        tables.push(SubTableRecord { table, partition, depth, prefix, offset, entries, checksum });
     }
     Some(tables)
 }
@@ -347,10 +318,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(ImageHeader::decode(&flipped), Err(FormatError::Damaged { .. })),
-                "bit {bit}"
-            );
+            assert!(matches!(ImageHeader::decode(&flipped), Err(FormatError::Damaged { .. })), "bit {bit}");
         }
         let tail = encode_tail(&sections, 88);
         let length = 88 + tail.len() as u64;

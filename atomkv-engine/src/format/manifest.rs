@@ -130,15 +130,7 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<TableRecord> {
         && (1..=255).contains(&name.len())
         && durability <= 1
         && reader.is_empty();
-    sound.then_some(TableRecord {
-        id,
-        name,
-        partitions,
-        durability,
-        flags,
-        retention,
-        services,
-    })
+    sound.then_some(TableRecord { id, name, partitions, durability, flags, retention, services })
 }
 
 impl Manifest {
@@ -186,12 +178,7 @@ impl Manifest {
             section.extend_from_slice(&[segment.kind, 0]);
             section.extend_from_slice(&segment.lane.to_le_bytes());
             section.extend_from_slice(&segment.table.to_le_bytes());
-            for field in [
-                segment.length,
-                segment.records,
-                segment.sequence_min,
-                segment.sequence_max,
-            ] {
+            for field in [segment.length, segment.records, segment.sequence_min, segment.sequence_max] {
                 section.extend_from_slice(&field.to_le_bytes());
             }
         }
@@ -207,9 +194,7 @@ impl Manifest {
                 checkpoint.fuzzy_end,
                 checkpoint.bytes,
             ];
-            fields
-                .iter()
-                .for_each(|field| section.extend_from_slice(&field.to_le_bytes()));
+            fields.iter().for_each(|field| section.extend_from_slice(&field.to_le_bytes()));
             section.extend_from_slice(&checkpoint.checksum.to_le_bytes());
         }
         put_section(&mut out, 4, &section);
@@ -242,16 +227,10 @@ impl Manifest {
             return Err(damaged(8, "the checksum of the manifest's head does not match"));
         }
         if version != MANIFEST_FORMAT {
-            return Err(FormatError::Newer {
-                found: version,
-                supported: MANIFEST_FORMAT,
-            });
+            return Err(FormatError::Newer { found: version, supported: MANIFEST_FORMAT });
         }
         if length != bytes.len() as u64 {
-            return Err(damaged(
-                16,
-                "the manifest does not have the length that it states",
-            ));
+            return Err(damaged(16, "the manifest does not have the length that it states"));
         }
         let (body, sum) = bytes.split_at(bytes.len() - 4);
         if crc32fast::hash(body).to_le_bytes() != sum {
@@ -344,10 +323,7 @@ impl Manifest {
             && distinct(self.segments.iter().map(|segment| segment.id))
             && distinct(self.segments.iter().map(|segment| segment.ordinal))
             && self.tables.iter().all(|table| table.id < self.next_table_id)
-            && self
-                .segments
-                .iter()
-                .all(|segment| segment.id < self.segment_id_ceiling)
+            && self.segments.iter().all(|segment| segment.id < self.segment_id_ceiling)
     }
 }
 
@@ -427,10 +403,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(Manifest::decode(&flipped), Err(FormatError::Damaged { .. })),
-                "bit {bit}"
-            );
+            assert!(matches!(Manifest::decode(&flipped), Err(FormatError::Damaged { .. })), "bit {bit}");
         }
         for length in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..length]).is_err(), "cut to {length}");
@@ -443,13 +416,7 @@ mod tests {
         bytes[8] = 7;
         let sum = head_checksum(&bytes);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(
-            Manifest::decode(&bytes),
-            Err(FormatError::Newer {
-                found: 7,
-                supported: 1
-            })
-        );
+        assert_eq!(Manifest::decode(&bytes), Err(FormatError::Newer { found: 7, supported: 1 }));
     }
 
     #[test]
@@ -461,10 +428,7 @@ mod tests {
         let mut none = sample();
         none.tables[0].partitions = 0;
         for manifest in [twice, name, none] {
-            assert!(matches!(
-                Manifest::decode(&manifest.encode()),
-                Err(FormatError::Damaged { .. })
-            ));
+            assert!(matches!(Manifest::decode(&manifest.encode()), Err(FormatError::Damaged { .. })));
         }
     }
 }

@@ -77,10 +77,7 @@ impl Kind {
 
     /// Whether the record stands for a key of a table.
     pub(crate) fn has_place(self) -> bool {
-        matches!(
-            self,
-            Kind::Document | Kind::Tombstone | Kind::Chunk | Kind::Extent
-        )
+        matches!(self, Kind::Document | Kind::Tombstone | Kind::Chunk | Kind::Extent)
     }
 }
 
@@ -278,10 +275,7 @@ pub(crate) fn encode_header(
     base: &Base,
 ) -> EncodedHeader {
     debug_assert!(key <= KEY_BYTES_MAX && value <= VALUE_BYTES_MAX);
-    let sequence = header
-        .sequence
-        .checked_sub(base.sequence)
-        .expect("sequence below the segment's base");
+    let sequence = header.sequence.checked_sub(base.sequence).expect("sequence below the segment's base");
     let time = header.time_ms.saturating_sub(base.time_ms).min((1 << 48) - 1);
     let key_code = u32::from(key > 0xff);
     let value_code = (u64::BITS - (value as u64 | 1).leading_zeros()).div_ceil(8) - 1;
@@ -306,10 +300,7 @@ pub(crate) fn encode_header(
     set(HAS_EXPIRY, header.expiry_ms.is_some());
     set(HAS_PLACE, header.place.is_some());
 
-    let mut out = EncodedHeader {
-        bytes: [0; HEADER_BYTES_MAX + 8],
-        length: 4,
-    };
+    let mut out = EncodedHeader { bytes: [0; HEADER_BYTES_MAX + 8], length: 4 };
     out.push(u64::from(flags), 3);
     out.push(key as u64, 1 + key_code as usize);
     out.push(value as u64, 1 + value_code as usize);
@@ -350,11 +341,7 @@ impl Fields<'_> {
         word.copy_from_slice(&self.bytes[self.at..self.at + 8]);
         self.at += width;
         let value = u64::from_le_bytes(word);
-        if width == 8 {
-            value
-        } else {
-            value & ((1 << (width * 8)) - 1)
-        }
+        if width == 8 { value } else { value & ((1 << (width * 8)) - 1) }
     }
 
     fn take_varint(&mut self) -> Option<u64> {
@@ -416,9 +403,7 @@ pub(crate) fn decode_header(bytes: &[u8], base: &Base) -> Result<(Header, Layout
         Some(table) if table_width == 0 => table,
         None if table_width > 0 => table,
         _ => {
-            return Err(RecordError::Malformed(
-                "table id present or absent against the segment's kind",
-            ));
+            return Err(RecordError::Malformed("table id present or absent against the segment's kind"));
         }
     };
     let sequence = fields.take(SEQUENCE_WIDTHS[code(SEQUENCE_WIDTH_SHIFT)]);
@@ -426,18 +411,12 @@ pub(crate) fn decode_header(bytes: &[u8], base: &Base) -> Result<(Header, Layout
     let version = if flags & HAS_VERSION == 0 {
         1
     } else {
-        fields
-            .take_varint()
-            .ok_or(RecordError::Malformed("version is no number"))?
+        fields.take_varint().ok_or(RecordError::Malformed("version is no number"))?
     };
     let expiry_ms = if flags & HAS_EXPIRY == 0 {
         None
     } else {
-        Some(
-            fields
-                .take_varint()
-                .ok_or(RecordError::Malformed("expiry is no number"))?,
-        )
+        Some(fields.take_varint().ok_or(RecordError::Malformed("expiry is no number"))?)
     };
     let hint = (flags & HAS_HINT != 0).then(|| Hint::decode(fields.take(8)));
     let place = (flags & HAS_PLACE != 0).then(|| fields.take(8));
@@ -447,24 +426,14 @@ pub(crate) fn decode_header(bytes: &[u8], base: &Base) -> Result<(Header, Layout
         new_key: flags & NEW_KEY != 0,
         codec: (flags >> CODEC_SHIFT & 7) as u8,
         table,
-        sequence: base
-            .sequence
-            .checked_add(sequence)
-            .ok_or(RecordError::Malformed("sequence overflows"))?,
+        sequence: base.sequence.checked_add(sequence).ok_or(RecordError::Malformed("sequence overflows"))?,
         time_ms: base.time_ms.saturating_add(time),
         version,
         expiry_ms,
         hint,
         place,
     };
-    Ok((
-        header,
-        Layout {
-            header: fields.at,
-            key,
-            value,
-        },
-    ))
+    Ok((header, Layout { header: fields.at, key, value }))
 }
 
 impl<'a> Record<'a> {
@@ -474,23 +443,13 @@ impl<'a> Record<'a> {
         let (header, layout) = decode_header(bytes, base)?;
         let bytes = bytes.get(..layout.exact()).ok_or(RecordError::Short)?;
         let (head, value) = bytes.split_at(layout.header + layout.key);
-        Ok(Record {
-            header,
-            layout,
-            key: &head[layout.header..],
-            value,
-            bytes,
-        })
+        Ok(Record { header, layout, key: &head[layout.header..], value, bytes })
     }
 
     /// Decodes and verifies.
     pub(crate) fn decode_verified(bytes: &'a [u8], base: &Base) -> Result<Record<'a>, RecordError> {
         let record = Record::decode(bytes, base)?;
-        if record.verify(base) {
-            Ok(record)
-        } else {
-            Err(RecordError::Checksum)
-        }
+        if record.verify(base) { Ok(record) } else { Err(RecordError::Checksum) }
     }
 
     /// Whether the checksum matches.
@@ -552,11 +511,7 @@ impl ExtentRef {
     pub(crate) fn decode(bytes: &[u8]) -> Option<ExtentRef> {
         let checksum = u32::from_le_bytes(bytes.get(16..)?.try_into().ok()?);
         let length = read_u64(bytes.get(8..)?)?;
-        (length <= VALUE_BYTES_MAX as u64).then_some(ExtentRef {
-            id: read_u64(bytes)?,
-            length,
-            checksum,
-        })
+        (length <= VALUE_BYTES_MAX as u64).then_some(ExtentRef { id: read_u64(bytes)?, length, checksum })
     }
 }
 
@@ -569,16 +524,8 @@ pub(crate) fn read_u64(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const LOG: Base = Base {
-        sequence: 1_000,
-        time_ms: 1_700_000_000_000,
-        table: None,
-        salt: 0xdead_beef,
-    };
-    const PAGE: Base = Base {
-        table: Some(7),
-        ..LOG
-    };
+    const LOG: Base = Base { sequence: 1_000, time_ms: 1_700_000_000_000, table: None, salt: 0xdead_beef };
+    const PAGE: Base = Base { table: Some(7), ..LOG };
 
     fn sample(base: &Base, step: u64) -> Header {
         Header {
@@ -644,20 +591,14 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
         let bytes = encode(&sample(&LOG, 70), b"a key", b"and its value", &LOG);
-        let exact = Record::decode_verified(&bytes, &LOG)
-            .expect("intact")
-            .layout
-            .exact();
+        let exact = Record::decode_verified(&bytes, &LOG).expect("intact").layout.exact();
         for bit in 0..exact * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Record::decode_verified(&flipped, &LOG).is_err(), "bit {bit}");
         }
         for length in 0..exact {
-            assert!(
-                Record::decode_verified(&bytes[..length], &LOG).is_err(),
-                "cut to {length}"
-            );
+            assert!(Record::decode_verified(&bytes[..length], &LOG).is_err(), "cut to {length}");
         }
         assert!(
             Record::decode_verified(&bytes, &Base { salt: 1, ..LOG }).is_err(),

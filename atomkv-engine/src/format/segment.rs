@@ -88,13 +88,9 @@ impl SegmentHeader {
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&self.table.to_le_bytes());
         out.extend_from_slice(&self.database);
-        for field in [
-            self.id.0,
-            self.base_sequence,
-            self.base_time_ms,
-            self.predecessor.0,
-            self.predecessor_end,
-        ] {
+        for field in
+            [self.id.0, self.base_sequence, self.base_time_ms, self.predecessor.0, self.predecessor_end]
+        {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.resize(HEADER_BYTES as usize - 4, 0);
@@ -106,10 +102,7 @@ impl SegmentHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<SegmentHeader, FormatError> {
-        let damaged = |offset: u64, detail: &str| FormatError::Damaged {
-            offset,
-            detail: detail.to_string(),
-        };
+        let damaged = |offset: u64, detail: &str| FormatError::Damaged { offset, detail: detail.to_string() };
         let bytes = bytes
             .first_chunk::<{ HEADER_BYTES as usize }>()
             .ok_or_else(|| damaged(bytes.len() as u64, "the file ends inside the segment header"))?;
@@ -126,10 +119,7 @@ impl SegmentHeader {
             return Err(damaged(0, "the segment header's checksum does not match"));
         }
         if version != SEGMENT_FORMAT {
-            return Err(FormatError::Newer {
-                found: version,
-                supported: SEGMENT_FORMAT,
-            });
+            return Err(FormatError::Newer { found: version, supported: SEGMENT_FORMAT });
         }
         let kind = match bytes[12] {
             1 => SegmentKind::Log,
@@ -244,8 +234,7 @@ pub(crate) struct FooterBuilder {
 impl FooterBuilder {
     pub(crate) fn push(&mut self, entry: &FooterEntry) {
         let table_changes = entry.table != self.table;
-        self.bytes
-            .push(entry.kind as u8 | u8::from(table_changes) << 4 | u8::from(entry.end_of_commit) << 5);
+        self.bytes.push(entry.kind as u8 | u8::from(table_changes) << 4 | u8::from(entry.end_of_commit) << 5);
         put_varint(&mut self.bytes, entry.length / RECORD_ALIGNMENT);
         if table_changes {
             put_varint(&mut self.bytes, u64::from(entry.table));
@@ -288,14 +277,7 @@ pub(crate) fn decode_footer(bytes: &[u8], trailer: &Trailer) -> Option<Vec<Foote
             table = u32::try_from(reader.varint()?).ok()?;
         }
         let place = if kind.has_place() { reader.u64()? } else { 0 };
-        entries.push(FooterEntry {
-            kind,
-            end_of_commit: flags & 0x20 != 0,
-            table,
-            offset,
-            length,
-            place,
-        });
+        entries.push(FooterEntry { kind, end_of_commit: flags & 0x20 != 0, table, offset, length, place });
         offset = offset.checked_add(length)?;
     }
     (offset == trailer.records_end).then_some(entries)
@@ -327,10 +309,7 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(SegmentHeader::decode(&flipped), Err(FormatError::Damaged { .. })),
-                "bit {bit}"
-            );
+            assert!(matches!(SegmentHeader::decode(&flipped), Err(FormatError::Damaged { .. })), "bit {bit}");
         }
         assert!(SegmentHeader::decode(&bytes[..127]).is_err());
     }
@@ -341,13 +320,7 @@ mod tests {
         bytes[8] = 2;
         let checksum = crc32fast::hash(&bytes[..124]);
         bytes[124..].copy_from_slice(&checksum.to_le_bytes());
-        assert!(matches!(
-            SegmentHeader::decode(&bytes),
-            Err(FormatError::Newer {
-                found: 2,
-                supported: 1
-            })
-        ));
+        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 2, supported: 1 })));
     }
 
     #[test]
@@ -356,22 +329,11 @@ mod tests {
         let mut entries = Vec::new();
         let mut offset = HEADER_BYTES;
         for step in 0..1000u64 {
-            let kind = if step % 10 == 9 {
-                Kind::Mark
-            } else {
-                Kind::Document
-            };
+            let kind = if step % 10 == 9 { Kind::Mark } else { Kind::Document };
             let place = if kind.has_place() { step << 40 | 5 } else { 0 };
             let length = 40 + step % 7 * 8;
             let table = (step / 400) as u32;
-            entries.push(FooterEntry {
-                kind,
-                end_of_commit: step % 3 == 0,
-                table,
-                offset,
-                length,
-                place,
-            });
+            entries.push(FooterEntry { kind, end_of_commit: step % 3 == 0, table, offset, length, place });
             builder.push(entries.last().expect("just pushed"));
             offset += length;
         }
@@ -379,11 +341,7 @@ mod tests {
         assert!(bytes.len() <= 10 * 1000);
         assert_eq!(decode_footer(&bytes, &trailer).as_ref(), Some(&entries));
         assert_eq!(Trailer::decode(&trailer.encode(), 1 << 30), Some(trailer));
-        assert_eq!(
-            Trailer::decode(&trailer.encode(), offset),
-            None,
-            "a footer past the end of the file"
-        );
+        assert_eq!(Trailer::decode(&trailer.encode(), offset), None, "a footer past the end of the file");
         for cut in 0..bytes.len() {
             assert_eq!(decode_footer(&bytes[..cut], &trailer), None);
         }

@@ -11,10 +11,7 @@ pub(crate) enum FormatError {
 
 impl FormatError {
     pub(crate) fn damaged(offset: usize, detail: impl Into<String>) -> FormatError {
-        FormatError::Damaged {
-            offset: offset as u64,
-            detail: detail.into(),
-        }
+        FormatError::Damaged { offset: offset as u64, detail: detail.into() }
     }
 }
 
@@ -151,9 +148,7 @@ pub(crate) fn read_sections(
             Some(ControlFlow::Continue(())) => {}
             Some(ControlFlow::Break(())) if flags & SKIPPABLE != 0 => {}
             Some(ControlFlow::Break(())) => {
-                return Err(damaged(
-                    "a section of an unknown type; a newer release may have written it",
-                ));
+                return Err(damaged("a section of an unknown type; a newer release may have written it"));
             }
             None => return Err(damaged("the contents of a section make no sense")),
         }

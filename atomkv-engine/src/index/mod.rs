@@ -18,15 +18,9 @@ pub(crate) struct TableIndex {
 impl TableIndex {
     /// An empty index of 1 to 16,384 partitions.
     pub(crate) fn new(partitions: u32) -> TableIndex {
-        assert!(
-            (1..=SLOTS).contains(&partitions),
-            "checked where tables are created"
-        );
+        assert!((1..=SLOTS).contains(&partitions), "checked where tables are created");
         let first_slot = |partition: u32| (partition * SLOTS).div_ceil(partitions);
-        let depth = partitions
-            .next_power_of_two()
-            .trailing_zeros()
-            .max(subtable::TAG_START);
+        let depth = partitions.next_power_of_two().trailing_zeros().max(subtable::TAG_START);
         TableIndex {
             partitions: (0..partitions)
                 .map(|partition| Partition::new(first_slot(partition), first_slot(partition + 1) - 1, depth))

@@ -102,11 +102,7 @@ impl Partition {
     fn empty_directory(first_place: u64, last_place: u64, depth: u32) -> Directory {
         let first = first_place >> (64 - depth);
         let last = last_place >> (64 - depth);
-        Directory {
-            depth,
-            first,
-            cells: (first..=last).map(|_| ArcCell::new(None)).collect(),
-        }
+        Directory { depth, first, cells: (first..=last).map(|_| ArcCell::new(None)).collect() }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -114,9 +110,7 @@ impl Partition {
     }
 
     fn directory<'g>(&self, guard: &'g Guard) -> &'g Directory {
-        self.directory
-            .load(guard)
-            .expect("a partition always has a directory")
+        self.directory.load(guard).expect("a partition always has a directory")
     }
 
     /// The memory of the loaded sub-tables and the directory, in bytes.
@@ -169,12 +163,7 @@ impl Partition {
     /// Takes the writers' lock.
     pub(crate) fn lock(&self) -> PartitionLock<'_> {
         let writer = self.writer.lock();
-        PartitionLock {
-            partition: self,
-            multiple: false,
-            guard: epoch::pin(),
-            _writer: writer,
-        }
+        PartitionLock { partition: self, multiple: false, guard: epoch::pin(), _writer: writer }
     }
 
     /// Copies the sub-table that covers `place`, or the first place of the partition.
@@ -188,15 +177,8 @@ impl Partition {
             Some(Node::Loaded(table)) => (table.depth, table.prefix, table.entries().collect()),
             _ => (directory.depth, place >> (64 - directory.depth), Vec::new()),
         };
-        let end = (prefix + 1)
-            .checked_shl(64 - depth)
-            .filter(|&end| end != 0 && end <= self.last_place);
-        Ok(SubTableCopy {
-            depth,
-            prefix,
-            entries,
-            next_place: end,
-        })
+        let end = (prefix + 1).checked_shl(64 - depth).filter(|&end| end != 0 && end <= self.last_place);
+        Ok(SubTableCopy { depth, prefix, entries, next_place: end })
     }
 }
 
@@ -266,9 +248,7 @@ impl PartitionLock<'_> {
         while partition.directory(&self.guard).depth < stored.depth {
             self.deepen();
         }
-        partition
-            .keys
-            .fetch_add(u64::from(stored.entries), Ordering::Relaxed);
+        partition.keys.fetch_add(u64::from(stored.entries), Ordering::Relaxed);
         self.place_node(partition.directory(&self.guard), Arc::new(Node::Stored(stored)));
         true
     }
@@ -277,11 +257,8 @@ impl PartitionLock<'_> {
     fn deepen(&self) {
         let guard = &self.guard;
         let old = self.partition.directory(guard);
-        let new = Partition::empty_directory(
-            self.partition.first_place,
-            self.partition.last_place,
-            old.depth + 1,
-        );
+        let new =
+            Partition::empty_directory(self.partition.first_place, self.partition.last_place, old.depth + 1);
         for (index, cell) in new.cells.iter().enumerate() {
             let from = ((new.first + index as u64) >> 1) - old.first;
             cell.store(old.cells[from as usize].load_arc(guard));

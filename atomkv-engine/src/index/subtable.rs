@@ -219,11 +219,7 @@ impl SubTable {
         assert!(self.has_room(), "a sub-table is grown before it is full");
         let mut line = self.home(entry.tag());
         loop {
-            if let Some(word) = self.lines[line]
-                .0
-                .iter()
-                .find(|word| word.load(Ordering::Relaxed) == 0)
-            {
+            if let Some(word) = self.lines[line].0.iter().find(|word| word.load(Ordering::Relaxed) == 0) {
                 word.store(entry.bits(), Ordering::Release);
                 break;
             }
@@ -250,12 +246,7 @@ impl SubTable {
         let Some((mut line, mut slot)) = self.locate(entry) else {
             return false;
         };
-        let is_full = |line: usize| {
-            self.lines[line]
-                .0
-                .iter()
-                .all(|word| word.load(Ordering::Relaxed) != 0)
-        };
+        let is_full = |line: usize| self.lines[line].0.iter().all(|word| word.load(Ordering::Relaxed) != 0);
         loop {
             let was_full = is_full(line);
             self.lines[line].0[slot].store(0, Ordering::Release);
@@ -341,9 +332,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn next(state: &mut u64) -> u64 {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *state ^ *state >> 29
     }
 
@@ -368,11 +357,7 @@ mod tests {
             let mut table = SubTable::with_room(8, 3, 1);
             let mut model = BTreeSet::new();
             for step in 0..if cfg!(miri) { 100 } else { 4_000u64 } {
-                let tag = if narrow {
-                    next(&mut state) % 16
-                } else {
-                    next(&mut state) >> (64 - TAG_BITS)
-                };
+                let tag = if narrow { next(&mut state) % 16 } else { next(&mut state) >> (64 - TAG_BITS) };
                 let entry = IndexEntry::new(tag, Address::new(1, 128 + step * 8));
                 if next(&mut state) % 3 > 0 || model.is_empty() {
                     if !table.has_room() {
@@ -381,11 +366,7 @@ mod tests {
                     table.insert(entry);
                     model.insert(entry.bits());
                 } else {
-                    let pick = *model
-                        .range(next(&mut state)..)
-                        .next()
-                        .or(model.first())
-                        .expect("not empty");
+                    let pick = *model.range(next(&mut state)..).next().or(model.first()).expect("not empty");
                     let old = IndexEntry::from_bits(pick);
                     if next(&mut state) % 2 == 0 {
                         assert!(table.remove(old));

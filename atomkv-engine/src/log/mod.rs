@@ -202,10 +202,7 @@ impl Log {
                 scratch: Vec::new(),
                 closed: false,
             }),
-            sync_state: Mutex::new(SyncState {
-                synced: start.last_sequence,
-                running: false,
-            }),
+            sync_state: Mutex::new(SyncState { synced: start.last_sequence, running: false }),
             sync_done: Condvar::new(),
             lease_turn: Mutex::new(()),
             ready: Mutex::new(None),
@@ -290,9 +287,7 @@ impl Log {
         let stamp = Stamp { sequence, time_ms };
         let result = match &mut core.active {
             Some(active) => write_commit(active, &mut core.scratch, mark, drafts, stamp, how),
-            None => Err(Error::Internal {
-                reason: "the log has no segment after a roll".to_string(),
-            }),
+            None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
         };
         result.map_err(|error| self.health.fail(error))?;
         let Some(active) = &mut core.active else {
@@ -310,10 +305,7 @@ impl Log {
             }
         }
         // Only this lock's holder writes the counter.
-        self.appended_bytes.store(
-            self.appended_bytes.load(Ordering::Relaxed) + bytes,
-            Ordering::Relaxed,
-        );
+        self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
         Ok(Appended { sequence })
     }
 
@@ -331,8 +323,7 @@ impl Log {
             let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
             let mut drafts = [Draft::notice(Kind::Lease, 0, &ceiling)];
             let room = drafts[0].room();
-            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?
-                .sequence
+            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?.sequence
         };
         self.sync_to(sequence)?;
         let mut core = self.lock_core();
@@ -368,10 +359,7 @@ impl Log {
 
     /// Bytes appended since opening, and how many of them are synced.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (
-            self.appended_bytes.load(Ordering::Relaxed),
-            self.synced_bytes.load(Ordering::Relaxed),
-        )
+        (self.appended_bytes.load(Ordering::Relaxed), self.synced_bytes.load(Ordering::Relaxed))
     }
 
     pub(crate) fn sync_count(&self) -> u64 {
@@ -382,10 +370,7 @@ impl Log {
 impl Core {
     fn position(&self) -> LogPosition {
         match &self.active {
-            Some(active) => LogPosition {
-                segment: active.segment.id(),
-                offset: active.tail,
-            },
+            Some(active) => LogPosition { segment: active.segment.id(), offset: active.tail },
             None => self.end,
         }
     }
@@ -404,14 +389,7 @@ fn write_commit(
     let start = active.tail;
     scratch.clear();
     if let Some(mark) = mark.map(SyncMark::encode) {
-        write_record(
-            active,
-            scratch,
-            &mut Draft::notice(Kind::Mark, 0, &mark),
-            stamp,
-            false,
-            direct,
-        );
+        write_record(active, scratch, &mut Draft::notice(Kind::Mark, 0, &mark), stamp, false, direct);
     }
     let last = drafts.len() - 1;
     let mut born = 0;
@@ -422,11 +400,8 @@ fn write_commit(
         }
     }
     if !direct {
-        let failed = |error| Error::Io {
-            operation: "write",
-            path: active.segment.path.clone(),
-            source: error,
-        };
+        let failed =
+            |error| Error::Io { operation: "write", path: active.segment.path.clone(), source: error };
         active.segment.file().write_at(start, scratch).map_err(failed)?;
         if let Writer::Mapped(writer) = &mut active.writer {
             writer.advance(active.tail);
@@ -470,18 +445,8 @@ fn write_record(
         hint: draft.hint,
         place: draft.stored_place,
     };
-    let head = encode_header(
-        &header,
-        draft.key.len(),
-        draft.value.len(),
-        draft.body,
-        &active.segment.base,
-    );
-    let layout = Layout {
-        header: head.bytes().len(),
-        key: draft.key.len(),
-        value: draft.value.len(),
-    };
+    let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &active.segment.base);
+    let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
     draft.length = layout.padded();
     draft.address = Some(active.segment.address(active.tail));
     let parts = [head.bytes(), draft.key, draft.value];

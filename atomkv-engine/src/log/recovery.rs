@@ -9,13 +9,13 @@
 //! storage. Then they are damaged, and recovery refuses (or, if the caller wants it, leaves the damaged commits
 //! out) instead of cutting off what was acknowledged. The commits behind the last mark cannot be told apart so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::LogPosition;
 use crate::error::{Error, Result};
-use crate::format::record::{ExtentRef, Kind, Record, SyncMark, read_u64};
+use crate::format::record::{Kind, Record, SyncMark, read_u64};
 use crate::format::segment::HEADER_BYTES;
 use crate::segment::Segment;
 use crate::segment_reader::SegmentReader;
@@ -24,8 +24,6 @@ use crate::types::{Address, SegmentId};
 /// What recovery tells of each record of a complete commit, in order.
 pub(crate) trait Replay {
     fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()>;
-    /// Whether the file of a large value is there and whole.
-    fn extent_is_whole(&self, extent: &ExtentRef) -> Result<bool>;
 }
 
 /// Where the log was found to end.
@@ -41,13 +39,19 @@ pub(crate) struct LogEnd {
     pub(crate) records: u64,
     /// Damaged places that were left out because the caller wanted so.
     pub(crate) skipped: u64,
+    /// The furthest place that a sync mark covers.
+    pub(crate) synced: LogPosition,
 }
 
 /// Reads the log from a position on.
 pub(crate) struct Recovery<'a> {
     /// The log segments by id: everything from the start position's on.
     segments: &'a BTreeMap<SegmentId, Arc<Segment>>,
+    /// Where an earlier opening has gone on in another file, which holds from that place on.
+    continuations: HashMap<(SegmentId, u64), SegmentId>,
     skip_damage: bool,
+    /// Commits from this one on are not part of the log: a large value of theirs was lost.
+    stop_before: Option<u64>,
     end: LogEnd,
 }
 
@@ -66,17 +70,18 @@ impl<'a> Recovery<'a> {
         start: LogPosition,
         sequence: u64,
         skip_damage: bool,
+        stop_before: Option<u64>,
     ) -> Recovery<'a> {
-        let end = LogEnd {
-            position: start,
-            last_sequence: sequence,
-            ..LogEnd::default()
+        let end = LogEnd { position: start, last_sequence: sequence, ..LogEnd::default() };
+        let continuation = |segment: &Arc<Segment>| {
+            let header = &segment.header;
+            let place = (header.predecessor, header.predecessor_end);
+            (header.predecessor_end > 0 || header.predecessor == SegmentId::default())
+                .then(|| (place, segment.id()))
         };
-        Recovery {
-            segments,
-            skip_damage,
-            end,
-        }
+        // Of several at one place the last one holds: the others were begun and lost.
+        let continuations = segments.values().filter_map(continuation).collect();
+        Recovery { segments, continuations, skip_damage, stop_before, end }
     }
 
     /// Replays everything there is.
@@ -86,12 +91,7 @@ impl<'a> Recovery<'a> {
             if position.segment == SegmentId::default() {
                 // Nothing was ever written, unless a first segment was.
                 match self.successor(position.segment, 0) {
-                    Some(first) => {
-                        position = LogPosition {
-                            segment: first,
-                            offset: HEADER_BYTES,
-                        }
-                    }
+                    Some(first) => position = LogPosition { segment: first, offset: HEADER_BYTES },
                     None => break,
                 }
             }
@@ -103,24 +103,16 @@ impl<'a> Recovery<'a> {
                 Stop::Rolled { end, next } => (end, Some(next)),
                 Stop::Bad { end } => {
                     let next = self.successor(segment.id(), end);
-                    if next.is_none() {
+                    if next.is_none() && self.stop_before.is_none() {
                         self.refuse_damage(&segment, end)?;
                     }
                     (end, next)
                 }
             };
             self.end.chain.push((segment.id(), end));
-            self.end.position = LogPosition {
-                segment: segment.id(),
-                offset: end,
-            };
+            self.end.position = LogPosition { segment: segment.id(), offset: end };
             match next {
-                Some(next) => {
-                    position = LogPosition {
-                        segment: next,
-                        offset: HEADER_BYTES,
-                    }
-                }
+                Some(next) => position = LogPosition { segment: next, offset: HEADER_BYTES },
                 None => break,
             }
         }
@@ -129,44 +121,29 @@ impl<'a> Recovery<'a> {
 
     fn missing(&self, id: SegmentId) -> Error {
         let name = crate::segment::file_name(crate::format::segment::SegmentKind::Log, id);
-        let directory = self
-            .segments
-            .values()
-            .next()
-            .and_then(|segment| segment.path.parent());
+        let directory = self.segments.values().next().and_then(|segment| segment.path.parent());
         let path = directory.unwrap_or(Path::new("")).join(name);
-        Error::corrupt(
-            &path,
-            0,
-            "the log goes on in this segment, but the file is missing",
-        )
+        Error::corrupt(&path, 0, "the log goes on in this segment, but the file is missing")
     }
 
     /// The segment that an earlier opening has begun where this one ends.
     fn successor(&self, id: SegmentId, end: u64) -> Option<SegmentId> {
-        let follows = |segment: &&Arc<Segment>| {
-            let header = &segment.header;
-            header.predecessor == id
-                && (header.predecessor_end == end && end > 0 || id == SegmentId::default())
-        };
-        self.segments.values().rfind(follows).map(|segment| segment.id())
+        self.continuations.get(&(id, end)).copied()
     }
 
     fn read_segment(&mut self, segment: &Arc<Segment>, from: u64, replay: &mut impl Replay) -> Result<Stop> {
         let file = segment.file().clone();
-        let length = file
-            .len()
-            .map_err(|error| Error::io("measure", &segment.path, error))?;
+        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         loop {
             let start = reader.offset();
-            let commit_end = match self.measure_commit(&mut reader, segment, replay)? {
+            if self.successor(segment.id(), start).is_some() {
+                return Ok(Stop::Bad { end: start });
+            }
+            let commit_end = match self.measure_commit(&mut reader, segment)? {
                 Measured::Commit { end } => end,
                 Measured::Roll { next } => {
-                    return Ok(Stop::Rolled {
-                        end: reader.offset(),
-                        next,
-                    });
+                    return Ok(Stop::Rolled { end: reader.offset(), next });
                 }
                 Measured::Bad { at } => {
                     if self.skip_damage && self.proof_of_damage(segment, at)?.is_some() {
@@ -192,8 +169,15 @@ impl<'a> Recovery<'a> {
                 self.end.last_time_ms = self.end.last_time_ms.max(record.header.time_ms);
                 self.end.records += 1;
                 segment.note_sequence(record.header.sequence);
-                if record.header.kind == Kind::Lease {
-                    self.end.lease = self.end.lease.max(read_u64(record.value).unwrap_or(0));
+                match record.header.kind {
+                    Kind::Lease => self.end.lease = self.end.lease.max(read_u64(record.value).unwrap_or(0)),
+                    Kind::Mark => {
+                        if let Some(mark) = SyncMark::decode(record.value) {
+                            let place = LogPosition { segment: SegmentId(mark.segment), offset: mark.offset };
+                            self.end.synced = self.end.synced.max(place);
+                        }
+                    }
+                    _ => {}
                 }
                 replay.record(segment, segment.address(found.offset), record)?;
             }
@@ -201,12 +185,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Looks whether a whole commit stands at the reader's place, without replaying it.
-    fn measure_commit(
-        &self,
-        reader: &mut SegmentReader<'_>,
-        segment: &Segment,
-        replay: &impl Replay,
-    ) -> Result<Measured> {
+    fn measure_commit(&self, reader: &mut SegmentReader<'_>, segment: &Segment) -> Result<Measured> {
         let mut commit = None;
         loop {
             let at = reader.offset();
@@ -233,18 +212,12 @@ impl<'a> Recovery<'a> {
                 };
             }
             match commit {
+                _ if self.stop_before.is_some_and(|stop| sequence >= stop) => {
+                    return Ok(Measured::Bad { at });
+                }
                 None if sequence > self.end.last_sequence => commit = Some(sequence),
                 Some(first) if first == sequence => {}
                 _ => return Ok(Measured::Bad { at }),
-            }
-            if record.header.kind == Kind::Extent {
-                let whole = match ExtentRef::decode(record.value) {
-                    Some(extent) => replay.extent_is_whole(&extent)?,
-                    None => false,
-                };
-                if !whole {
-                    return Ok(Measured::Bad { at });
-                }
             }
             if record.header.end_of_commit {
                 return Ok(Measured::Commit { end: reader.offset() });
@@ -275,10 +248,7 @@ impl<'a> Recovery<'a> {
 
     /// A sync mark behind a bad place that covers it, in this segment or in one that rolled out of it.
     fn proof_of_damage(&self, segment: &Segment, at: u64) -> Result<Option<String>> {
-        let bad = LogPosition {
-            segment: segment.id(),
-            offset: at,
-        };
+        let bad = LogPosition { segment: segment.id(), offset: at };
         if let Some(offset) = self.covering_mark(segment, at, bad)? {
             return Ok(Some(format!("a mark at byte {offset}")));
         }
@@ -294,10 +264,7 @@ impl<'a> Recovery<'a> {
                 return Ok(None);
             }
             if let Some(offset) = self.covering_mark(next, HEADER_BYTES, bad)? {
-                return Ok(Some(format!(
-                    "a mark at byte {offset} of {}",
-                    next.path.display()
-                )));
+                return Ok(Some(format!("a mark at byte {offset} of {}", next.path.display())));
             }
             predecessor = next.id();
         }
@@ -305,19 +272,14 @@ impl<'a> Recovery<'a> {
 
     fn covering_mark(&self, segment: &Segment, from: u64, bad: LogPosition) -> Result<Option<u64>> {
         let file = segment.file().clone();
-        let length = file
-            .len()
-            .map_err(|error| Error::io("measure", &segment.path, error))?;
+        let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         let last = self.end.last_sequence;
         let covers = |record: &Record<'_>| {
             record.header.kind == Kind::Mark
                 && record.header.sequence > last
                 && SyncMark::decode(record.value).is_some_and(|mark| {
-                    LogPosition {
-                        segment: SegmentId(mark.segment),
-                        offset: mark.offset,
-                    } > bad
+                    LogPosition { segment: SegmentId(mark.segment), offset: mark.offset } > bad
                 })
         };
         Ok(reader.resync(covers)?.then(|| reader.offset()))

@@ -54,18 +54,8 @@ impl Log {
         if let Some(active) = &mut core.active {
             let target = new.segment.id().0.to_le_bytes();
             let mut draft = [Draft::notice(Kind::Roll, 0, &target)];
-            let stamp = Stamp {
-                sequence: core.next_sequence - 1,
-                time_ms: core.last_time_ms,
-            };
-            let written = write_commit(
-                active,
-                &mut core.scratch,
-                None,
-                &mut draft,
-                stamp,
-                Durability::Sync,
-            );
+            let stamp = Stamp { sequence: core.next_sequence - 1, time_ms: core.last_time_ms };
+            let written = write_commit(active, &mut core.scratch, None, &mut draft, stamp, Durability::Sync);
             written.map_err(|error| self.health.fail(error))?;
             active.segment.seal_at(active.tail);
             core.unsynced.push(active.segment.clone());
@@ -99,16 +89,8 @@ impl Log {
             Some(active) => (active.capacity * 2).clamp(self.segment_bytes_min, self.segment_bytes_max),
             None => {
                 // A database that is already large does not start small again at each opening.
-                let settled = self
-                    .catalog
-                    .segments()
-                    .iter()
-                    .map(|segment| segment.end())
-                    .sum::<u64>()
-                    / 16;
-                settled
-                    .clamp(self.segment_bytes_min, self.segment_bytes_max)
-                    .next_multiple_of(4096)
+                let settled = self.catalog.segments().iter().map(|segment| segment.end()).sum::<u64>() / 16;
+                settled.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
             }
         }
     }
@@ -162,11 +144,7 @@ impl Log {
                 // The most urgent first; sealing can wait.
                 let prepare = requests.prepare.take();
                 let populate = requests.populate.take();
-                let seal = if prepare.is_none() && populate.is_none() {
-                    requests.seal.pop()
-                } else {
-                    None
-                };
+                let seal = if prepare.is_none() && populate.is_none() { requests.seal.pop() } else { None };
                 (seal, prepare, populate)
             };
             if let Some((segment, tail)) = populate {
@@ -201,11 +179,9 @@ impl Log {
         let (capacity, sequence, time_ms) = {
             let core = self.lock_core();
             match &core.active {
-                Some(active) if active.segment.id() == predecessor && !core.closed => (
-                    self.next_capacity(Some(active)),
-                    core.next_sequence,
-                    core.last_time_ms,
-                ),
+                Some(active) if active.segment.id() == predecessor && !core.closed => {
+                    (self.next_capacity(Some(active)), core.next_sequence, core.last_time_ms)
+                }
                 _ => return,
             }
         };

@@ -79,36 +79,22 @@ impl Log {
     }
 
     fn sync_work(&self, work: &Work) -> Result<()> {
-        let failed = |operation, path: &PathBuf, source| Error::Io {
-            operation,
-            path: path.clone(),
-            source,
-        };
+        let failed = |operation, path: &PathBuf, source| Error::Io { operation, path: path.clone(), source };
         // What records refer to comes first, then the log in its order.
         for (path, file) in &work.extents {
-            file.sync_data()
-                .map_err(|error| failed("sync a large value of", path, error))?;
+            file.sync_data().map_err(|error| failed("sync a large value of", path, error))?;
         }
         if !work.extents.is_empty() {
             let directory = &self.catalog.path;
-            self.catalog
-                .storage
-                .sync_dir(directory)
-                .map_err(|error| failed("sync", directory, error))?;
+            self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
         }
         for segment in &work.segments {
-            segment
-                .file()
-                .sync_data()
-                .map_err(|error| failed("sync", &segment.path, error))?;
+            segment.file().sync_data().map_err(|error| failed("sync", &segment.path, error))?;
         }
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced_bytes.store(work.bytes, Ordering::Relaxed);
         let mut core = self.lock_core();
-        core.mark = Some(SyncMark {
-            segment: work.position.segment.0,
-            offset: work.position.offset,
-        });
+        core.mark = Some(SyncMark { segment: work.position.segment.0, offset: work.position.offset });
         let active = core.active.as_ref().map(|active| active.segment.id());
         core.unsynced.retain(|segment| {
             let done = work.segments.iter().any(|synced| synced.id() == segment.id());
@@ -123,10 +109,6 @@ impl Log {
 impl Work {
     /// How much of a segment was there when the work was gathered.
     fn end_of(&self, segment: &Segment) -> u64 {
-        if segment.id() == self.position.segment {
-            self.position.offset
-        } else {
-            u64::MAX
-        }
+        if segment.id() == self.position.segment { self.position.offset } else { u64::MAX }
     }
 }

@@ -27,15 +27,10 @@ fn scan(segment: &Segment, tables: &Tables) -> Result<(Vec<FooterEntry>, u64)> {
     let mut entries = Vec::new();
     let mut unknown = 0;
     while let Some(found) = reader.next()? {
-        let record = found
-            .record
-            .map_err(|error| Error::corrupt(&segment.path, found.offset, error.text()))?;
+        let record =
+            found.record.map_err(|error| Error::corrupt(&segment.path, found.offset, error.text()))?;
         let kind = record.header.kind;
-        let place = if kind.has_place() {
-            tables.place_of(&record)
-        } else {
-            Some(0)
-        };
+        let place = if kind.has_place() { tables.place_of(&record) } else { Some(0) };
         unknown += u64::from(place.is_none());
         entries.push(FooterEntry {
             kind,
@@ -74,16 +69,13 @@ fn append_footer(segment: &Segment, builder: FooterBuilder) -> Result<()> {
     if needed > length {
         file.allocate(needed).map_err(|error| failed("allocate", error))?;
     }
-    file.write_at(end, &footer)
-        .map_err(|error| failed("write", error))?;
+    file.write_at(end, &footer).map_err(|error| failed("write", error))?;
     let hole = footer_end.next_multiple_of(4096);
     let hole_end = (needed - TRAILER_BYTES) / 4096 * 4096;
     if hole_end > hole {
-        file.punch_hole(hole, hole_end - hole)
-            .map_err(|error| failed("punch a hole into", error))?;
+        file.punch_hole(hole, hole_end - hole).map_err(|error| failed("punch a hole into", error))?;
     }
-    file.write_at(needed - TRAILER_BYTES, &trailer.encode())
-        .map_err(|error| failed("write", error))?;
+    file.write_at(needed - TRAILER_BYTES, &trailer.encode()).map_err(|error| failed("write", error))?;
     segment.set_disk_bytes(needed - hole_end.saturating_sub(hole));
     Ok(())
 }

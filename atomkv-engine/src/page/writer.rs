@@ -58,21 +58,12 @@ impl PageWriter {
     /// Appends a copy of a record; tells where it is and how long.
     pub(crate) fn push(&mut self, record: &Record<'_>, place: u64) -> Result<(Address, u64)> {
         let segment = &self.new.segment;
-        let header = Header {
-            end_of_commit: true,
-            hint: None,
-            ..record.header
-        };
+        let header = Header { end_of_commit: true, hint: None, ..record.header };
         let body = body_checksum(record.key, record.value);
         let head = encode_header(&header, record.key.len(), record.value.len(), body, &segment.base);
-        let layout = Layout {
-            header: head.bytes().len(),
-            ..record.layout
-        };
+        let layout = Layout { header: head.bytes().len(), ..record.layout };
         let offset = self.offset();
-        [head.bytes(), record.key, record.value]
-            .iter()
-            .for_each(|part| self.buffer.extend_from_slice(part));
+        [head.bytes(), record.key, record.value].iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
         self.footer.push(&FooterEntry {
             kind: header.kind,
@@ -111,10 +102,7 @@ impl PageWriter {
         let segment = self.new.segment.clone();
         segment.seal_at(self.written);
         append_footer(&segment, std::mem::take(&mut self.footer))?;
-        segment
-            .file()
-            .sync_data()
-            .map_err(|error| Error::io("sync", &segment.path, error))?;
+        segment.file().sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
         let readable = Arc::new(segment.reopen()?);
         self.catalog.replace(readable.clone());
         self.finished = true;

@@ -114,10 +114,7 @@ impl Compressor for Lz4 {
         }
         let failures = self.failures.load(Ordering::Relaxed);
         if failures >= FAILURES_TOLERATED && !failures.is_multiple_of(16) {
-            self.failures.store(
-                failures.wrapping_add(1).max(FAILURES_TOLERATED),
-                Ordering::Relaxed,
-            );
+            self.failures.store(failures.wrapping_add(1).max(FAILURES_TOLERATED), Ordering::Relaxed);
             return Ok(false);
         }
         let start = out.len();
@@ -125,17 +122,14 @@ impl Compressor for Lz4 {
         let block = out.len();
         out.resize(block + lz4_flex::block::get_maximum_output_size(value.len()), 0);
         let outcome = lz4_flex::block::compress_into(value, &mut out[block..]);
-        let length = outcome.map_err(|error| Error::Document {
-            reason: format!("LZ4 failed: {error}"),
-        })?;
+        let length = outcome.map_err(|error| Error::Document { reason: format!("LZ4 failed: {error}") })?;
         out.truncate(block + length);
         if pays(out.len() - start, value.len()) {
             self.failures.store(0, Ordering::Relaxed);
             return Ok(true);
         }
         out.truncate(start);
-        self.failures
-            .store(failures.wrapping_add(1).max(1), Ordering::Relaxed);
+        self.failures.store(failures.wrapping_add(1).max(1), Ordering::Relaxed);
         Ok(false)
     }
 
@@ -165,9 +159,7 @@ impl Compressor for Gzip {
         out.extend_from_slice(&(value.len() as u32).to_le_bytes());
         let mut encoder = flate2::write::GzEncoder::new(&mut *out, flate2::Compression::default());
         let outcome = encoder.write_all(value).and_then(|()| encoder.finish().map(drop));
-        outcome.map_err(|error| Error::Document {
-            reason: format!("gzip failed: {error}"),
-        })?;
+        outcome.map_err(|error| Error::Document { reason: format!("gzip failed: {error}") })?;
         let shorter = pays(out.len() - start, value.len());
         if !shorter {
             out.truncate(start);
@@ -182,11 +174,7 @@ impl Compressor for Gzip {
 
 /// Restores a value that a built-in codec has stored. Never allocates more than the input can stand for.
 pub(crate) fn decompress_builtin(codec: Codec, stored: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let refuse = |reason: &str| {
-        Err(Error::Document {
-            reason: format!("a stored value: {reason}"),
-        })
-    };
+    let refuse = |reason: &str| Err(Error::Document { reason: format!("a stored value: {reason}") });
     if codec == Codec::Raw {
         out.extend_from_slice(stored);
         return Ok(());
@@ -228,12 +216,7 @@ mod tests {
     use super::*;
 
     fn text(length: usize) -> Vec<u8> {
-        b"all work and no play makes jack a dull boy. "
-            .iter()
-            .copied()
-            .cycle()
-            .take(length)
-            .collect()
+        b"all work and no play makes jack a dull boy. ".iter().copied().cycle().take(length).collect()
     }
 
     fn noise(length: usize) -> Vec<u8> {
@@ -258,16 +241,8 @@ mod tests {
                 assert_eq!(plain[1..], value);
             }
             let mut out = Vec::new();
-            assert!(
-                !compressor
-                    .compress(&text(255), &mut out)
-                    .expect("too short to pay")
-            );
-            assert!(
-                !compressor
-                    .compress(&noise(4096), &mut out)
-                    .expect("does not shrink")
-            );
+            assert!(!compressor.compress(&text(255), &mut out).expect("too short to pay"));
+            assert!(!compressor.compress(&noise(4096), &mut out).expect("does not shrink"));
             assert!(out.is_empty());
         }
     }
@@ -279,9 +254,7 @@ mod tests {
         for _ in 0..100 {
             assert!(!lz4.compress(&noise(1024), &mut out).expect("tried"));
         }
-        let tried = (0..64)
-            .filter(|_| lz4.compress(&text(1024), &mut Vec::new()).expect("tried"))
-            .count();
+        let tried = (0..64).filter(|_| lz4.compress(&text(1024), &mut Vec::new()).expect("tried")).count();
         assert!(tried >= 48, "one success makes it try again, {tried}");
     }
 
@@ -289,24 +262,12 @@ mod tests {
     fn hostile_bytes_are_refused() {
         let mut out = Vec::new();
         for codec in [Codec::Lz4, Codec::Gzip] {
-            for bytes in [
-                &[][..],
-                &[1, 2, 3],
-                &[255; 64],
-                &[0, 1, 0, 0, 7],
-                &[0xff, 0xff, 0xff, 0x7f, 0, 0],
-            ] {
-                assert!(
-                    decompress_builtin(codec, bytes, &mut out).is_err(),
-                    "{codec:?} {bytes:?}"
-                );
+            for bytes in [&[][..], &[1, 2, 3], &[255; 64], &[0, 1, 0, 0, 7], &[0xff, 0xff, 0xff, 0x7f, 0, 0]]
+            {
+                assert!(decompress_builtin(codec, bytes, &mut out).is_err(), "{codec:?} {bytes:?}");
             }
             let mut stored = Vec::new();
-            let compressor: &dyn Compressor = if codec == Codec::Lz4 {
-                &Lz4::default()
-            } else {
-                &Gzip
-            };
+            let compressor: &dyn Compressor = if codec == Codec::Lz4 { &Lz4::default() } else { &Gzip };
             assert!(compressor.compress(&text(5000), &mut stored).expect("compressed"));
             for cut in 0..stored.len() {
                 assert!(decompress_builtin(codec, &stored[..cut], &mut Vec::new()).is_err());

@@ -39,9 +39,7 @@ impl Serializer for Json {
     fn serialize(&self, document: &dyn erased_serde::Serialize, out: &mut Vec<u8>) -> Result<()> {
         let mut serializer = serde_json::Serializer::new(out);
         let outcome = document.erased_serialize(&mut <dyn erased_serde::Serializer>::erase(&mut serializer));
-        outcome.map_err(|error| Error::Document {
-            reason: format!("not expressible as JSON: {error}"),
-        })
+        outcome.map_err(|error| Error::Document { reason: format!("not expressible as JSON: {error}") })
     }
 
     fn deserialize(
@@ -51,12 +49,8 @@ impl Serializer for Json {
     ) -> Result<()> {
         let refuse = |reason: String| Error::Document { reason };
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        visit(&mut <dyn erased_serde::Deserializer<'_>>::erase(
-            &mut deserializer,
-        ))
-        .map_err(|error| refuse(format!("not such a JSON document: {error}")))?;
-        deserializer
-            .end()
-            .map_err(|error| refuse(format!("bytes behind the JSON document: {error}")))
+        visit(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut deserializer))
+            .map_err(|error| refuse(format!("not such a JSON document: {error}")))?;
+        deserializer.end().map_err(|error| refuse(format!("bytes behind the JSON document: {error}")))
     }
 }

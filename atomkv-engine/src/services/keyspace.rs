@@ -102,11 +102,7 @@ const CRC16: [u16; 256] = {
         let mut sum = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            sum = if sum & 0x8000 == 0 {
-                sum << 1
-            } else {
-                sum << 1 ^ 0x1021
-            };
+            sum = if sum & 0x8000 == 0 { sum << 1 } else { sum << 1 ^ 0x1021 };
             bit += 1;
         }
         table[byte] = sum;
@@ -116,9 +112,7 @@ const CRC16: [u16; 256] = {
 };
 
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |sum, byte| {
-        sum << 8 ^ CRC16[usize::from((sum >> 8) as u8 ^ byte)]
-    })
+    bytes.iter().fold(0, |sum, byte| sum << 8 ^ CRC16[usize::from((sum >> 8) as u8 ^ byte)])
 }
 
 /// The rule of the original AtomKV: characters 2 to 9 of the upper-case hexadecimal MD5 digest of the key, as a signed
@@ -148,13 +142,9 @@ fn number_v1(key: &[u8]) -> i64 {
 /// # Errors
 /// [`Error::InvalidKey`] for a key that the original would not have taken; [`Error::InvalidArgument`] for no pages.
 pub fn key_space_v1_page(key: &[u8], pages: u32) -> Result<u32> {
-    KeySpaceV1Keys
-        .validate(key)
-        .map_err(|reason| Error::InvalidKey { reason })?;
+    KeySpaceV1Keys.validate(key).map_err(|reason| Error::InvalidKey { reason })?;
     if pages == 0 {
-        return Err(Error::InvalidArgument {
-            reason: "a key space has at least one page".to_string(),
-        });
+        return Err(Error::InvalidArgument { reason: "a key space has at least one page".to_string() });
     }
     Ok((number_v1(key) % i64::from(pages)).unsigned_abs() as u32 + 1)
 }
@@ -188,9 +178,7 @@ impl KeyValidator for KeySpaceV1Keys {
         }
         let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:".contains(byte);
         match key.iter().position(|byte| !is_allowed(byte)) {
-            Some(at) => Err(format!(
-                "character {at} is none of a-z, A-Z, 0-9, '.', '_', '-', ':'"
-            )),
+            Some(at) => Err(format!("character {at} is none of a-z, A-Z, 0-9, '.', '_', '-', ':'")),
             None => Ok(()),
         }
     }
@@ -227,11 +215,7 @@ impl Keyspace {
             Sharding::Other(services.sharder.clone())
         };
         let any = services.validator.identity() == AnyBytes.identity();
-        Keyspace {
-            hashing,
-            sharding,
-            validator: (!any).then(|| services.validator.clone()),
-        }
+        Keyspace { hashing, sharding, validator: (!any).then(|| services.validator.clone()) }
     }
 
     /// From stored identities, if hasher and sharder are built in.
@@ -243,14 +227,9 @@ impl Keyspace {
         let sharders: [Arc<dyn KeySharder>; 3] =
             [Arc::new(HashSlots), Arc::new(RedisSlots), Arc::new(KeySpaceV1)];
         let wanted = stored("sharder")?;
-        let sharder = sharders
-            .into_iter()
-            .find(|sharder| sharder.identity() == wanted)?;
+        let sharder = sharders.into_iter().find(|sharder| sharder.identity() == wanted)?;
         (stored("hasher")? == RapidHash.identity()).then(|| {
-            let services = Services {
-                sharder,
-                ..Services::default()
-            };
+            let services = Services { sharder, ..Services::default() };
             Keyspace::new(&services, seed)
         })
     }
@@ -267,10 +246,8 @@ impl Keyspace {
             Sharding::Other(sharder) => {
                 let slot = sharder.slot(key, hash);
                 if u32::from(slot) >= SLOTS {
-                    let reason = format!(
-                        "sharder {} gave slot {slot}; slots are below {SLOTS}",
-                        sharder.identity()
-                    );
+                    let reason =
+                        format!("sharder {} gave slot {slot}; slots are below {SLOTS}", sharder.identity());
                     return Err(Error::InvalidArgument { reason });
                 }
                 Ok(u64::from(slot) << 50 | hash >> 14)
@@ -290,16 +267,11 @@ impl Keyspace {
             return Err(Error::KeyEmpty);
         }
         if key.len() > KEY_BYTES_MAX {
-            return Err(Error::KeyTooLong {
-                length: key.len(),
-                limit: KEY_BYTES_MAX,
-            });
+            return Err(Error::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX });
         }
         match &self.validator {
             None => Ok(()),
-            Some(validator) => validator
-                .validate(key)
-                .map_err(|reason| Error::InvalidKey { reason }),
+            Some(validator) => validator.validate(key).map_err(|reason| Error::InvalidKey { reason }),
         }
     }
 }
@@ -314,12 +286,10 @@ mod tests {
             let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
             (0..hex.len()).step_by(2).map(digit).collect()
         };
-        text.lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(move |line| {
-                let mut columns = line.split('\t');
-                (decode(columns.next().expect("a key")), columns.collect())
-            })
+        text.lines().filter(|line| !line.starts_with('#')).map(move |line| {
+            let mut columns = line.split('\t');
+            (decode(columns.next().expect("a key")), columns.collect())
+        })
     }
 
     #[test]
@@ -339,11 +309,7 @@ mod tests {
         for (key, columns) in vectors(include_str!("../../tests/vectors/key_space_v1.tsv")) {
             let number = |at: usize| columns[at].parse::<u32>().expect("a number");
             let (pages, page) = (number(0), number(1));
-            assert_eq!(
-                key_space_v1_page(&key, pages).expect("a valid key"),
-                page,
-                "{key:?}"
-            );
+            assert_eq!(key_space_v1_page(&key, pages).expect("a valid key"), page, "{key:?}");
             if pages == SLOTS {
                 assert_eq!(u32::from(KeySpaceV1.slot(&key, 0)) + 1, page);
             }
@@ -357,11 +323,7 @@ mod tests {
         let mut count = 0;
         for (key, columns) in vectors(include_str!("../../tests/vectors/rapidhash_v3.tsv")) {
             let seed: u64 = columns[0].parse().expect("a seed");
-            assert_eq!(
-                format!("{:016x}", RapidHash.hash(seed, &key)),
-                columns[1],
-                "{key:?} {seed}"
-            );
+            assert_eq!(format!("{:016x}", RapidHash.hash(seed, &key)), columns[1], "{key:?} {seed}");
             count += 1;
         }
         assert!(count > 100);
@@ -392,10 +354,7 @@ mod tests {
     #[test]
     fn a_slot_out_of_range_is_refused() {
         let keyspace = Keyspace::new(&Services::new().with_sharder(Nonsense), 1);
-        assert!(matches!(
-            keyspace.place(b"key"),
-            Err(Error::InvalidArgument { .. })
-        ));
+        assert!(matches!(keyspace.place(b"key"), Err(Error::InvalidArgument { .. })));
     }
 
     #[test]
@@ -406,10 +365,8 @@ mod tests {
             .into_iter()
             .map(|(kind, identity)| (kind.to_string(), identity.name, identity.version))
             .collect();
-        let (keyspace, builtin) = (
-            Keyspace::new(&services, 9),
-            Keyspace::builtin(&stored, 9).expect("built in"),
-        );
+        let (keyspace, builtin) =
+            (Keyspace::new(&services, 9), Keyspace::builtin(&stored, 9).expect("built in"));
         for key in [&b"foo"[..], b"{foo}bar", b"x"] {
             let place = keyspace.place(key).expect("a place");
             assert_eq!(Keyspace::slot_of_place(place), RedisSlots.slot(key, 0));

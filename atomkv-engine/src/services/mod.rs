@@ -46,10 +46,7 @@ pub struct Identity {
 impl Identity {
     /// An identity.
     pub fn new(name: &str, version: u32) -> Identity {
-        Identity {
-            name: name.to_string(),
-            version,
-        }
+        Identity { name: name.to_string(), version }
     }
 }
 

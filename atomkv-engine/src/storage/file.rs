@@ -21,11 +21,7 @@ pub(super) struct OsFile {
 }
 
 pub(super) fn create(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     Ok(Arc::new(OsFile { file, mapped }))
 }
 
@@ -41,9 +37,7 @@ impl Storage for FileStorage {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let names = std::fs::read_dir(directory)?;
-        names
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
+        names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
@@ -64,21 +58,12 @@ impl Storage for FileStorage {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         // Elsewhere a directory cannot be opened as a file, and its entries are durable with the file's own sync.
-        if cfg!(unix) {
-            File::open(directory)?.sync_all()
-        } else {
-            Ok(())
-        }
+        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
         // Not truncated before the lock is held: the text inside is the owner's.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;
@@ -170,19 +155,11 @@ impl StorageFile for OsFile {
     }
 
     fn map(&self, length: u64) -> io::Result<Option<Mapping>> {
-        if self.mapped {
-            super::map::map(&self.file, length).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.mapped { super::map::map(&self.file, length).map(Some) } else { Ok(None) }
     }
 
     fn map_writer(&self, start: u64, length: u64) -> io::Result<Option<MapWriter>> {
-        if self.mapped {
-            super::map::map_writer(&self.file, start, length)
-        } else {
-            Ok(None)
-        }
+        if self.mapped { super::map::map_writer(&self.file, start, length) } else { Ok(None) }
     }
 }
 
@@ -241,12 +218,7 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
 
 #[cfg(target_os = "linux")]
 fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    fallocate(
-        file,
-        libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-        offset,
-        length,
-    )
+    fallocate(file, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -117,23 +117,14 @@ fn populate(map: &MmapRaw, start: u64, length: u64) -> io::Result<()> {
     let end = (start.saturating_add(length)).min(map.len() as u64) as usize;
     let start = (start as usize).min(end) / PAGE * PAGE;
     // SAFETY: the range lies within the map; populating changes no byte.
-    let outcome = unsafe {
-        libc::madvise(
-            map.as_mut_ptr().add(start).cast(),
-            end - start,
-            libc::MADV_POPULATE_WRITE,
-        )
-    };
+    let outcome =
+        unsafe { libc::madvise(map.as_mut_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_WRITE) };
     if outcome == 0 {
         return Ok(());
     }
     let error = io::Error::last_os_error();
     // Kernels before 5.14 do not know the advice; the writer faults its pages in one by one then.
-    if error.raw_os_error() == Some(libc::EINVAL) {
-        Ok(())
-    } else {
-        Err(error)
-    }
+    if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -191,38 +182,19 @@ impl MapWriter {
     /// If the new position lies behind the old one or outside the file.
     #[inline]
     pub fn advance(&mut self, new_position: u64) {
-        assert!(
-            new_position >= self.position && new_position <= self.mapping.len(),
-            "the file is too small"
-        );
+        assert!(new_position >= self.position && new_position <= self.mapping.len(), "the file is too small");
         self.position = new_position;
-        self.mapping
-            .shared
-            .published
-            .store(new_position, Ordering::Release);
+        self.mapping.shared.published.store(new_position, Ordering::Release);
     }
 }
 
 pub(super) fn map(file: &File, length: u64) -> io::Result<Mapping> {
     if length > file.metadata()?.len() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file is shorter than its mapping",
-        ));
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its mapping"));
     }
-    let map = if length == 0 {
-        None
-    } else {
-        Some(options(length)?.map_raw_read_only(file)?)
-    };
+    let map = if length == 0 { None } else { Some(options(length)?.map_raw_read_only(file)?) };
     let published = AtomicU64::new(length);
-    Ok(Mapping {
-        shared: Arc::new(Shared {
-            map,
-            published,
-            writable: false,
-        }),
-    })
+    Ok(Mapping { shared: Arc::new(Shared { map, published, writable: false }) })
 }
 
 pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Option<MapWriter>> {
@@ -231,17 +203,8 @@ pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Opt
     }
     let map = Some(options(length)?.map_raw(file)?);
     let published = AtomicU64::new(start);
-    let mapping = Mapping {
-        shared: Arc::new(Shared {
-            map,
-            published,
-            writable: true,
-        }),
-    };
-    Ok(Some(MapWriter {
-        mapping,
-        position: start,
-    }))
+    let mapping = Mapping { shared: Arc::new(Shared { map, published, writable: true }) };
+    Ok(Some(MapWriter { mapping, position: start }))
 }
 
 fn options(length: u64) -> io::Result<MmapOptions> {
@@ -282,9 +245,7 @@ mod tests {
     #[test]
     fn appended_bytes_are_read_by_mapping_and_by_file() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = MappedStorage
-            .create(&directory.path().join("file"))
-            .expect("created");
+        let file = MappedStorage.create(&directory.path().join("file")).expect("created");
         file.allocate(64 << 10).expect("allocated");
         let Some(mut writer) = file.map_writer(128, 64 << 10).expect("mapped") else {
             return println!("skipped: the file system keeps no reservations");
@@ -307,9 +268,7 @@ mod tests {
     #[should_panic(expected = "the file is too small")]
     fn a_writer_never_leaves_its_file() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = MappedStorage
-            .create(&directory.path().join("file"))
-            .expect("created");
+        let file = MappedStorage.create(&directory.path().join("file")).expect("created");
         file.allocate(4096).expect("allocated");
         match file.map_writer(0, 4096).expect("mapped") {
             Some(mut writer) => writer.append_padded(&[&[1; 5000]], 5000),

@@ -176,22 +176,12 @@ impl State {
         self.fault = None;
         self.read_fault = None;
         self.locks.clear();
-        let linked: BTreeSet<u64> = self
-            .names
-            .values()
-            .chain(self.durable_names.values())
-            .copied()
-            .collect();
+        let linked: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
         self.inodes.retain(|id, _| linked.contains(id));
     }
 
     fn lose_names(&mut self) {
-        let paths: BTreeSet<PathBuf> = self
-            .names
-            .keys()
-            .chain(self.durable_names.keys())
-            .cloned()
-            .collect();
+        let paths: BTreeSet<PathBuf> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
         let all_lost = self.chance(4);
         let all_kept = self.chance(4);
         for path in paths {
@@ -371,11 +361,7 @@ impl SimStorage {
         let Some(id) = state.names.get(path).copied() else {
             return false;
         };
-        match state
-            .inodes
-            .get_mut(&id)
-            .and_then(|inode| inode.current.get_mut(offset as usize))
-        {
+        match state.inodes.get_mut(&id).and_then(|inode| inode.current.get_mut(offset as usize)) {
             Some(byte) => {
                 *byte ^= 1 << (bit % 8);
                 true
@@ -387,11 +373,7 @@ impl SimStorage {
     /// The contents of a file.
     pub fn read_file(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state.lock();
-        state
-            .names
-            .get(path)
-            .and_then(|id| state.inodes.get(id))
-            .map(|inode| inode.current.clone())
+        state.names.get(path).and_then(|id| state.inodes.get(id)).map(|inode| inode.current.clone())
     }
 
     /// Makes or replaces a file, durably.
@@ -399,11 +381,7 @@ impl SimStorage {
         let mut state = self.state.lock();
         let id = state.next_inode;
         state.next_inode += 1;
-        let inode = Inode {
-            current: bytes.to_vec(),
-            durable_length: bytes.len(),
-            ..Inode::default()
-        };
+        let inode = Inode { current: bytes.to_vec(), durable_length: bytes.len(), ..Inode::default() };
         state.inodes.insert(id, inode);
         state.names.insert(path.to_path_buf(), id);
         state.durable_names.insert(path.to_path_buf(), id);
@@ -428,18 +406,11 @@ impl SimStorage {
     pub fn file_names(&self, directory: &Path) -> Vec<String> {
         let state = self.state.lock();
         let inside = state.names.keys().filter(|path| path.parent() == Some(directory));
-        inside
-            .filter_map(|path| path.file_name())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect()
+        inside.filter_map(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned()).collect()
     }
 
     fn handle(&self, state: &MutexGuard<'_, State>, inode: u64) -> Arc<dyn StorageFile> {
-        Arc::new(SimFile {
-            storage: self.clone(),
-            inode,
-            life: state.life,
-        })
+        Arc::new(SimFile { storage: self.clone(), inode, life: state.life })
     }
 }
 
@@ -518,9 +489,7 @@ impl Storage for SimStorage {
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.change(Needs::Nothing)?;
-        state
-            .durable_names
-            .retain(|path, _| path.parent() != Some(directory));
+        state.durable_names.retain(|path, _| path.parent() != Some(directory));
         let current: Vec<(PathBuf, u64)> = state
             .names
             .iter()
@@ -545,11 +514,7 @@ impl Storage for SimStorage {
             state.names.insert(path.to_path_buf(), id);
         }
         let life = state.life;
-        Ok(LockOutcome::Acquired(Box::new(SimLock {
-            storage: self.clone(),
-            path: path.to_path_buf(),
-            life,
-        })))
+        Ok(LockOutcome::Acquired(Box::new(SimLock { storage: self.clone(), path: path.to_path_buf(), life })))
     }
 
     fn now_ms(&self) -> u64 {
@@ -584,11 +549,7 @@ struct SimFile {
 impl SimFile {
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.storage.state.lock();
-        if state.life == self.life {
-            Ok(state)
-        } else {
-            Err(dead())
-        }
+        if state.life == self.life { Ok(state) } else { Err(dead()) }
     }
 }
 
@@ -676,15 +637,9 @@ mod tests {
     fn behaves(storage: &dyn Storage, directory: &Path) {
         storage.create_dir_all(directory).expect("a directory");
         let path = directory.join("file");
-        assert_eq!(
-            storage.open(&path).err().map(|error| error.kind()),
-            Some(ErrorKind::NotFound)
-        );
+        assert_eq!(storage.open(&path).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
         let file = storage.create(&path).expect("created");
-        assert_eq!(
-            storage.create(&path).err().map(|error| error.kind()),
-            Some(ErrorKind::AlreadyExists)
-        );
+        assert_eq!(storage.create(&path).err().map(|error| error.kind()), Some(ErrorKind::AlreadyExists));
         file.write_at(3, b"abc").expect("written");
         file.allocate(2).expect("never shrinks");
         assert_eq!(file.len().expect("measured"), 6);
@@ -703,18 +658,13 @@ mod tests {
         storage.sync_dir(directory).expect("synced");
         assert_eq!(storage.list(directory).expect("listed"), ["other"]);
         assert_eq!(
-            storage
-                .list(&directory.join("other"))
-                .err()
-                .map(|error| error.kind()),
+            storage.list(&directory.join("other")).err().map(|error| error.kind()),
             Some(ErrorKind::NotADirectory)
         );
         storage.remove(&directory.join("other")).expect("removed");
         assert_eq!(file.len().expect("an open file outlives its name"), 10_000);
         let lock = directory.join("LOCK");
-        let Ok(LockOutcome::Acquired(held)) = storage.lock(&lock) else {
-            panic!("free")
-        };
+        let Ok(LockOutcome::Acquired(held)) = storage.lock(&lock) else { panic!("free") };
         assert!(matches!(storage.lock(&lock), Ok(LockOutcome::Held(Some(pid))) if pid == std::process::id()));
         drop(held);
         assert!(matches!(storage.lock(&lock), Ok(LockOutcome::Acquired(_))));
@@ -793,9 +743,7 @@ mod tests {
             let file = storage.create(&directory.join("name.new")).expect("created");
             file.write_at(0, b"new").expect("written");
             file.sync_data().expect("synced");
-            storage
-                .rename(&directory.join("name.new"), &directory.join("name"))
-                .expect("renamed");
+            storage.rename(&directory.join("name.new"), &directory.join("name")).expect("renamed");
             storage.power_loss();
             let bytes = storage.read_file(&directory.join("name")).expect("one of both");
             assert!(bytes == b"old" || bytes == b"new");
@@ -810,10 +758,7 @@ mod tests {
         let file = storage.create(Path::new("/sim/a")).expect("created");
         file.allocate(9_000).expect("fits");
         let other = storage.create(Path::new("/sim/b")).expect("created");
-        assert_eq!(
-            other.allocate(2_000).map_err(|error| error.kind()),
-            Err(ErrorKind::StorageFull)
-        );
+        assert_eq!(other.allocate(2_000).map_err(|error| error.kind()), Err(ErrorKind::StorageFull));
         file.write_at(0, &[1; 9_000]).expect("space was reserved");
         storage.remove(Path::new("/sim/a")).expect("removed");
         other.allocate(2_000).expect("fits now");
