@@ -60,6 +60,11 @@ fn dead_bytes(segment: &Segment) -> u64 {
     (segment.end() - HEADER_BYTES).saturating_sub(segment.live_bytes())
 }
 
+/// The dead bytes of each thousand.
+fn dead_share(segment: &Segment) -> u64 {
+    dead_bytes(segment) * 1000 / segment.end().max(1)
+}
+
 /// The segments that a round may take.
 fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
     let manifest = inner.catalog.manifest();
@@ -92,17 +97,26 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     if small.len() > 1 {
         victims.extend(small);
     }
-    let budget = inner.options.segment_bytes_max * 2;
+    // The last first: where most is dead, least space is needed to free most.
+    victims.sort_by_key(|segment| dead_share(segment));
+    let mut budget = inner.options.segment_bytes_max * 2;
     while !victims.is_empty() {
         let mut bytes = 0;
         let mut round = Vec::new();
-        while let Some(segment) =
-            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget)
-        {
+        while let Some(segment) = victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget) {
             bytes += segment.end();
             round.push(segment);
         }
-        compact_round(inner, round, &mut report)?;
+        match compact_round(inner, round.clone(), &mut report) {
+            // On a full disk one segment at a time, and each is let go before the next.
+            Err(Error::NoSpace { .. }) if budget > 0 => {
+                budget = 0;
+                round.reverse();
+                victims.append(&mut round);
+                inner.checkpoint()?;
+            }
+            outcome => outcome?,
+        }
         if inner.compacted.lock().bytes() > 4 * budget {
             inner.checkpoint()?;
         }
@@ -149,7 +163,7 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     };
     if dead > allowed {
         // Where most is dead, a copied byte frees most.
-        segments.sort_by_key(|segment| std::cmp::Reverse(dead_bytes(segment) * 1000 / segment.end().max(1)));
+        segments.sort_by_key(|segment| std::cmp::Reverse(dead_share(segment)));
         return take(segments);
     }
     let is_small = |segment: &Arc<Segment>| segment.end() < largest / 8;
