@@ -28,7 +28,12 @@ pub(crate) struct Change<'a> {
 }
 
 pub(crate) enum Body<'a> {
-    Put { codec: u8, stored: Cow<'a, [u8]> },
+    /// The checksum is that of key and stored value.
+    Put {
+        codec: u8,
+        stored: Cow<'a, [u8]>,
+        checksum: u32,
+    },
     Delete,
 }
 
@@ -146,6 +151,7 @@ impl Inner {
         versions: &mut [Option<u64>],
     ) -> Result<Option<u64>> {
         if let ([change], [version]) = (changes, &mut *versions) {
+            let now_ms = self.now_ms();
             let lookup = self.look_up(change)?;
             let Some(plan) = Plan::new(change, 0, &lookup) else {
                 return Ok(Some(0));
@@ -158,7 +164,7 @@ impl Inner {
                 return Ok(None);
             }
             let poison = Poison(self);
-            let sequence = self.log.append(&mut drafts, self.now_ms(), how)?.sequence;
+            let sequence = self.log.append(&mut drafts, now_ms, how)?.sequence;
             self.swing(&lock, change, &plan, &drafts[0], extents, sequence);
             drop(poison);
             *version = Some(plan.version);
@@ -339,10 +345,12 @@ impl Plan {
     }
 
     fn draft<'a>(&self, change: &'a Change<'_>, extent: Option<&'a [u8]>) -> Draft<'a> {
-        let (kind, codec, value) = match (&change.body, extent) {
-            (Body::Delete, _) => (Kind::Tombstone, 0, &[][..]),
-            (Body::Put { codec, .. }, Some(reference)) => (Kind::Extent, *codec, reference),
-            (Body::Put { codec, stored }, None) => (Kind::Document, *codec, &stored[..]),
+        let (kind, codec, value, body) = match (&change.body, extent) {
+            (Body::Delete, _) => (Kind::Tombstone, 0, &[][..], body_checksum(change.key, &[])),
+            (Body::Put { codec, .. }, Some(reference)) => {
+                (Kind::Extent, *codec, reference, body_checksum(change.key, reference))
+            }
+            (Body::Put { codec, stored, checksum }, None) => (Kind::Document, *codec, &stored[..], *checksum),
         };
         Draft {
             kind,
@@ -350,7 +358,7 @@ impl Plan {
             table: change.table.id,
             key: change.key,
             value,
-            body: body_checksum(change.key, value),
+            body,
             version: self.version,
             new_key: self.existing.is_none(),
             hint: self.existing.map(|old| Hint {

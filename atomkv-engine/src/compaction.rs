@@ -103,7 +103,9 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     while !victims.is_empty() {
         let mut bytes = 0;
         let mut round = Vec::new();
-        while let Some(segment) = victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget) {
+        while let Some(segment) =
+            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget)
+        {
             bytes += segment.end();
             round.push(segment);
         }

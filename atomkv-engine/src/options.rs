@@ -52,7 +52,7 @@ impl Default for Options {
             sync_bytes: 64 << 20,
             segment_bytes_min: 256 << 10,
             segment_bytes_max: 64 << 20,
-            checkpoint_bytes: 64 << 20,
+            checkpoint_bytes: 128 << 20,
             dead_ratio_max: 0.5,
             large_value_bytes: 1 << 20,
             verify_checksums: true,
@@ -121,7 +121,7 @@ impl Options {
         self
     }
 
-    /// How many bytes of log may follow a checkpoint before the next is written. Default 64 MiB, or the size of
+    /// How many bytes of log may follow a checkpoint before the next is written. Default 128 MiB, or the size of
     /// the index image where that is more.
     #[must_use]
     pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {

@@ -34,6 +34,8 @@ pub(crate) struct Segment {
     /// crash and the next compaction: they choose victims and decide nothing else.
     born_bytes: AtomicU64,
     dead_bytes: AtomicU64,
+    /// How far the log is known to be synced here.
+    synced_to: AtomicU64,
     /// What the file takes on the disk, holes left out.
     disk_bytes: AtomicU64,
     /// Compaction met a damaged record here and leaves the segment alone.
@@ -85,6 +87,9 @@ pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
     }
 }
 
+/// From so many unsynced bytes on it pays to take them out of the page tables before a sync.
+const RELEASE_FROM_BYTES: u64 = 256 << 10;
+
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -118,6 +123,7 @@ impl Segment {
             sealed: AtomicBool::new(false),
             born_bytes: AtomicU64::new(0),
             dead_bytes: AtomicU64::new(0),
+            synced_to: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
             sequence_min: AtomicU64::new(u64::MAX),
@@ -154,6 +160,18 @@ impl Segment {
         segment.sequence_min.store(self.sequence_min.load(Ordering::Relaxed), Ordering::Relaxed);
         segment.sequence_max.store(self.sequence_max.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(segment)
+    }
+
+    /// Syncs the records up to `end`, or all of them.
+    pub(crate) fn sync(&self, end: u64) -> std::io::Result<()> {
+        let end = end.min(self.end());
+        let from = self.synced_to.load(Ordering::Relaxed);
+        if end.saturating_sub(from) >= RELEASE_FROM_BYTES {
+            self.release(from, end);
+        }
+        self.file.sync_data()?;
+        self.synced_to.fetch_max(end, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
@@ -199,6 +217,13 @@ impl Segment {
         match &self.map {
             Some(map) if start < map.len() => map.populate(start, length.min(map.len() - start)).is_ok(),
             _ => false,
+        }
+    }
+
+    /// Prepares a stretch that was appended through the mapping for its sync.
+    pub(crate) fn release(&self, start: u64, end: u64) {
+        if let Some(map) = &self.map {
+            map.release(start, end);
         }
     }
 

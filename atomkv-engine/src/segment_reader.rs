@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::format::record::{Base, Record, RecordError, decode_header};
+use crate::format::record::{Base, HEADER_BYTES_MAX, Header, Layout, Record, RecordError, decode_header};
 use crate::storage::StorageFile;
 use crate::types::RECORD_ALIGNMENT;
 
@@ -100,10 +100,16 @@ impl<'a> SegmentReader<'a> {
     }
 
     /// Looks for the next intact record at or behind the current place, at any record boundary; moves there.
-    pub(crate) fn resync(&mut self, accept: impl Fn(&Record<'_>) -> bool) -> Result<bool> {
+    /// `likely` looks at the header alone, before the checksum is computed: most places are garbage.
+    pub(crate) fn resync(
+        &mut self,
+        likely: impl Fn(&Header, Layout) -> bool,
+        accept: impl Fn(&Record<'_>) -> bool,
+    ) -> Result<bool> {
         self.offset = self.offset.next_multiple_of(RECORD_ALIGNMENT);
         while self.offset < self.end {
-            let window = self.window(self.offset, RECORD_ALIGNMENT as usize)?;
+            let at = self.offset;
+            let window = self.window(at, HEADER_BYTES_MAX)?;
             let bytes = self.bytes(window);
             // Preallocated space is zeros, often megabytes of them, and zeros are no record.
             let zeros =
@@ -113,8 +119,11 @@ impl<'a> SegmentReader<'a> {
                 self.offset += skip.max(RECORD_ALIGNMENT);
                 continue;
             }
-            let at = self.offset;
-            if let Some(found) = self.next()?
+            let fits = |layout: Layout| layout.padded() <= (self.end - at).next_multiple_of(RECORD_ALIGNMENT);
+            let promising =
+                decode_header(bytes, &self.base).is_ok_and(|(h, layout)| fits(layout) && likely(&h, layout));
+            if promising
+                && let Some(found) = self.next()?
                 && found.record.as_ref().is_ok_and(&accept)
             {
                 self.offset = at;

@@ -13,7 +13,7 @@ use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::extents::ExtentBytes;
-use crate::format::record::{ExtentRef, Header, Kind, Record};
+use crate::format::record::{ExtentRef, Header, Kind, Record, body_checksum};
 use crate::index::subtable::Candidates;
 use crate::options::Durability;
 use crate::scan::Iter;
@@ -188,8 +188,11 @@ impl Table {
             return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
         }
         let place = self.place(key)?;
+        // While that line of the index comes from memory, the rest is computed.
+        self.core.index.partition(place).touch(place, &epoch::pin());
         let (codec, stored) = self.compress(value)?;
-        Ok(Change { body: Body::Put { codec, stored }, ..self.change(key, place) })
+        let checksum = body_checksum(key, &stored);
+        Ok(Change { body: Body::Put { codec, stored, checksum }, ..self.change(key, place) })
     }
 
     pub(crate) fn delete_change<'a>(&'a self, key: &'a [u8]) -> Result<Change<'a>> {

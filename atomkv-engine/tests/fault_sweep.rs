@@ -84,7 +84,8 @@ fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
             let model = contents(&table)?;
             assert!(model == model_after(failed) || model == model_after(failed + 1), "reads go on");
             // A failed read harms nobody; a failed write ends writing.
-            let only_read = matches!(&error, Error::Io { operation: "read" | "open" | "measure" | "list", .. });
+            let only_read =
+                matches!(&error, Error::Io { operation: "read" | "open" | "measure" | "list", .. });
             if !only_read && !matches!(error, Error::NoSpace { .. }) {
                 let next = table.put(b"another", b"one");
                 assert!(matches!(next, Err(Error::ReadOnly { .. })), "after {error}: {next:?}");
@@ -114,7 +115,8 @@ fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
 }
 
 fn check_after_reopening(sim: &SimStorage, seen: &Seen, least: u64, story: &str) {
-    let database = Database::open(directory(), sim_options(sim, 3)).unwrap_or_else(|error| panic!("{story}: {error}"));
+    let database =
+        Database::open(directory(), sim_options(sim, 3)).unwrap_or_else(|error| panic!("{story}: {error}"));
     let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
     let model = contents(&table).expect("readable");
     let reached = (least..=seen.acknowledged + 1).rev().find(|commits| model == model_after(*commits));

@@ -73,7 +73,9 @@ fn writer_child() {
                         }
                         _ => {
                             say(format!("? p {thread} {number} {counter}\n"));
-                            table.put_with(&key(thread, number), &value(thread, counter), durability).expect("put");
+                            table
+                                .put_with(&key(thread, number), &value(thread, counter), durability)
+                                .expect("put");
                             say(format!("! p {thread} {number} {counter}\n"));
                         }
                     }
@@ -105,7 +107,8 @@ struct Expected {
 fn nothing_acknowledged_is_lost_by_sigkill() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("db");
-    let mut random = Random::new(std::env::var("ATOMKV_SEED").map_or(1, |seed| seed.parse().expect("a number")));
+    let mut random =
+        Random::new(std::env::var("ATOMKV_SEED").map_or(1, |seed| seed.parse().expect("a number")));
     let mut expected: HashMap<(u64, u64), Expected> = HashMap::new();
     let rounds = std::env::var("ATOMKV_ROUNDS").map_or(25, |rounds| rounds.parse().expect("a number"));
     let mut acknowledged = 0;
@@ -126,7 +129,8 @@ fn nothing_acknowledged_is_lost_by_sigkill() {
             let words: Vec<&str> = line.split(' ').collect();
             let [mark @ ("?" | "!"), _, thread, number, counter] = words[..] else { continue };
             let parse = |word: &str| word.parse::<u64>().ok();
-            let (Some(thread), Some(number), Some(counter)) = (parse(thread), parse(number), parse(counter)) else {
+            let (Some(thread), Some(number), Some(counter)) = (parse(thread), parse(number), parse(counter))
+            else {
                 continue;
             };
             let entry = expected.entry((thread, number)).or_default();

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Options, Table};
 use common::{
-    Known, Random, State, difference, directory, for_each_seed, keys, model_put, open_table, sim_options, value,
+    Known, Random, State, difference, directory, for_each_seed, keys, model_put, open_table, sim_options,
+    value,
 };
 
 struct Engine {

@@ -160,6 +160,14 @@ impl Partition {
         }
     }
 
+    /// Begins to bring what a lookup of this place reads into the cache.
+    #[inline]
+    pub(crate) fn touch(&self, place: u64, guard: &Guard) {
+        if let Some(Node::Loaded(table)) = self.directory(guard).cell(place).load(guard) {
+            table.touch(tag_of(place));
+        }
+    }
+
     /// Takes the writers' lock.
     pub(crate) fn lock(&self) -> PartitionLock<'_> {
         let writer = self.writer.lock();

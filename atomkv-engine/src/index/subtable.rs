@@ -108,6 +108,17 @@ impl Candidates {
 #[derive(Default)]
 struct Line([AtomicU64; LINE]);
 
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch(line: &Line) {
+    // SAFETY: a hint that reads nothing, for an address that is valid besides.
+    unsafe { std::arch::x86_64::_mm_prefetch(std::ptr::from_ref(line).cast(), std::arch::x86_64::_MM_HINT_T0) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn prefetch(_line: &Line) {}
+
 /// See the module's head.
 pub(crate) struct SubTable {
     /// How many leading bits of a place all entries share, and their value.
@@ -153,6 +164,12 @@ impl SubTable {
         let bits = TAG_BITS - (self.depth - TAG_START);
         let local = tag & ((1 << bits) - 1);
         ((local * self.lines.len() as u64) >> bits) as usize
+    }
+
+    /// Begins to bring the line that a lookup of this tag reads first into the cache, without waiting for it.
+    #[inline]
+    pub(crate) fn touch(&self, tag: u64) {
+        prefetch(&self.lines[self.home(tag)]);
     }
 
     #[inline]

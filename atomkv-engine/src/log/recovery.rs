@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use super::LogPosition;
 use crate::error::{Error, Result};
-use crate::format::record::{Kind, Record, SyncMark, read_u64};
+use crate::format::record::{Header, Kind, Layout, Record, SyncMark, read_u64};
 use crate::format::segment::HEADER_BYTES;
-use crate::segment::Segment;
+use crate::segment::{Segment, read_trailer};
 use crate::segment_reader::SegmentReader;
 use crate::types::{Address, SegmentId};
 
@@ -154,7 +154,7 @@ impl<'a> Recovery<'a> {
                             // The damaged commit's own remaining records carry the next sequence, mostly.
                             record.header.sequence > last + 1 || record.header.kind == Kind::Roll
                         };
-                        if reader.resync(is_later)? {
+                        if reader.resync(|header, _| header.sequence > last, is_later)? {
                             continue;
                         }
                     }
@@ -233,6 +233,11 @@ impl<'a> Recovery<'a> {
 
     /// An error if the log did not just end here but was damaged.
     fn refuse_damage(&self, segment: &Segment, at: u64) -> Result<()> {
+        let length = segment.file().len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        if read_trailer(&**segment.file(), length).is_some_and(|trailer| trailer.records_end == at) {
+            // Sealed here by a clean end.
+            return Ok(());
+        }
         match self.proof_of_damage(segment, at)? {
             Some(place) if !self.skip_damage => Err(Error::corrupt(
                 &segment.path,
@@ -282,7 +287,10 @@ impl<'a> Recovery<'a> {
                     LogPosition { segment: SegmentId(mark.segment), offset: mark.offset } > bad
                 })
         };
-        Ok(reader.resync(covers)?.then(|| reader.offset()))
+        let is_mark = |header: &Header, layout: Layout| {
+            header.kind == Kind::Mark && layout.key == 0 && layout.value == SyncMark::BYTES
+        };
+        Ok(reader.resync(is_mark, covers)?.then(|| reader.offset()))
     }
 }
 

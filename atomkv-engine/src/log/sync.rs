@@ -89,7 +89,7 @@ impl Log {
             self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
         }
         for segment in &work.segments {
-            segment.file().sync_data().map_err(|error| failed("sync", &segment.path, error))?;
+            segment.sync(work.end_of(segment)).map_err(|error| failed("sync", &segment.path, error))?;
         }
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced_bytes.store(work.bytes, Ordering::Relaxed);

@@ -111,6 +111,40 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Takes a stretch of a writer's mapping out of the page tables before it is synced: the kernel would write-protect
+    /// each page on its own there, with an interrupt to every processor that runs a thread of the process. The bytes
+    /// stay in the page cache, and reading them maps them again, many pages at a time.
+    pub fn release(&self, start: u64, end: u64) {
+        if let Some(map) = &self.shared.map
+            && self.shared.writable
+        {
+            release(map, start, end);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn release(map: &MmapRaw, start: u64, end: u64) {
+    const PAGE: u64 = 4096;
+    let start = start.next_multiple_of(PAGE);
+    let end = end.min(map.len() as u64) / PAGE * PAGE;
+    if start < end {
+        // SAFETY: the range lies within the map, which is shared: its pages keep their contents in the page cache,
+        // and readers and the writer find them there again. A failure changes nothing.
+        unsafe {
+            libc::madvise(
+                map.as_mut_ptr().add(start as usize).cast(),
+                (end - start) as usize,
+                libc::MADV_DONTNEED,
+            )
+        };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn release(_map: &MmapRaw, _start: u64, _end: u64) {}
+
 #[cfg(target_os = "linux")]
 fn populate(map: &MmapRaw, start: u64, length: u64) -> io::Result<()> {
     const PAGE: usize = 4096;
