@@ -2,7 +2,7 @@
 //!
 //! A segment's id is never reused: ids are leased from the manifest in blocks. Its ordinal, the 16 bits that an
 //! index entry can afford, is reused once two checkpoints have passed since the segment went, so that no hint in a
-//! log that may still be replayed can mean another segment.
+//! log that may still be replayed can mean another segment, and no reader is left that could hold an address with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
@@ -51,9 +52,17 @@ struct State {
     by_id: BTreeMap<SegmentId, Arc<Segment>>,
     next_id: u64,
     next_ordinal: u32,
-    /// Ordinals whose segments are gone, with the checkpoint count from which they may be used again.
-    free_ordinals: VecDeque<(u64, u16)>,
+    free_ordinals: VecDeque<FreeOrdinal>,
     checkpoints: u64,
+}
+
+/// An ordinal whose segment is gone.
+struct FreeOrdinal {
+    ordinal: u16,
+    /// The checkpoint count from which it may be used again.
+    from: u64,
+    /// Readers that were pinned in this era may still hold an address with it.
+    era: u64,
 }
 
 pub(crate) struct Catalog {
@@ -192,7 +201,7 @@ impl Catalog {
             .iter()
             .enumerate()
             .filter(|(_, used)| !**used)
-            .map(|(ordinal, _)| (2, ordinal as u16))
+            .map(|(ordinal, _)| FreeOrdinal { ordinal: ordinal as u16, from: 2, era: 0 })
             .collect();
     }
 
@@ -219,10 +228,11 @@ impl Catalog {
     fn allocate_ordinal(&self) -> Result<u16> {
         let mut state = self.state.lock();
         let checkpoints = state.checkpoints;
-        if state.free_ordinals.front().is_some_and(|(from, _)| *from <= checkpoints)
-            && let Some((_, ordinal)) = state.free_ordinals.pop_front()
+        let is_free = |free: &FreeOrdinal| free.from <= checkpoints && epoch::has_passed(free.era);
+        if state.free_ordinals.front().is_some_and(is_free)
+            && let Some(free) = state.free_ordinals.pop_front()
         {
-            return Ok(ordinal);
+            return Ok(free.ordinal);
         }
         let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::InvalidArgument {
             reason: "the database has 65,536 segments, the most it can hold; compact it".to_string(),
@@ -231,10 +241,10 @@ impl Catalog {
         Ok(ordinal)
     }
 
-    fn release_ordinal(&self, ordinal: u16) {
+    fn release_ordinal(&self, ordinal: u16, era: u64) {
         let mut state = self.state.lock();
         let from = state.checkpoints + 2;
-        state.free_ordinals.push_back((from, ordinal));
+        state.free_ordinals.push_back(FreeOrdinal { ordinal, from, era });
     }
 
     /// A checkpoint was installed.
@@ -257,7 +267,7 @@ impl Catalog {
             Err(error) => {
                 // Nothing points here; if it cannot be removed now, the next opening does it.
                 let _ = self.storage.remove(&path);
-                self.release_ordinal(ordinal);
+                self.release_ordinal(ordinal, epoch::era());
                 Err(self.health.fail_unless_full(error))
             }
         }
@@ -307,12 +317,13 @@ impl Catalog {
 
     /// Forgets a segment and removes its file. Readers that hold it keep it.
     pub(crate) fn remove_segment(&self, segment: &Segment) {
+        let era = epoch::era();
         {
             let mut state = self.state.lock();
             state.by_id.remove(&segment.id());
         }
         self.directory.set(segment.header.ordinal, None);
-        self.release_ordinal(segment.header.ordinal);
+        self.release_ordinal(segment.header.ordinal, era);
         // A file that cannot be removed is unknown to the manifest and removed at the next opening.
         let _ = self.storage.remove(&segment.path);
     }

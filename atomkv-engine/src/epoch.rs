@@ -46,42 +46,76 @@ static DOMAIN: Domain = Domain {
 static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    static PINNED: Pinned =
+        const { Pinned { depth: Cell::new(0), stripe: Cell::new(usize::MAX), counter: Cell::new(None) } };
 }
 
-/// Proof that the thread is pinned. Not `Send`; may be nested.
+/// How often the thread is pinned, and where it is counted: once, however often.
+struct Pinned {
+    depth: Cell<usize>,
+    stripe: Cell<usize>,
+    counter: Cell<Option<&'static AtomicUsize>>,
+}
+
+/// Proof that the thread is pinned. Not `Send`; several may live at once, and go in any order.
 pub(crate) struct Guard {
-    counter: &'static AtomicUsize,
     not_send: PhantomData<*const ()>,
 }
 
-/// Pins the current thread until the guard is dropped.
+/// Pins the current thread until the guard, and every other of this thread, is dropped.
 #[inline]
 pub(crate) fn pin() -> Guard {
-    let stripe = STRIPE.with(|cell| {
-        let mut index = cell.get();
-        if index == usize::MAX {
-            index = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
-            cell.set(index);
+    PINNED.with(|pinned| {
+        let depth = pinned.depth.get();
+        pinned.depth.set(depth + 1);
+        if depth == 0 {
+            enter(pinned);
         }
-        index
     });
+    Guard { not_send: PhantomData }
+}
+
+#[inline]
+fn enter(pinned: &Pinned) {
+    let mut stripe = pinned.stripe.get();
+    if stripe == usize::MAX {
+        stripe = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+        pinned.stripe.set(stripe);
+    }
     let parity = (DOMAIN.era.load(Ordering::SeqCst) & 1) as usize;
     let counter = &DOMAIN.stripes[stripe].readers[parity];
     counter.fetch_add(1, Ordering::SeqCst);
-    Guard { counter, not_send: PhantomData }
+    pinned.counter.set(Some(counter));
 }
 
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        self.counter.fetch_sub(1, Ordering::Release);
+        PINNED.with(|pinned| {
+            let depth = pinned.depth.get() - 1;
+            pinned.depth.set(depth);
+            if depth == 0
+                && let Some(counter) = pinned.counter.take()
+            {
+                counter.fetch_sub(1, Ordering::Release);
+            }
+        });
     }
+}
+
+/// The current era, for [`has_passed`].
+pub(crate) fn era() -> u64 {
+    DOMAIN.era.load(Ordering::SeqCst)
+}
+
+/// Whether every reader is gone that can have seen what was unpublished before the era was read.
+pub(crate) fn has_passed(era: u64) -> bool {
+    era + 3 <= DOMAIN.era.load(Ordering::SeqCst)
 }
 
 /// Drops a value once no reader that is pinned now can still see it.
 pub(crate) fn retire<T: Send + 'static>(value: T) {
-    let era = DOMAIN.era.load(Ordering::SeqCst);
+    let era = era();
     DOMAIN.retired.lock().push((era, Box::new(value)));
     collect();
 }
@@ -102,10 +136,9 @@ pub(crate) fn collect() {
             }
             DOMAIN.era.store(era + 1, Ordering::SeqCst);
         }
-        let era = DOMAIN.era.load(Ordering::SeqCst);
         let mut index = 0;
         while index < retired.len() {
-            if retired[index].0 + 3 <= era {
+            if has_passed(retired[index].0) {
                 free.push(retired.swap_remove(index).1);
             } else {
                 index += 1;

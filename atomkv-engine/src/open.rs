@@ -336,11 +336,11 @@ impl Opener {
         let end = (!in_tail && length > 0).then_some(length);
         let segment = Segment::open(&*self.catalog.storage, path, end)?;
         self.check_identity(&segment, kind, id)?;
-        if let Some(record) = self.manifest.segments.iter().find(|record| record.id == id.0) {
-            if record.sequence_max >= record.sequence_min {
-                segment.note_sequence(record.sequence_min);
-                segment.note_sequence(record.sequence_max);
-            }
+        if let Some(record) = self.manifest.segments.iter().find(|record| record.id == id.0)
+            && record.sequence_max >= record.sequence_min
+        {
+            segment.note_sequence(record.sequence_min);
+            segment.note_sequence(record.sequence_max);
         }
         let segment = Arc::new(segment);
         self.catalog.adopt(segment.clone())?;

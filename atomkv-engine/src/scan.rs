@@ -66,7 +66,8 @@ impl Iter {
 
     fn read(&self, segment: &Segment, address: Address) -> Result<Option<IterEntry>> {
         let verify = self.table.inner.options.verify_checksums;
-        let found = segment.with_record(address.offset(), verify, |record| {
+
+        segment.with_record(address.offset(), verify, |record| {
             let Some(stored) = Stored::of(record) else {
                 return Ok(None);
             };
@@ -90,8 +91,7 @@ impl Iter {
                 sequence: record.header.sequence,
                 time_ms: record.header.time_ms,
             }))
-        })?;
-        found
+        })?
     }
 
     /// Copies the next sub-table.

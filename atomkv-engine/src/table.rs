@@ -161,6 +161,8 @@ impl Table {
     /// As [`Table::put`]. If the sync fails, the database is read-only and the write may or may not be found at the
     /// next opening.
     pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
+        // One pin for all that follows: pinning again costs next to nothing.
+        let _guard = epoch::pin();
         let change = self.put_change(key, value)?;
         let written = self.inner.commit_one(&change, durability)?;
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })

@@ -112,7 +112,9 @@ struct Line([AtomicU64; LINE]);
 #[inline]
 fn prefetch(line: &Line) {
     // SAFETY: a hint that reads nothing, for an address that is valid besides.
-    unsafe { std::arch::x86_64::_mm_prefetch(std::ptr::from_ref(line).cast(), std::arch::x86_64::_MM_HINT_T0) };
+    unsafe {
+        std::arch::x86_64::_mm_prefetch(std::ptr::from_ref(line).cast(), std::arch::x86_64::_MM_HINT_T0)
+    };
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -376,7 +378,7 @@ mod tests {
             for step in 0..if cfg!(miri) { 100 } else { 4_000u64 } {
                 let tag = if narrow { next(&mut state) % 16 } else { next(&mut state) >> (64 - TAG_BITS) };
                 let entry = IndexEntry::new(tag, Address::new(1, 128 + step * 8));
-                if next(&mut state) % 3 > 0 || model.is_empty() {
+                if !next(&mut state).is_multiple_of(3) || model.is_empty() {
                     if !table.has_room() {
                         table = table.grown();
                     }
@@ -385,7 +387,7 @@ mod tests {
                 } else {
                     let pick = *model.range(next(&mut state)..).next().or(model.first()).expect("not empty");
                     let old = IndexEntry::from_bits(pick);
-                    if next(&mut state) % 2 == 0 {
+                    if next(&mut state).is_multiple_of(2) {
                         assert!(table.remove(old));
                         assert!(!table.remove(old));
                         model.remove(&pick);

@@ -149,7 +149,7 @@ pub fn sim_options(sim: &SimStorage, seed: u64) -> Options {
         .background(false)
         .segment_bytes(64 << 10, 128 << 10)
         .hash_seed(seed);
-    if seed % 3 == 0 { options.large_value_bytes(4 << 10) } else { options }
+    if seed.is_multiple_of(3) { options.large_value_bytes(4 << 10) } else { options }
 }
 
 /// The number of partitions of the model's tables.
