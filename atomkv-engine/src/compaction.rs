@@ -86,7 +86,11 @@ fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
 /// Settles everything that can be settled. The caller holds the maintenance lock.
 pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
-    inner.log.retire_active();
+    match inner.log.begin_segment(inner.now_ms()) {
+        // Then what the log's last segment holds stays there.
+        Ok(()) | Err(Error::NoSpace { .. }) => {}
+        Err(error) => return Err(error),
+    }
     inner.checkpoint()?;
     let (mut victims, settled): (Vec<_>, Vec<_>) = eligible(inner)
         .into_iter()
@@ -187,6 +191,8 @@ struct Survivor {
 struct Victim {
     segment: Arc<Segment>,
     bytes: Vec<u8>,
+    /// The smallest sequence and time of its survivors.
+    oldest: (u64, u64),
 }
 
 impl Victim {
@@ -195,7 +201,7 @@ impl Victim {
         let read =
             segment.file().read_at(0, &mut bytes).map_err(|error| Error::io("read", &segment.path, error))?;
         bytes.truncate(read);
-        Ok(Victim { segment, bytes })
+        Ok(Victim { segment, bytes, oldest: (u64::MAX, u64::MAX) })
     }
 
     fn record(&self, offset: u64) -> Result<Record<'_>> {
@@ -241,8 +247,9 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
 
 /// Reads a victim and finds what in it is still wanted.
 fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victim, Vec<Survivor>)> {
-    let victim = Victim::load(segment.clone())?;
+    let mut victim = Victim::load(segment.clone())?;
     let mut survivors = Vec::new();
+    let mut oldest = victim.oldest;
     let mut found = Candidates::default();
     for entry in page::entries(segment, &inner.tables)? {
         if !wanted(inner, segment, &entry, &mut found)? {
@@ -252,6 +259,8 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
         if record.layout.padded() != entry.length || record.header.kind != entry.kind {
             return Err(Error::corrupt(&segment.path, entry.offset, "footer and record disagree"));
         }
+        let header = &record.header;
+        oldest = (oldest.0.min(header.sequence), oldest.1.min(header.time_ms));
         survivors.push(Survivor {
             table: entry.table,
             place: entry.place,
@@ -261,6 +270,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
             is_tombstone: entry.kind == Kind::Tombstone,
         });
     }
+    victim.oldest = oldest;
     Ok((victim, survivors))
 }
 
@@ -325,8 +335,9 @@ fn write_pages(
     victims: &[Victim],
     survivors: &[Survivor],
 ) -> Result<(Vec<Arc<Segment>>, Vec<(Address, u64)>)> {
-    let base_sequence = victims.iter().map(|victim| victim.segment.base.sequence).min().unwrap_or(0);
-    let base_time_ms = victims.iter().map(|victim| victim.segment.base.time_ms).min().unwrap_or(0);
+    // The nearer the bases, the narrower the fields that count from them.
+    let base_sequence = victims.iter().map(|victim| victim.oldest.0).min().unwrap_or(0);
+    let base_time_ms = victims.iter().map(|victim| victim.oldest.1).min().unwrap_or(0);
     let largest = inner.options.segment_bytes_max;
     // A copy may be longer than the original by the wider sequence and time.
     let growth = 16;
@@ -334,7 +345,7 @@ fn write_pages(
     let mut moved = Vec::with_capacity(survivors.len());
     let mut writing: Option<(u32, PageWriter)> = None;
     let written = (|| -> Result<()> {
-        for (index, survivor) in survivors.iter().enumerate() {
+        for survivor in survivors {
             let fits = |table: u32, page: &PageWriter| {
                 table == survivor.table && page.offset() + survivor.length + growth <= largest
             };
@@ -342,11 +353,7 @@ fn write_pages(
                 if let Some((_, page)) = writing.take() {
                     outputs.push(page.finish()?);
                 }
-                let rest = survivors[index..].iter().take_while(|next| next.table == survivor.table);
-                let room: u64 = rest.map(|next| next.length + growth).sum();
-                let room = room.min(largest).max(survivor.length + growth);
-                let page =
-                    PageWriter::begin(&inner.catalog, survivor.table, base_sequence, base_time_ms, room)?;
+                let page = PageWriter::begin(&inner.catalog, survivor.table, base_sequence, base_time_ms)?;
                 writing = Some((survivor.table, page));
             }
             if let Some((_, page)) = &mut writing {

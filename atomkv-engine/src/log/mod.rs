@@ -270,6 +270,9 @@ impl Log {
     ) -> Result<Appended> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
+        let time_ms = core.last_time_ms.max(now_ms);
+        // A new segment's times count from here.
+        core.last_time_ms = time_ms;
         if core
             .active
             .as_ref()
@@ -278,10 +281,8 @@ impl Log {
             self.roll(core, room)?;
         }
         let sequence = core.next_sequence;
-        let time_ms = core.last_time_ms.max(now_ms);
         // From here on nothing fails but the device.
         core.next_sequence += 1;
-        core.last_time_ms = time_ms;
         let start = core.active.as_ref().map_or(0, |active| active.tail);
         let mark = core.mark.take();
         let stamp = Stamp { sequence, time_ms };

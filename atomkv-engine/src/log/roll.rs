@@ -222,21 +222,24 @@ impl Log {
         }
     }
 
-    /// Ends the active segment where it is; the next commit begins a new one. For a full compaction.
-    pub(crate) fn retire_active(&self) {
-        let retired = {
+    /// Begins a new segment, so that everything written so far lies in sealed ones. For a full compaction.
+    pub(crate) fn begin_segment(&self, now_ms: u64) -> Result<()> {
+        {
             let mut core = self.lock_core();
-            core.end = core.position();
-            let retired = core.active.take();
-            if let Some(active) = &retired {
-                active.segment.seal_at(active.tail);
-                core.unsynced.push(active.segment.clone());
+            if core.closed {
+                return Err(Error::Closed);
             }
-            retired
-        };
-        if let Some(active) = retired {
-            self.seal(&active.segment);
+            self.health.check_writable()?;
+            let position = core.position();
+            let is_empty = core.active.is_some() && position.offset == HEADER_BYTES;
+            if position.segment == SegmentId::default() || is_empty {
+                return Ok(());
+            }
+            core.last_time_ms = core.last_time_ms.max(now_ms);
+            self.roll(&mut core, 0)?;
         }
+        self.seal_waiting();
+        Ok(())
     }
 
     /// Seals the rolled segments that are still waiting for it.

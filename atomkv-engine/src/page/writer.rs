@@ -23,13 +23,12 @@ pub(crate) struct PageWriter {
 }
 
 impl PageWriter {
-    /// Begins a page segment of a table with room for this many bytes of records.
+    /// Begins a page segment of a table. It takes space as it grows.
     pub(crate) fn begin(
         catalog: &Arc<Catalog>,
         table: u32,
         base_sequence: u64,
         base_time_ms: u64,
-        room: u64,
     ) -> Result<PageWriter> {
         let new = catalog.create_segment(&SegmentPlan {
             kind: SegmentKind::Page,
@@ -38,7 +37,7 @@ impl PageWriter {
             base_time_ms,
             predecessor: SegmentId::default(),
             predecessor_end: 0,
-            capacity: (HEADER_BYTES + room).next_multiple_of(4096),
+            capacity: HEADER_BYTES,
         })?;
         Ok(PageWriter {
             catalog: catalog.clone(),
@@ -87,11 +86,11 @@ impl PageWriter {
 
     fn flush(&mut self) -> Result<()> {
         let segment = &self.new.segment;
-        segment
-            .file()
-            .write_at(self.written, &self.buffer)
-            .map_err(|error| Error::io("write", &segment.path, error))?;
-        self.written += self.buffer.len() as u64;
+        let end = self.offset();
+        let failed = |operation, error| Error::io(operation, &segment.path, error);
+        segment.file().allocate(end).map_err(|error| failed("allocate", error))?;
+        segment.file().write_at(self.written, &self.buffer).map_err(|error| failed("write", error))?;
+        self.written = end;
         self.buffer.clear();
         Ok(())
     }
