@@ -380,7 +380,8 @@ fn name_pages(inner: &Inner, outputs: &[Arc<Segment>]) -> Result<()> {
     }
     let records: Vec<_> = outputs.iter().map(|segment| crate::checkpoint::segment_record(segment)).collect();
     let named = inner.catalog.update_manifest(|manifest| manifest.segments.extend(records));
-    if named.is_err() {
+    // After any other failure it is unknown which manifest the next opening will find: the files must stay.
+    if let Err(Error::NoSpace { .. }) = &named {
         outputs.iter().for_each(|segment| inner.catalog.remove_segment(segment));
     }
     named
