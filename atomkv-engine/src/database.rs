@@ -72,6 +72,12 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.inner.health.is_forked() {
+            // What it refers to is the parent's: its files, and threads that are not here. So it is never dropped.
+            std::mem::forget(self.inner.clone());
+            std::mem::forget(std::mem::take(self.threads.get_mut()));
+            return;
+        }
         let _ = self.close();
     }
 }
@@ -79,6 +85,9 @@ impl Drop for Handle {
 impl Handle {
     fn close(&self) -> Result<()> {
         let inner = &self.inner;
+        if inner.health.is_forked() {
+            return Err(Error::Forked);
+        }
         if !inner.health.close() {
             return Ok(());
         }

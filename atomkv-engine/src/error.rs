@@ -116,6 +116,8 @@ pub enum Error {
     },
     /// The handle was closed.
     Closed,
+    /// The process was forked after the database was opened. Nothing was read or written.
+    Forked,
     /// A serializer or a compressor failed on this document.
     Document {
         /// Which service, and what it said.
@@ -198,6 +200,12 @@ impl fmt::Display for Error {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
             Error::Closed => write!(f, "the database is closed"),
+            Error::Forked => {
+                write!(
+                    f,
+                    "this process was forked after the database was opened; open databases after the fork"
+                )
+            }
             Error::Document { reason } => write!(f, "the document was refused: {reason}"),
             Error::Internal { reason } => write!(f, "internal error: {reason}"),
         }

@@ -9,19 +9,42 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::storage::process;
 
-#[derive(Default)]
 pub(crate) struct Health {
+    /// The process that opened the database, see [`process::generation`].
+    generation: u32,
     closed: AtomicBool,
     failed: AtomicBool,
     cause: OnceLock<String>,
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        process::watch_forks();
+        Health {
+            generation: process::generation(),
+            closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            cause: OnceLock::new(),
+        }
+    }
 }
 
 impl Health {
     /// Whether calls are answered at all.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether this is a child of the process that opened the database.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        process::generation() != self.generation
     }
 
     /// Whether writes are accepted.
@@ -63,7 +86,7 @@ impl Health {
 
     /// The same, but a full disk leaves the database writable: nothing was written yet.
     pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
-        if matches!(error, Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed) {
+        if matches!(error, Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed | Error::Forked) {
             return error;
         }
         self.fail(error)

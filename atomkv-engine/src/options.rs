@@ -83,6 +83,12 @@ impl Options {
         self.storage(Arc::new(FileStorage))
     }
 
+    /// Reads and writes through memory maps (default).
+    #[must_use]
+    pub fn mapped(self) -> Self {
+        self.storage(Arc::new(MappedStorage))
+    }
+
     /// Any other implementation of the storage door, such as the simulated one for tests.
     #[must_use]
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {

@@ -49,6 +49,33 @@ pub struct Stats {
     pub read_only: Option<String>,
 }
 
+impl Stats {
+    /// All numbers by their names; yes and no are 1 and 0.
+    pub fn values(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("tables", self.tables),
+            ("keys", self.keys),
+            ("sequence", self.sequence),
+            ("synced_sequence", self.synced_sequence),
+            ("unsynced_bytes", self.unsynced_bytes),
+            ("log_segments", self.log_segments),
+            ("page_segments", self.page_segments),
+            ("live_bytes", self.live_bytes),
+            ("dead_bytes", self.dead_bytes),
+            ("disk_bytes", self.disk_bytes),
+            ("index_bytes", self.index_bytes),
+            ("checkpoint_generation", self.checkpoint_generation),
+            ("checkpoints", self.checkpoints),
+            ("compactions", self.compactions),
+            ("syncs", self.syncs),
+            ("replayed_records", self.replayed_records),
+            ("rebuilt_index", u64::from(self.rebuilt_index)),
+            ("damaged_records_skipped", self.damaged_records_skipped),
+            ("read_only", u64::from(self.read_only.is_some())),
+        ]
+    }
+}
+
 /// What a compaction has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

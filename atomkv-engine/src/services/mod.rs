@@ -32,7 +32,7 @@ pub use keyspace::{
 pub(crate) use codec::decompress_builtin;
 pub(crate) use keyspace::Keyspace;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a service is, for ever: the version changes when its answers do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +120,30 @@ impl Services {
         self
     }
 
+    /// With one of AtomKV's own services, by its kind (`hasher`, `sharder`, `validator`, `compressor`, `serializer`)
+    /// and the name of its identity.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a kind or a name that does not exist.
+    pub fn with_named(self, kind: &str, name: &str) -> Result<Services> {
+        Ok(match (kind, name) {
+            ("hasher", "rapidhash-v3") => self.with_hasher(RapidHash),
+            ("sharder", "hash-slots") => self.with_sharder(HashSlots),
+            ("sharder", "redis-slots") => self.with_sharder(RedisSlots),
+            ("sharder", "key-space-v1") => self.with_sharder(KeySpaceV1),
+            ("validator", "any-bytes") => self.with_validator(AnyBytes),
+            ("validator", "key-space-v1-keys") => self.with_validator(KeySpaceV1Keys),
+            ("compressor", "none") => self.with_compressor(NoCompression),
+            ("compressor", "lz4") => self.with_compressor(Lz4::default()),
+            ("compressor", "gzip") => self.with_compressor(Gzip),
+            ("serializer", "json") => self.with_serializer(Json),
+            _ => {
+                let reason = format!("there is no {kind} named {name:?}");
+                return Err(Error::InvalidArgument { reason });
+            }
+        })
+    }
+
     /// The hasher.
     pub fn hasher(&self) -> &dyn KeyHasher {
         &*self.hasher
@@ -168,7 +192,7 @@ impl Services {
             document = Some(erased_serde::deserialize(deserializer)?);
             Ok(())
         })?;
-        document.ok_or_else(|| crate::Error::Document {
+        document.ok_or_else(|| Error::Document {
             reason: format!("serializer {} gave no document", self.serializer.identity()),
         })
     }

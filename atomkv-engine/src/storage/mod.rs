@@ -11,6 +11,7 @@
 
 mod file;
 mod map;
+pub(crate) mod process;
 pub mod sim;
 
 pub use file::FileStorage;

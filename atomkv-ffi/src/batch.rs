@@ -1,0 +1,163 @@
+//! Several changes that happen together or not at all.
+
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+use atomkv_engine::{Batch, Database, Durability};
+
+use crate::call::{bytes, call, call_with_error, clear, handle, store};
+use crate::database::atomkv_db;
+use crate::options::durability;
+use crate::status::atomkv_error;
+use crate::status::atomkv_status::{self, ATOMKV_OK};
+use crate::table::atomkv_table;
+
+/// Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
+/// for each other. It keeps the database of its tables open.
+pub struct atomkv_batch {
+    contents: Mutex<Contents>,
+}
+
+#[derive(Default)]
+struct Contents {
+    batch: Batch,
+    /// Keeps the database of the first table open; a batch with tables of another is refused when it is applied.
+    database: Option<Database>,
+}
+
+impl atomkv_batch {
+    fn change(&self, table: &atomkv_table, change: impl FnOnce(&mut Batch)) {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.database.get_or_insert_with(|| table.database.clone());
+        change(&mut contents.batch);
+    }
+}
+
+/// An empty batch, freed with `atomkv_batch_free`. Never NULL. Since 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
+    Box::into_raw(Box::new(atomkv_batch { contents: Mutex::default() }))
+}
+
+/// Frees a batch. NULL does nothing. Since 0.1.
+///
+/// # Safety
+/// `batch` is NULL or alive, and not used afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_free(batch: *mut atomkv_batch) {
+    if !batch.is_null() {
+        call(|| {
+            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
+            drop(unsafe { Box::from_raw(batch) });
+            Ok(ATOMKV_OK)
+        });
+    }
+}
+
+/// Adds a put. Key and value are copied, and checked when the batch is applied. Of several operations on one key the
+/// last holds. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; key and value have the sizes given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_put(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    value: *const c_void,
+    value_size: usize,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
+        batch.change(table, |batch| {
+            batch.put(&table.table, key, value);
+        });
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Adds a delete of a key, whether or not it is there. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; `key` has `key_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_delete(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let key = bytes(key, key_size, "key")?;
+        batch.change(table, |batch| {
+            batch.delete(&table.table, key);
+        });
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// The number of keys that the batch changes. Since 0.1.
+///
+/// # Safety
+/// `batch` is NULL or alive; `keys` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_len(batch: *const atomkv_batch, keys: *mut usize) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        clear(keys, 0, "keys")?;
+        let contents = handle(batch, "batch")?.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.write(contents.batch.len());
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Empties a batch for reuse. Since 0.1.
+///
+/// # Safety
+/// `batch` is NULL or alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_clear(batch: *mut atomkv_batch) -> atomkv_status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let batch = unsafe { handle(batch, "batch") }?;
+        *batch.contents.lock().unwrap_or_else(PoisonError::into_inner) = Contents::default();
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Applies a batch: all of it or nothing, for every reader and after every crash, under one sequence. The batch stays
+/// as it is. An empty one, one larger than 255 MiB, or one with a table of another database is
+/// `ATOMKV_ERR_INVALID_ARGUMENT`.
+///
+/// `how`: an `atomkv_durability`; `ATOMKV_DURABILITY_TABLE` is buffered here, since a batch may have several
+/// tables. `sequence`: NULL, or receives the commit's sequence; 0 if there was nothing to do because the batch only
+/// deletes keys that are not there. `error`: as in `atomkv_open`. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_apply(
+    db: *mut atomkv_db,
+    batch: *const atomkv_batch,
+    how: i32,
+    sequence: *mut u64,
+    error: *mut *mut atomkv_error,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    unsafe {
+        call_with_error(error, || {
+            store(sequence, 0);
+            let (db, batch) = (handle(db, "db")?, handle(batch, "batch")?);
+            let durability = durability(how)?.unwrap_or(Durability::Buffered);
+            let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            let applied = db.database.apply(&contents.batch, durability)?;
+            store(sequence, applied.unwrap_or(0));
+            Ok(ATOMKV_OK)
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! What every call has round it: arguments from raw pointers, results into them, no panic across.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+
+use crate::status::{atomkv_error, atomkv_status, remember};
+
+/// What the body of a call gives: its status if it went well.
+pub(crate) type Outcome = Result<atomkv_status, Box<atomkv_error>>;
+
+/// Runs the body of a call; a failure is remembered for `atomkv_last_error`.
+#[inline]
+pub(crate) fn call(body: impl FnOnce() -> Outcome) -> atomkv_status {
+    match run(body) {
+        Ok(status) => status,
+        Err(error) => error.status(),
+    }
+}
+
+/// As [`call`]; hands the details to a caller who wants them.
+///
+/// # Safety
+/// `out` is NULL or may be written.
+pub(crate) unsafe fn call_with_error(
+    out: *mut *mut atomkv_error,
+    body: impl FnOnce() -> Outcome,
+) -> atomkv_status {
+    let outcome = run(body);
+    let (status, error) = match outcome {
+        Ok(status) => (status, std::ptr::null_mut()),
+        Err(error) => (error.status(), Box::into_raw(error)),
+    };
+    if !out.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { out.write(error) };
+    } else if !error.is_null() {
+        // SAFETY: made above, by `Box::into_raw`, and given to nobody.
+        drop(unsafe { Box::from_raw(error) });
+    }
+    status
+}
+
+#[inline]
+fn run(body: impl FnOnce() -> Outcome) -> Outcome {
+    // What a panic may leave half done is the engine's, which makes the database read-only then.
+    let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Box::new(atomkv_error::internal(text.unwrap_or("a panic"))))
+    });
+    if let Err(error) = &outcome {
+        remember(error);
+    }
+    outcome
+}
+
+/// A handle that must not be NULL.
+///
+/// # Safety
+/// `pointer` is NULL or alive for `'a`.
+#[inline]
+pub(crate) unsafe fn handle<'a, T>(pointer: *const T, name: &str) -> Result<&'a T, Box<atomkv_error>> {
+    // SAFETY: the caller's promise.
+    unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
+}
+
+/// The error for a NULL where there may be none.
+#[cold]
+pub(crate) fn null(name: &str) -> Box<atomkv_error> {
+    Box::new(atomkv_error::argument(format!("{name} is NULL")))
+}
+
+/// The bytes of a key or a value. NULL with a length of 0 is empty.
+///
+/// # Safety
+/// `data` is NULL or readable for `length` bytes during `'a`.
+#[inline]
+pub(crate) unsafe fn bytes<'a>(
+    data: *const c_void,
+    length: usize,
+    name: &str,
+) -> Result<&'a [u8], Box<atomkv_error>> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(null(name));
+    }
+    if length > isize::MAX as usize {
+        let reason = format!("{name} has a length of {length} bytes, more than there is memory");
+        return Err(Box::new(atomkv_error::argument(reason)));
+    }
+    // SAFETY: not NULL, the length is possible, and the caller promises the rest.
+    Ok(unsafe { slice::from_raw_parts(data.cast(), length) })
+}
+
+/// A NUL-terminated UTF-8 text.
+///
+/// # Safety
+/// `text` is NULL or NUL-terminated and alive for `'a`.
+pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str, Box<atomkv_error>> {
+    if text.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: not NULL, and the caller promises the rest.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Box::new(atomkv_error::argument(format!("{name} is not UTF-8"))))
+}
+
+/// A place for a result that must not be NULL, emptied before anything else happens.
+///
+/// # Safety
+/// `out` is NULL or may be written.
+#[inline]
+pub(crate) unsafe fn clear<T>(out: *mut T, empty: T, name: &str) -> Result<(), Box<atomkv_error>> {
+    if out.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: not NULL, and the caller's promise.
+    unsafe { out.write(empty) };
+    Ok(())
+}
+
+/// Writes a result where the caller may not care.
+///
+/// # Safety
+/// `out` is NULL or may be written.
+#[inline]
+pub(crate) unsafe fn store<T>(out: *mut T, value: T) {
+    if !out.is_null() {
+        // SAFETY: not NULL, and the caller's promise.
+        unsafe { out.write(value) };
+    }
+}
+
+impl From<atomkv_engine::Error> for Box<atomkv_error> {
+    #[cold]
+    fn from(error: atomkv_engine::Error) -> Box<atomkv_error> {
+        Box::new(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_internal_error() {
+        std::panic::set_hook(Box::new(|_| {}));
+        let status = call(|| panic!("it broke at {}", 7));
+        let _ = std::panic::take_hook();
+        assert_eq!(status, atomkv_status::ATOMKV_ERR_INTERNAL);
+        // SAFETY: never NULL and NUL-terminated.
+        let message = unsafe { CStr::from_ptr(crate::status::atomkv_last_error()) };
+        assert_eq!(message, c"internal error: it broke at 7");
+    }
+}
