@@ -2,13 +2,15 @@
 """Computes the test vectors of the key-space services without the engine.
 
 MD5 comes from hashlib, CRC-16/XMODEM from binascii.crc_hqx, rapidhash v3 from the implementation below, which follows
-the published algorithm. Writes atomkv-engine/tests/vectors/*.tsv: key in hexadecimal, then the results.
+the published algorithm. Writes atomkv-engine/tests/vectors/*.tsv: key in hexadecimal, then the results; with
+--check compares them instead.
 """
 
 import binascii
 import hashlib
 import pathlib
 import random
+import sys
 
 MASK = (1 << 64) - 1
 SECRETS = [
@@ -97,20 +99,22 @@ def main():
     noise = [rng.randbytes(length) for length in [*range(1, 130), 223, 224, 225, 226, 500, 4096]]
     tags = [b"foo", b"{foo}bar", b"a{foo}b{bar}", b"{}foo", b"a{}{foo}", b"{foo", b"foo}", b"{{foo}}", b"123456789"]
 
-    with open(folder / "redis_slots.tsv", "w", newline="\n") as out:
-        out.write("# key\tslot\n")
-        for key in tags + names + noise[:60]:
-            out.write(f"{key.hex()}\t{redis_slot(key)}\n")
-    with open(folder / "key_space_v1.tsv", "w", newline="\n") as out:
-        out.write("# key\tpages\tpage\n")
-        for key in names:
-            for pages in (1, 7, 16, 16384):
-                out.write(f"{key.hex()}\t{pages}\t{key_space_v1_page(key, pages)}\n")
-    with open(folder / "rapidhash_v3.tsv", "w", newline="\n") as out:
-        out.write("# key\tseed\thash\n")
-        for key in names[:20] + noise:
-            seed = rng.choice([0, 1, MASK, rng.getrandbits(64)])
-            out.write(f"{key.hex()}\t{seed}\t{rapidhash_v3(key, seed):016x}\n")
+    redis = ["# key\tslot\n"]
+    redis += [f"{key.hex()}\t{redis_slot(key)}\n" for key in tags + names + noise[:60]]
+    key_space = ["# key\tpages\tpage\n"]
+    for key in names:
+        key_space += [f"{key.hex()}\t{pages}\t{key_space_v1_page(key, pages)}\n" for pages in (1, 7, 16, 16384)]
+    rapidhash = ["# key\tseed\thash\n"]
+    for key in names[:20] + noise:
+        seed = rng.choice([0, 1, MASK, rng.getrandbits(64)])
+        rapidhash.append(f"{key.hex()}\t{seed}\t{rapidhash_v3(key, seed):016x}\n")
+
+    files = {"redis_slots.tsv": redis, "key_space_v1.tsv": key_space, "rapidhash_v3.tsv": rapidhash}
+    for name, lines in files.items():
+        if "--check" not in sys.argv:
+            (folder / name).write_bytes("".join(lines).encode())
+        elif (folder / name).read_bytes() != "".join(lines).encode():
+            sys.exit(f"{folder / name} is not what this script computes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+# make demo   watch a C program load real documents, get killed while it writes, and lose nothing
+# make test   everything that is tested
+# The rest: lib, header, figures, install PREFIX=… DESTDIR=…, clean.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+DEMO := $(TARGET)/demo
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# The ABI: the number in the library's soname.
+ABI := 0
+
+all: lib
+
+# The C library, and the name by which programs find it at run time.
+lib:
+	@scripts/need.sh cargo cc
+	cargo build --release --locked -p atomkv-ffi
+	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
+
+demo: lib
+	@scripts/need.sh gzip
+	@mkdir -p $(DEMO)
+	@$(MAKE) --no-print-directory -C examples/c OUTPUT=$(abspath $(DEMO)) ATOMKV_INCLUDE=$(abspath include) \
+		ATOMKV_LIBRARY=$(abspath $(RELEASE))
+	@gzip -dc examples/data/unicode.jsonl.gz >$(DEMO)/unicode.jsonl
+	@$(DEMO)/demo $(DEMO)/unicode.jsonl $(DEMO)/data
+
+test:
+	@scripts/need.sh cargo cc c++ python3 valgrind
+	@scripts/test.sh
+
+# Writes include/atomkv.h anew from the comments of atomkv-ffi.
+header:
+	ATOMKV_UPDATE_HEADER=1 cargo test --locked -q -p atomkv-ffi --test header
+
+# Rates, opening times and sizes beside std's HashMap and the raw disk; takes some minutes.
+figures:
+	cargo run --release --locked -q -p atomkv-engine --example figures -- $(TARGET)/figures 1000000 5000000
+	rm -rf $(TARGET)/figures
+
+install: lib
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(RELEASE)/libatomkv.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(RELEASE)/libatomkv.so $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(VERSION)
+	ln -sf libatomkv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(ABI)
+	ln -sf libatomkv.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libatomkv.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' atomkv-ffi/atomkv.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/atomkv.pc
+
+clean:
+	cargo clean
+
+.PHONY: all lib demo test header figures install clean

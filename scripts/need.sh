@@ -1,0 +1,44 @@
+#!/bin/sh
+# Makes sure that programs are there: installs those that Debian packages, where it may; says plainly what is missing.
+# usage: scripts/need.sh PROGRAM...
+set -eu
+
+package_of() {
+    case $1 in
+    cc | make) echo build-essential ;;
+    c++) echo g++ ;;
+    python3 | valgrind | gzip | pkg-config) echo "$1" ;;
+    *) echo "" ;;
+    esac
+}
+
+missing=""
+packages=""
+for program in "$@"; do
+    command -v "$program" >/dev/null && continue
+    missing="$missing $program"
+    packages="$packages $(package_of "$program")"
+done
+[ -n "$missing" ] || exit 0
+
+case $missing in
+*" cargo"*)
+    echo "cargo is missing: install Rust, see https://rustup.rs" >&2
+    exit 1
+    ;;
+esac
+as_root=""
+[ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+if command -v apt-get >/dev/null; then
+    echo "installing$packages (for$missing)"
+    # shellcheck disable=SC2086 # a list of packages
+    if { $as_root apt-get install -y $packages || { $as_root apt-get update && $as_root apt-get install -y $packages; }; } \
+        >/tmp/atomkv-apt.$$ 2>&1; then
+        rm -f /tmp/atomkv-apt.$$
+        exit 0
+    fi
+    tail -n 5 /tmp/atomkv-apt.$$ >&2
+    rm -f /tmp/atomkv-apt.$$
+fi
+echo "missing:$missing. Install them (on Debian: apt-get install$packages) and try again." >&2
+exit 1

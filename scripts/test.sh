@@ -1,0 +1,51 @@
+#!/bin/sh
+# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, an installation, the demo.
+set -eu
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+log=$(mktemp)
+trap 'rm -rf "$log" "$log.d"' EXIT
+total=0
+
+# step NAME COMMAND...: quiet when it succeeds, everything when it does not.
+step() {
+    name=$1
+    shift
+    begin=$(date +%s)
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log"
+        echo "FAILED: $name"
+        exit 1
+    fi
+    echo "$name: good ($(($(date +%s) - begin)) s)"
+}
+
+count() {
+    total=$((total + $1))
+}
+
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+step "Rust tests" cargo test --locked --workspace
+awk '
+    /^ *Running/ { name = $NF == "" ? $2 : $2 == "unittests" ? $3 : $2 }
+    /^ *Doc-tests/ { name = "documentation of " $2 }
+    /^test result: ok/ && $4 > 0 { printf "  %s: %d passed\n", name, $4 }
+' "$log"
+count "$(awk '/^test result: ok/ { sum += $4 } END { print sum + 0 }' "$log")"
+step "service vectors" python3 scripts/service_vectors.py --check
+step "C library" make --no-print-directory lib
+step "C interface" scripts/test-c.sh "$target/release"
+sed -n '/passed, .* failed/s/^/  /p' "$log"
+count "$(sed -n 's/^C interface: \([0-9]*\) passed.*/\1/p' "$log")"
+mkdir "$log.d"
+step "installation" make --no-print-directory install DESTDIR="$log.d" PREFIX=/usr
+step "program against the installation" sh -c "
+    cc -std=c99 -Wall -Wextra -Werror -I'$log.d/usr/include' examples/c/hello.c -o '$log.d/hello' -L'$log.d/usr/lib' -latomkv &&
+    LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data' && LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data'"
+step "demo" make --no-print-directory demo
+count 4
+echo "all good: $total tests"
