@@ -247,7 +247,7 @@ impl Inner {
                 };
                 let existing = segment.with_record(address.offset(), false, |record| {
                     let matches = record.header.table == change.table.id && record.key == change.key;
-                    if !matches && !record.verify(&segment.base) {
+                    if !matches && !record.verify(&segment.base.at(address.offset())) {
                         // A damaged key may be this one.
                         return Err(());
                     }

@@ -206,7 +206,7 @@ impl Victim {
 
     fn record(&self, offset: u64) -> Result<Record<'_>> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or(&[]);
-        Record::decode_verified(bytes, &self.segment.base)
+        Record::decode_verified(bytes, &self.segment.base.at(offset))
             .map_err(|error| Error::corrupt(&self.segment.path, offset, error.text()))
     }
 }

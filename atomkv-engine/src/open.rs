@@ -408,7 +408,8 @@ impl Opener {
             broken: BTreeMap::new(),
         };
         let skip = self.options.skip_damaged_log;
-        let recovery = Recovery::new(&self.log_segments, start, sequence, skip, self.stop_before);
+        let durable = self.manifest.checkpoints.first().map_or(0, |newest| newest.fuzzy_end);
+        let recovery = Recovery::new(&self.log_segments, start, sequence, skip, self.stop_before, durable);
         let end = recovery.run(&mut replayer)?;
         Ok((end, replayer.broken))
     }

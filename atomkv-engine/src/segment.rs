@@ -298,11 +298,9 @@ impl Segment {
 
     #[inline]
     fn check<'a>(&self, offset: u64, bytes: &'a [u8], verify: bool) -> Result<Record<'a>> {
-        let decoded = if verify {
-            Record::decode_verified(bytes, &self.base)
-        } else {
-            Record::decode(bytes, &self.base)
-        };
+        let base = self.base.at(offset);
+        let decoded =
+            if verify { Record::decode_verified(bytes, &base) } else { Record::decode(bytes, &base) };
         decoded.map_err(|error| self.damaged(offset, error))
     }
 

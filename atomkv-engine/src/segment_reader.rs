@@ -66,7 +66,7 @@ impl<'a> SegmentReader<'a> {
         {
             window = self.window(offset, layout.exact())?;
         }
-        let record = Record::decode_verified(&self.buffer[window.0..window.1], &self.base);
+        let record = Record::decode_verified(&self.buffer[window.0..window.1], &self.base.at(offset));
         if let Ok(record) = &record {
             self.offset = offset + record.layout.padded();
         }

@@ -4,7 +4,7 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 4 | checksum: CRC-32 (IEEE) of key and value; then XOR the segment's salt; then continued over the header from byte 4 to its end |
+//! | 4 | checksum: CRC-32 (IEEE) of key and value; then XOR the record's salt; then continued over the header from byte 4 to its end |
 //! | 3 | flags, see below |
 //! | 1, 2 | key length |
 //! | 1 to 4 | value length, as stored |
@@ -112,6 +112,14 @@ pub(crate) struct Base {
     pub(crate) table: Option<u32>,
     /// Folded into each checksum, so that a record read from the wrong file does not pass.
     pub(crate) salt: u32,
+}
+
+impl Base {
+    /// The base of the record at an offset: a record that has moved does not pass either.
+    #[inline]
+    pub(crate) fn at(&self, offset: u64) -> Base {
+        Base { salt: self.salt ^ (offset / crate::types::RECORD_ALIGNMENT) as u32, ..*self }
+    }
 }
 
 /// What a record replaced, as far as replay wants to know it. A hint: verified before use.
@@ -563,6 +571,8 @@ mod tests {
                 let value = vec![b'v'; (step % 70_000) as usize];
                 let bytes = encode(&header, &key, &value, &base);
                 let record = Record::decode_verified(&bytes, &base).expect("a record just written");
+                let moved = Record::decode_verified(&bytes, &base.at(8));
+                assert_eq!(moved.err(), Some(RecordError::Checksum), "a record that has moved does not pass");
                 assert_eq!(record.header, header);
                 assert_eq!((record.key, record.value), (&key[..], &value[..]));
                 assert_eq!(record.layout.padded(), bytes.len() as u64);

@@ -446,7 +446,8 @@ fn write_record(
         hint: draft.hint,
         place: draft.stored_place,
     };
-    let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &active.segment.base);
+    let base = active.segment.base.at(active.tail);
+    let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &base);
     let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
     draft.length = layout.padded();
     draft.address = Some(active.segment.address(active.tail));

@@ -52,6 +52,8 @@ pub(crate) struct Recovery<'a> {
     skip_damage: bool,
     /// Commits from this one on are not part of the log: a large value of theirs was lost.
     stop_before: Option<u64>,
+    /// Commits up to this one were on stable storage when the manifest was written.
+    durable: u64,
     end: LogEnd,
 }
 
@@ -64,13 +66,15 @@ enum Stop {
 }
 
 impl<'a> Recovery<'a> {
-    /// `start` is where a checkpoint has left off, after the commit `sequence`.
+    /// `start` is where a checkpoint has left off, after the commit `sequence`; `durable` is the last commit that
+    /// must be there, whatever the log looks like.
     pub(crate) fn new(
         segments: &'a BTreeMap<SegmentId, Arc<Segment>>,
         start: LogPosition,
         sequence: u64,
         skip_damage: bool,
         stop_before: Option<u64>,
+        durable: u64,
     ) -> Recovery<'a> {
         let end = LogEnd { position: start, last_sequence: sequence, ..LogEnd::default() };
         let continuation = |segment: &Arc<Segment>| {
@@ -81,7 +85,7 @@ impl<'a> Recovery<'a> {
         };
         // Of several at one place the last one holds: the others were begun and lost.
         let continuations = segments.values().filter_map(continuation).collect();
-        Recovery { segments, continuations, skip_damage, stop_before, end }
+        Recovery { segments, continuations, skip_damage, stop_before, durable, end }
     }
 
     /// Replays everything there is.
@@ -134,6 +138,9 @@ impl<'a> Recovery<'a> {
     fn read_segment(&mut self, segment: &Arc<Segment>, from: u64, replay: &mut impl Replay) -> Result<Stop> {
         let file = segment.file().clone();
         let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        if from > length {
+            return Err(Error::corrupt(&segment.path, length, "the segment file is cut short"));
+        }
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         loop {
             let start = reader.offset();
@@ -251,8 +258,12 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// A sync mark behind a bad place that covers it, in this segment or in one that rolled out of it.
+    /// Who says that a bad place was on stable storage: the manifest, or a sync mark behind it, in this segment or in
+    /// one that rolled out of it.
     fn proof_of_damage(&self, segment: &Segment, at: u64) -> Result<Option<String>> {
+        if self.end.last_sequence < self.durable {
+            return Ok(Some("the manifest".to_string()));
+        }
         let bad = LogPosition { segment: segment.id(), offset: at };
         if let Some(offset) = self.covering_mark(segment, at, bad)? {
             return Ok(Some(format!("a mark at byte {offset}")));

@@ -59,9 +59,10 @@ impl PageWriter {
         let segment = &self.new.segment;
         let header = Header { end_of_commit: true, hint: None, ..record.header };
         let body = body_checksum(record.key, record.value);
-        let head = encode_header(&header, record.key.len(), record.value.len(), body, &segment.base);
-        let layout = Layout { header: head.bytes().len(), ..record.layout };
         let offset = self.offset();
+        let base = segment.base.at(offset);
+        let head = encode_header(&header, record.key.len(), record.value.len(), body, &base);
+        let layout = Layout { header: head.bytes().len(), ..record.layout };
         [head.bytes(), record.key, record.value].iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
         self.footer.push(&FooterEntry {
