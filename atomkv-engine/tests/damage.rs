@@ -218,7 +218,7 @@ fn a_file_that_is_cut_short_is_never_wrong_data() {
 #[test]
 fn a_missing_file_is_named_or_not_needed() {
     let (whole, model, _) = build(true);
-    for (path, _) in &whole {
+    for path in whole.keys() {
         let mut files = whole.clone();
         files.remove(path);
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
@@ -271,10 +271,10 @@ fn damaged_checkpoints_are_made_again_and_the_deleted_stays_deleted() {
 fn a_newer_format_is_refused_by_name() {
     let (whole, _, _) = build(true);
     // Where the version stands, and where the checksum over which bytes.
-    let frames = [
-        ("MANIFEST", 12, vec![0..12, 16..24]),
-        (".seg", 124, vec![0..124]),
-        (".idx", 12, vec![0..12, 16..64]),
+    let frames: [(&str, usize, &[(usize, usize)]); 3] = [
+        ("MANIFEST", 12, &[(0, 12), (16, 24)]),
+        (".seg", 124, &[(0, 124)]),
+        (".idx", 12, &[(0, 12), (16, 64)]),
     ];
     for (kind, checksum_at, covered) in frames {
         let path =
@@ -283,7 +283,7 @@ fn a_newer_format_is_refused_by_name() {
         let bytes = files.get_mut(path).expect("there");
         bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();
-        covered.into_iter().for_each(|range| hasher.update(&bytes[range]));
+        covered.iter().for_each(|&(from, to)| hasher.update(&bytes[from..to]));
         let checksum = hasher.finalize().to_le_bytes();
         bytes[checksum_at..checksum_at + 4].copy_from_slice(&checksum);
         let sim = disk(&files);

@@ -22,6 +22,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// The crate whose traits a [`Serializer`] is written with.
+pub use erased_serde;
+
 pub use codec::{Codec, Compressor, Gzip, Lz4, NoCompression};
 pub use document::{Json, Serializer};
 pub use keyspace::{
