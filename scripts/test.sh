@@ -48,4 +48,4 @@ step "program against the installation" sh -c "
     LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data' && LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data'"
 step "demo" make --no-print-directory demo
 count 4
-echo "all good: $total tests"
+echo "$total passed, 0 failed"
