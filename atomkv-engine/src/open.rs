@@ -523,10 +523,7 @@ impl Opener {
         let guard = epoch::pin();
         table.index.partition(place).find(place, &guard, found)?;
         for address in found.iter() {
-            let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
-                return Err(self.dangling(address));
-            };
-            let current = segment.with_record(address.offset(), true, |record| {
+            let current = |record: &Record<'_>| {
                 let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
                 (record.key == key).then_some(Current {
                     address,
@@ -534,12 +531,32 @@ impl Opener {
                     length: record.layout.padded(),
                     extent: extent.flatten(),
                 })
-            })?;
+            };
+            let current = match self.catalog.directory.get(address.ordinal(), &guard) {
+                Some(segment) => segment.with_record(address.offset(), true, current)?,
+                None => self.with_record_ahead(address, current)?,
+            };
             if current.is_some() {
                 return Ok(current);
             }
         }
         Ok(None)
+    }
+
+    /// Reads a record in a log segment that the replay has not reached yet: an image that was written while the log
+    /// rolled points there. A segment that was begun and lost may have the same ordinal; only the right one has an
+    /// intact record at the place.
+    fn with_record_ahead<R>(&self, address: Address, f: impl Fn(&Record<'_>) -> R) -> Result<R> {
+        let mut failed = None;
+        for segment in self.log_segments.values() {
+            if segment.header.ordinal == address.ordinal() {
+                match segment.with_record(address.offset(), true, &f) {
+                    Ok(result) => return Ok(result),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.dangling(address)))
     }
 
     fn dangling(&self, address: Address) -> Error {

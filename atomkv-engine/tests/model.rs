@@ -64,7 +64,7 @@ fn run(seed: u64, mut engine: Engine, sim: Option<&SimStorage>, steps: u64) {
                 match sim {
                     Some(sim) if random.chance(2) => {
                         sim.process_death();
-                        engine = Engine::open(engine.path.clone(), engine.options.clone());
+                        engine = Engine::open(engine.path.clone(), sim_options(sim, seed));
                     }
                     _ => engine.reopen(),
                 }

@@ -6,6 +6,7 @@ mod common;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Table};
+use common::interleave::interleave;
 use common::{
     Random, State, difference, directory, for_each_seed, keys, model_put, open_table, sim_options, value,
 };
@@ -18,6 +19,8 @@ struct World {
     keys: Vec<Vec<u8>>,
     /// The states after each commit since the last one known to be durable, which comes first.
     states: Vec<State>,
+    /// How many states have left `states` because they were durable.
+    settled: usize,
     /// How many tables are known to exist.
     tables: usize,
     /// The highest sequence that was ever handed out.
@@ -33,6 +36,7 @@ impl World {
             sim: SimStorage::new(seed),
             keys: keys(seed, 24),
             states: vec![State::new()],
+            settled: 0,
             tables: 0,
             sequence: 0,
             steps: Vec::new(),
@@ -53,7 +57,19 @@ impl World {
     }
 
     fn all_durable(&mut self) {
-        self.states.drain(..self.states.len() - 1);
+        self.durable_from(self.now());
+    }
+
+    /// The present state, as [`World::durable_from`] takes it.
+    fn now(&self) -> usize {
+        self.settled + self.states.len() - 1
+    }
+
+    /// What was the present state at `now` is known to be durable.
+    fn durable_from(&mut self, now: usize) {
+        let known = now.saturating_sub(self.settled);
+        self.settled += known;
+        self.states.drain(..known);
     }
 
     fn log(&mut self, step: String) {
@@ -65,30 +81,58 @@ impl World {
 
     /// One random operation; the state that it would have led to if its answer does not come.
     fn step(&mut self, database: &Database, tables: &mut Vec<Table>) -> Result<(), Option<State>> {
+        match self.random.below(100) {
+            _ if tables.is_empty() => self.create_table(database, tables),
+            0..3 => self.maintain("checkpoint", database, tables, |database| database.checkpoint()),
+            3..6 => self.maintain("compact", database, tables, |database| database.compact().map(drop)),
+            _ => self.write(database, tables),
+        }
+    }
+
+    /// A checkpoint or a compaction, in the middle of which other things happen.
+    fn maintain(
+        &mut self,
+        what: &str,
+        database: &Database,
+        tables: &mut Vec<Table>,
+        work: impl FnOnce(&Database) -> atomkv_engine::Result<()> + Send,
+    ) -> Result<(), Option<State>> {
+        self.log(format!("{what} begins"));
+        let begun = self.now();
+        let mut written = Ok(());
+        let busy = self.random.below(8);
+        let outcome = interleave(
+            || work(database),
+            || {
+                for _ in 0..self.random.below(busy + 1) {
+                    if written.is_ok() {
+                        written = self.write(database, tables);
+                    }
+                }
+            },
+        );
+        self.log(format!("{what} ends"));
+        written?;
+        outcome.map_err(|_| None)?;
+        self.durable_from(begun);
+        Ok(())
+    }
+
+    /// One random write or sync.
+    fn write(&mut self, database: &Database, tables: &mut Vec<Table>) -> Result<(), Option<State>> {
         let durability = if self.random.chance(6) { Durability::Sync } else { Durability::Buffered };
         let durable = durability == Durability::Sync;
         let number = self.random.below(tables.len().max(1) as u64) as usize;
         let key = self.keys[self.random.below(self.keys.len() as u64) as usize].clone();
         let mut next = self.current();
         match self.random.below(100) {
-            _ if tables.is_empty() => return self.create_table(database, tables),
             0 if tables.len() < 3 => return self.create_table(database, tables),
             1..4 => {
                 self.log("sync".into());
                 database.sync().map_err(|_| None)?;
                 self.all_durable();
             }
-            4..7 => {
-                self.log("checkpoint".into());
-                database.checkpoint().map_err(|_| None)?;
-                self.all_durable();
-            }
-            7..10 => {
-                self.log("compact".into());
-                database.compact().map_err(|_| None)?;
-                self.all_durable();
-            }
-            10..25 => {
+            4..19 => {
                 self.log(format!("delete {number} {:?} {durability:?}", &key[..key.len().min(4)]));
                 next.remove(&(number, key.clone()));
                 match tables[number].delete_with(&key, durability) {
@@ -97,7 +141,7 @@ impl World {
                     Err(_) => return Err(Some(next)),
                 }
             }
-            25..40 => {
+            19..34 => {
                 let mut batch = Batch::new();
                 let mut puts = Vec::new();
                 for _ in 0..1 + self.random.below(12) {
@@ -200,6 +244,7 @@ impl World {
                 None => {
                     // What was read once must never vanish again: recovery has synced it.
                     self.states = vec![learn_sequences(candidate, tables)];
+                    self.settled = 0;
                     return;
                 }
                 Some(found) => {

@@ -304,6 +304,11 @@ impl SimStorage {
         self.state.lock().next_life();
     }
 
+    /// How often the power was lost or a process died. Handles of an earlier life are dead.
+    pub fn life(&self) -> u64 {
+        self.state.lock().life
+    }
+
     /// The n-th call from now that changes something fails, counting from 1.
     pub fn fail_at(&self, n: u64, fault: Fault) {
         let mut state = self.state.lock();

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod interleave;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Options, Result, Table, TableOptions};
+use interleave::Interleaved;
 
 /// Sebastiano Vigna's SplitMix64.
 pub struct Random(u64);
@@ -145,7 +148,7 @@ pub fn difference(state: &State, tables: &[Table], keys: &[Vec<u8>]) -> Option<S
 /// The options that random tests on the simulated disk use.
 pub fn sim_options(sim: &SimStorage, seed: u64) -> Options {
     let options = Options::default()
-        .storage(Arc::new(sim.clone()))
+        .storage(Arc::new(Interleaved::new(sim.clone())))
         .background(false)
         .segment_bytes(64 << 10, 128 << 10)
         .hash_seed(seed);
