@@ -292,8 +292,12 @@ fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<SubTableR
 
 /// What the manifest says of the segments that exist now.
 pub(crate) fn segment_records(catalog: &Catalog, log: &LogPosition) -> Vec<SegmentRecord> {
-    let named = |segment: &Arc<Segment>| {
-        segment.header.kind == SegmentKind::Page && segment.is_sealed() || segment.id() <= log.segment
+    // A log segment that was made ahead of need is neither sealed nor where the log stands. It may go unused, so it
+    // must not be named, whatever its id.
+    let named = |segment: &Arc<Segment>| match segment.header.kind {
+        SegmentKind::Log if segment.is_sealed() => segment.id() <= log.segment,
+        SegmentKind::Log => segment.id() == log.segment,
+        _ => segment.is_sealed(),
     };
     catalog
         .segments()

@@ -110,7 +110,7 @@ fn nothing_acknowledged_is_lost_by_sigkill() {
     let mut random =
         Random::new(std::env::var("ATOMKV_SEED").map_or(1, |seed| seed.parse().expect("a number")));
     let mut expected: HashMap<(u64, u64), Expected> = HashMap::new();
-    let rounds = std::env::var("ATOMKV_ROUNDS").map_or(25, |rounds| rounds.parse().expect("a number"));
+    let rounds = std::env::var("ATOMKV_ROUNDS").map_or(40, |rounds| rounds.parse().expect("a number"));
     let mut acknowledged = 0;
     for round in 1..=rounds {
         let mut child = spawn(&path, round);

@@ -1,0 +1,132 @@
+//! A log segment that is made ahead of need and comes too late is thrown away. A checkpoint once named such a segment
+//! in the manifest, and the database could not be opened again.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use atomkv_engine::storage::{FileStorage, LockOutcome, Storage, StorageFile};
+use atomkv_engine::{Database, Options, Table, TableOptions};
+
+/// Real files; the log's helper thread may create only so many.
+#[derive(Debug, Default)]
+struct SlowHelper {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    permitted: u64,
+    created: u64,
+}
+
+impl SlowHelper {
+    fn permit(&self, more: u64) {
+        self.state.lock().expect("whole").permitted += more;
+        self.changed.notify_all();
+    }
+
+    fn wait_for_created(&self, count: u64) {
+        let state = self.state.lock().expect("whole");
+        let waiting = |state: &mut State| state.created < count;
+        let (state, _) =
+            self.changed.wait_timeout_while(state, Duration::from_secs(30), waiting).expect("whole");
+        assert!(state.created >= count, "the helper made no segment");
+    }
+}
+
+impl Storage for SlowHelper {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        let is_helper = std::thread::current().name() == Some("atomkv-log");
+        if is_helper {
+            let state = self.state.lock().expect("whole");
+            let full = |state: &mut State| state.created >= state.permitted;
+            drop(self.changed.wait_while(state, full).expect("whole"));
+        }
+        let file = FileStorage.create(path);
+        if is_helper {
+            self.state.lock().expect("whole").created += 1;
+            self.changed.notify_all();
+        }
+        file
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        FileStorage.create_dir_all(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        FileStorage.list(directory)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        FileStorage.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileStorage.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        FileStorage.remove(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        FileStorage.sync_dir(directory)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
+        FileStorage.lock(path)
+    }
+
+    fn now_ms(&self) -> u64 {
+        FileStorage.now_ms()
+    }
+}
+
+/// Puts until the log has rolled once more.
+fn roll(database: &Database, table: &Table, counter: &mut u32) {
+    let begun = database.stats().log_segments;
+    while database.stats().log_segments <= begun {
+        table.put(&counter.to_be_bytes(), &[0x5a; 240]).expect("put");
+        *counter += 1;
+    }
+}
+
+#[test]
+fn a_segment_that_came_too_late_is_not_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
+    let storage = Arc::new(SlowHelper::default());
+    let options = Options::default().storage(storage.clone()).segment_bytes(64 << 10, 64 << 10);
+    let database = Database::open(&path, options).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut counter = 0;
+    roll(&database, &table, &mut counter);
+    roll(&database, &table, &mut counter);
+    // The helper finishes the segment that was wanted two rolls ago, and stands still in the next.
+    let begun = database.stats().log_segments;
+    storage.permit(1);
+    while database.stats().log_segments == begun {
+        std::thread::yield_now();
+    }
+    database.checkpoint().expect("checkpoint");
+    // Now it makes the one that is wanted now and throws the other away.
+    storage.permit(1_000);
+    storage.wait_for_created(2);
+    roll(&database, &table, &mut counter);
+
+    // What the death of the process would leave behind.
+    std::fs::create_dir(&copy).expect("a directory");
+    for file in std::fs::read_dir(&path).expect("listed") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), copy.join(file.file_name())).expect("copied");
+    }
+    let found = Database::open(&copy, Options::default()).expect("opens after the death of the process");
+    let copied = found.table("t", TableOptions::new()).expect("a table");
+    assert_eq!(copied.len(), u64::from(counter));
+    found.close().expect("closes");
+    database.close().expect("closes");
+}
