@@ -47,6 +47,8 @@ struct Existing {
 }
 
 struct Lookup {
+    /// Of the partition, before it was asked.
+    changes: u64,
     candidates: Candidates,
     existing: Option<Existing>,
 }
@@ -238,6 +240,7 @@ impl Inner {
         let mut candidates = Candidates::default();
         'again: loop {
             let guard = epoch::pin();
+            let changes = change.table.index.partition(change.place).changes();
             change.table.index.partition(change.place).find(change.place, &guard, &mut candidates)?;
             let mut newest = None;
             for address in candidates.iter() {
@@ -272,7 +275,7 @@ impl Inner {
                     }
                 }
             }
-            return Ok(Lookup { candidates, existing: newest });
+            return Ok(Lookup { changes, candidates, existing: newest });
         }
     }
 
@@ -319,6 +322,9 @@ impl Inner {
 /// Whether the index says under the lock what it said when the key was looked up.
 fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) -> Result<bool> {
     lock.prepare(change.place)?;
+    if lock.changes() == lookup.changes {
+        return Ok(true);
+    }
     let mut now = Candidates::default();
     lock.find(change.place, &mut now);
     Ok(now.same(&lookup.candidates))
@@ -366,7 +372,8 @@ impl Plan {
                 extent: old.extent.is_some(),
                 length: old.length,
             }),
-            stored_place: change.store_place.then_some(change.place),
+            place: change.place,
+            store_place: change.store_place,
             extent: None,
             address: None,
             length: 0,

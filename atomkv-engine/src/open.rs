@@ -146,7 +146,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 impl Found {
     fn assemble(self, lock: Box<dyn Send + Sync>) -> Result<Inner> {
         let Found { opener, start, end, rebuilt } = self;
-        let log = Log::new(opener.catalog.clone(), opener.tables.clone(), &opener.options, &start);
+        let log = Log::new(opener.catalog.clone(), &opener.options, &start);
         let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
         let inner = Inner {
             path: opener.catalog.path.clone(),

@@ -90,6 +90,9 @@ pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
 /// From so many unsynced bytes on it pays to take them out of the page tables before a sync.
 const RELEASE_FROM_BYTES: u64 = 256 << 10;
 
+/// Reaches into the third cache line of a record.
+const PREFETCH_BYTES: u64 = 192;
+
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -214,8 +217,15 @@ impl Segment {
 
     /// Faults pages in ahead of the writer. False where there is nothing to populate.
     pub(crate) fn populate(&self, start: u64, length: u64) -> bool {
+        self.fill_cache(start, length)
+            && self.map.as_ref().is_some_and(|map| map.populate(start, length).is_ok())
+    }
+
+    /// Has the page cache of a stretch filled before the writer comes to it. False where nothing is written through
+    /// a mapping, or not there.
+    pub(crate) fn fill_cache(&self, start: u64, length: u64) -> bool {
         match &self.map {
-            Some(map) if start < map.len() => map.populate(start, length.min(map.len() - start)).is_ok(),
+            Some(map) if start < map.len() => self.file.fill_cache(start, length).is_ok(),
             _ => false,
         }
     }
@@ -235,8 +245,12 @@ impl Segment {
 
     /// Widens the range of sequences; only the segment's writer calls this.
     pub(crate) fn note_sequence(&self, sequence: u64) {
-        self.sequence_min.fetch_min(sequence, Ordering::Relaxed);
-        self.sequence_max.fetch_max(sequence, Ordering::Relaxed);
+        if sequence < self.sequence_min.load(Ordering::Relaxed) {
+            self.sequence_min.store(sequence, Ordering::Relaxed);
+        }
+        if sequence > self.sequence_max.load(Ordering::Relaxed) {
+            self.sequence_max.store(sequence, Ordering::Relaxed);
+        }
     }
 
     /// Documents of this many bytes became live. Only the segment's one writer calls this.
@@ -283,6 +297,15 @@ impl Segment {
                 self.check(offset, bytes, verify).map(|record| f(&record))
             }
             None => self.with_unmapped(offset, verify, f),
+        }
+    }
+
+    /// Begins to fetch the first bytes of a record from memory: all of a small one, whose cache lines would else come
+    /// one after the other.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        if let Some(map) = &self.map {
+            map.prefetch(offset, PREFETCH_BYTES);
         }
     }
 

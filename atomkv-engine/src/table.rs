@@ -256,6 +256,7 @@ impl Table {
                     // Compaction has moved the record since the index was read.
                     continue 'again;
                 };
+                segment.prefetch(address.offset());
                 let outcome =
                     segment.with_record(address.offset(), self.inner.options.verify_checksums, |record| {
                         if record.key != key || record.header.table != self.core.id {

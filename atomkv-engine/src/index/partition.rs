@@ -65,11 +65,15 @@ impl Directory {
     }
 }
 
-/// See the module's head.
+/// See the module's head. Its own cache line: writers of one partition do not disturb another.
+#[repr(align(64))]
 pub(crate) struct Partition {
     version: AtomicU64,
     directory: ArcCell<Directory>,
+    /// Changed under the writers' lock only, as is `changes`.
     keys: AtomicU64,
+    /// One more at each change of an entry.
+    changes: AtomicU64,
     first_place: u64,
     last_place: u64,
     writer: Mutex<()>,
@@ -93,6 +97,7 @@ impl Partition {
             version: AtomicU64::new(0),
             directory: ArcCell::new(Some(Arc::new(directory))),
             keys: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             first_place,
             last_place,
             writer: Mutex::new(()),
@@ -107,6 +112,13 @@ impl Partition {
 
     pub(crate) fn len(&self) -> u64 {
         self.keys.load(Ordering::Relaxed)
+    }
+
+    /// A number that is another after each change. Read before a lookup, it tells later, under the lock, whether what
+    /// was found still holds.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     fn directory<'g>(&self, guard: &'g Guard) -> &'g Directory {
@@ -213,6 +225,24 @@ impl PartitionLock<'_> {
         fence(Ordering::SeqCst);
     }
 
+    /// See [`Partition::changes`].
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.partition.changes()
+    }
+
+    /// Counts a change, after it was made, and the keys that it added or took. Only this lock's holder writes the
+    /// counters.
+    #[inline]
+    fn note_change(&self, keys: i64) {
+        let partition = self.partition;
+        if keys != 0 {
+            let now = partition.keys.load(Ordering::Relaxed).wrapping_add_signed(keys);
+            partition.keys.store(now, Ordering::Relaxed);
+        }
+        partition.changes.store(partition.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
     /// Loads the sub-table of a place, so that nothing that follows can fail.
     pub(crate) fn prepare(&self, place: u64) -> Result<()> {
         let guard = &self.guard;
@@ -256,7 +286,7 @@ impl PartitionLock<'_> {
         while partition.directory(&self.guard).depth < stored.depth {
             self.deepen();
         }
-        partition.keys.fetch_add(u64::from(stored.entries), Ordering::Relaxed);
+        self.note_change(i64::from(stored.entries));
         self.place_node(partition.directory(&self.guard), Arc::new(Node::Stored(stored)));
         true
     }
@@ -307,7 +337,7 @@ impl PartitionLock<'_> {
             };
             if table.has_room() {
                 table.insert(IndexEntry::new(tag_of(place), address));
-                self.partition.keys.fetch_add(1, Ordering::Relaxed);
+                self.note_change(1);
                 return;
             }
             if table.len() < SPLIT_ENTRIES || table.depth >= DEPTH_MAX {
@@ -336,10 +366,14 @@ impl PartitionLock<'_> {
     pub(crate) fn replace(&self, place: u64, old: Address, new: Address) -> bool {
         let tag = tag_of(place);
         let guard = &self.guard;
-        match self.partition.directory(guard).cell(place).load(guard) {
+        let replaced = match self.partition.directory(guard).cell(place).load(guard) {
             Some(Node::Loaded(table)) => table.replace(IndexEntry::new(tag, old), IndexEntry::new(tag, new)),
             _ => false,
+        };
+        if replaced {
+            self.note_change(0);
         }
+        replaced
     }
 
     /// Takes a key out. False if it does not point to this record.
@@ -356,7 +390,7 @@ impl PartitionLock<'_> {
             self.bump();
         }
         if removed {
-            self.partition.keys.fetch_sub(1, Ordering::Relaxed);
+            self.note_change(-1);
         }
         removed
     }

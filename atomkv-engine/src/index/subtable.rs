@@ -9,8 +9,10 @@
 //! Readers take no lock: entries are atomic words, and the owner of the partition's lock changes the partition's
 //! version around every change that moves entries (see `partition.rs`). All changes need that lock.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::storage::memory::{CacheLine, CacheLines};
+use crate::storage::prefetch;
 use crate::types::Address;
 
 /// A tag is the stretch of a place that begins at this bit, counted from the top.
@@ -104,29 +106,13 @@ impl Candidates {
     }
 }
 
-#[repr(align(64))]
-#[derive(Default)]
-struct Line([AtomicU64; LINE]);
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn prefetch(line: &Line) {
-    // SAFETY: a hint that reads nothing, for an address that is valid besides.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch(std::ptr::from_ref(line).cast(), std::arch::x86_64::_MM_HINT_T0)
-    };
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-fn prefetch(_line: &Line) {}
-
 /// See the module's head.
 pub(crate) struct SubTable {
     /// How many leading bits of a place all entries share, and their value.
     pub(crate) depth: u32,
     pub(crate) prefix: u64,
-    lines: Box<[Line]>,
+    lines: CacheLines,
+    /// Written under the partition's lock only.
     entries: AtomicU32,
 }
 
@@ -135,12 +121,7 @@ impl SubTable {
     pub(crate) fn with_room(depth: u32, prefix: u64, entries: usize) -> SubTable {
         // At most seven eighths full, so that probes stay short.
         let lines = entries.div_ceil(LINE - 1).max(1);
-        SubTable {
-            depth,
-            prefix,
-            lines: (0..lines).map(|_| Line::default()).collect(),
-            entries: AtomicU32::new(0),
-        }
+        SubTable { depth, prefix, lines: CacheLines::zeroed(lines), entries: AtomicU32::new(0) }
     }
 
     /// The first place that belongs here.
@@ -153,7 +134,7 @@ impl SubTable {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        (self.lines.len() * size_of::<Line>() + size_of::<Self>()) as u64
+        (self.lines.len() * size_of::<CacheLine>() + size_of::<Self>()) as u64
     }
 
     /// Whether one more entry fits without growing.
@@ -171,7 +152,7 @@ impl SubTable {
     /// Begins to bring the line that a lookup of this tag reads first into the cache, without waiting for it.
     #[inline]
     pub(crate) fn touch(&self, tag: u64) {
-        prefetch(&self.lines[self.home(tag)]);
+        prefetch(std::ptr::from_ref(&self.lines[self.home(tag)]));
     }
 
     #[inline]
@@ -244,7 +225,7 @@ impl SubTable {
             }
             line = self.next(line);
         }
-        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.entries.store(self.entries.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Puts one entry in the place of another of the same tag. False if the other is not here.
@@ -282,7 +263,7 @@ impl SubTable {
                 None => break,
             }
         }
-        self.entries.fetch_sub(1, Ordering::Relaxed);
+        self.entries.store(self.entries.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         true
     }
 

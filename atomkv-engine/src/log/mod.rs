@@ -2,8 +2,8 @@
 //!
 //! [`Log::append`] takes the log's lock, gives the commit the next sequence, finishes its headers and copies it in.
 //! Nothing can fail after the sequence is taken, except a device: a failed write makes the database read-only.
-//! Buffered commits are copied into the mapped, preallocated tail; commits that are to be synced at once go in by
-//! one `pwrite`, because `fdatasync` is dear where mapped stores have dirtied large folios.
+//! Buffered commits are copied into the mapped, preallocated tail; commits that are to be synced at once, and the first
+//! behind them, go in by one `pwrite`, because `fdatasync` is dear where mapped stores have dirtied large folios.
 //!
 //! What survives: after the death of the process everything appended, since it is in the kernel's page cache; after
 //! power loss a prefix of the log that includes everything [`Log::sync_to`] has returned for.
@@ -23,12 +23,11 @@ use crate::error::{Error, Result};
 use crate::format::record::{
     HEADER_BYTES_MAX, Header, Hint, Kind, Layout, SyncMark, body_checksum, encode_header,
 };
-use crate::format::segment::TRAILER_BYTES;
+use crate::format::segment::{FooterBuilder, FooterEntry, TRAILER_BYTES};
 use crate::health::Health;
 use crate::options::{Durability, Options};
 use crate::segment::Segment;
 use crate::storage::{MapWriter, StorageFile};
-use crate::tables::Tables;
 use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
 
 /// A place in the log.
@@ -50,8 +49,10 @@ pub(crate) struct Draft<'a> {
     pub(crate) version: u64,
     pub(crate) new_key: bool,
     pub(crate) hint: Option<Hint>,
-    /// To be stored, in tables whose services this release may not know.
-    pub(crate) stored_place: Option<u64>,
+    /// Of the key; 0 for records that stand for no key.
+    pub(crate) place: u64,
+    /// Whether the record carries the place, in tables whose services this release may not know.
+    pub(crate) store_place: bool,
     /// The file of a large value, to be synced before the record is.
     pub(crate) extent: Option<Arc<dyn StorageFile>>,
     /// Filled by [`Log::append`].
@@ -73,7 +74,8 @@ impl<'a> Draft<'a> {
             version: 1,
             new_key: false,
             hint: None,
-            stored_place: None,
+            place: 0,
+            store_place: false,
             extent: None,
             address: None,
             length: 0,
@@ -91,6 +93,11 @@ const SEGMENT_OVERHEAD_BYTES: u64 = 3 * 96 + TRAILER_BYTES;
 /// How many sequences one lease covers.
 const LEASE_SEQUENCES: u64 = 1 << 24;
 
+/// After a commit that is synced the next ones go in by `pwrite` too, for so many bytes: where synced and buffered
+/// commits mix, a store through the mapping makes the next sync more than twice as dear. With few syncs among many
+/// buffered commits the copies win.
+const DIRECT_AFTER_SYNC_BYTES: u64 = 16 << 10;
+
 enum Writer {
     Mapped(MapWriter),
     File,
@@ -103,8 +110,12 @@ struct Active {
     /// Records end before it.
     limit: u64,
     capacity: u64,
+    /// Before this place buffered commits are written, not copied, see [`DIRECT_AFTER_SYNC_BYTES`].
+    direct_from: u64,
     /// The helper is asked to populate when the tail passes this.
     populate_at: u64,
+    /// Grows with the records, so that sealing need not read them again.
+    footer: FooterBuilder,
 }
 
 struct Core {
@@ -133,7 +144,7 @@ struct SyncState {
 #[derive(Default)]
 struct Requests {
     /// Rolled segments that want their footers.
-    seal: Vec<Arc<Segment>>,
+    seal: Vec<(Arc<Segment>, FooterBuilder)>,
     /// The active segment wants a successor.
     prepare: Option<SegmentId>,
     /// Populate this segment from this offset.
@@ -144,7 +155,6 @@ struct Requests {
 /// See the module's head.
 pub(crate) struct Log {
     catalog: Arc<Catalog>,
-    tables: Arc<Tables>,
     health: Arc<Health>,
     segment_bytes_min: u64,
     segment_bytes_max: u64,
@@ -177,14 +187,8 @@ pub(crate) struct Appended {
 }
 
 impl Log {
-    pub(crate) fn new(
-        catalog: Arc<Catalog>,
-        tables: Arc<Tables>,
-        options: &Options,
-        start: &LogStart,
-    ) -> Log {
+    pub(crate) fn new(catalog: Arc<Catalog>, options: &Options, start: &LogStart) -> Log {
         Log {
-            tables,
             health: catalog.health.clone(),
             catalog,
             segment_bytes_min: options.segment_bytes_min,
@@ -386,7 +390,8 @@ fn write_commit(
     stamp: Stamp,
     how: Durability,
 ) -> Result<()> {
-    let direct = how == Durability::Buffered && matches!(active.writer, Writer::Mapped(_));
+    let mapped = matches!(active.writer, Writer::Mapped(_));
+    let direct = mapped && how == Durability::Buffered && active.tail >= active.direct_from;
     let start = active.tail;
     scratch.clear();
     if let Some(mark) = mark.map(SyncMark::encode) {
@@ -406,6 +411,9 @@ fn write_commit(
         active.segment.file().write_at(start, scratch).map_err(failed)?;
         if let Writer::Mapped(writer) = &mut active.writer {
             writer.advance(active.tail);
+        }
+        if how == Durability::Sync {
+            active.direct_from = active.tail + DIRECT_AFTER_SYNC_BYTES;
         }
     }
     active.segment.publish(active.tail);
@@ -444,13 +452,21 @@ fn write_record(
         version: draft.version,
         expiry_ms: None,
         hint: draft.hint,
-        place: draft.stored_place,
+        place: draft.store_place.then_some(draft.place),
     };
     let base = active.segment.base.at(active.tail);
     let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &base);
     let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
     draft.length = layout.padded();
     draft.address = Some(active.segment.address(active.tail));
+    active.footer.push(&FooterEntry {
+        kind: draft.kind,
+        end_of_commit,
+        table: draft.table,
+        offset: active.tail,
+        length: draft.length,
+        place: draft.place,
+    });
     let parts = [head.bytes(), draft.key, draft.value];
     match &mut active.writer {
         Writer::Mapped(writer) if direct => writer.append_padded(&parts, draft.length),

@@ -3,21 +3,19 @@
 //! A rolled segment ends in a roll record that names its successor. The successor's header and name were durable
 //! before the roll record was written, so a roll record whose segment is missing means damage, never loss.
 
-use std::sync::Arc;
-
 use super::{Active, Core, Draft, Log, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
 use crate::format::record::Kind;
-use crate::format::segment::{HEADER_BYTES, SegmentKind, TRAILER_BYTES};
+use crate::format::segment::{FooterBuilder, HEADER_BYTES, SegmentKind, TRAILER_BYTES};
 use crate::options::{Durability, SEGMENT_BYTES_FLOOR};
 use crate::segment::Segment;
 use crate::types::SegmentId;
 
 /// How far ahead of the tail the helper populates.
 const POPULATE_AHEAD_BYTES: u64 = 4 << 20;
-/// How much it populates in one call, which stalls a page fault of a writer for no longer.
-const POPULATE_STEP_BYTES: u64 = 256 << 10;
+/// How much it populates in one call: a huge page.
+const POPULATE_STEP_BYTES: u64 = 2 << 20;
 
 impl Log {
     /// Makes room for a commit of this many bytes at the start of a new segment. Fails without a trace: the old
@@ -68,17 +66,20 @@ impl Log {
             tail: HEADER_BYTES,
             limit,
             capacity: new.capacity,
+            direct_from: 0,
             populate_at: HEADER_BYTES,
+            footer: FooterBuilder::default(),
         });
+        let old = old.map(|old| (old.segment, old.footer));
         if self.has_helper
             && let Some(active) = &core.active
         {
             let mut requests = self.requests.lock();
-            requests.seal.extend(old.map(|old| old.segment));
+            requests.seal.extend(old);
             requests.prepare = Some(active.segment.id());
             self.requested.notify_one();
         } else if let Some(old) = old {
-            self.requests.lock().seal.push(old.segment);
+            self.requests.lock().seal.push(old);
         }
         Ok(())
     }
@@ -153,18 +154,19 @@ impl Log {
             if let Some(id) = prepare {
                 self.prepare(id);
             }
-            if let Some(segment) = seal {
-                self.seal(&segment);
+            if let Some((segment, footer)) = seal {
+                self.seal(&segment, footer);
             }
         }
     }
 
     fn populate(&self, segment: &Segment, tail: u64, populated: &mut (SegmentId, u64)) {
+        let begin = tail / POPULATE_STEP_BYTES * POPULATE_STEP_BYTES;
         if populated.0 != segment.id() {
-            *populated = (segment.id(), tail);
+            *populated = (segment.id(), begin);
         }
         let target = tail + POPULATE_AHEAD_BYTES;
-        let mut from = populated.1.max(tail);
+        let mut from = populated.1.max(begin);
         while from < target {
             if !segment.populate(from, POPULATE_STEP_BYTES) || segment.is_sealed() {
                 break;
@@ -189,6 +191,8 @@ impl Log {
             return;
         }
         if let Ok(new) = self.create(predecessor, 0, sequence, time_ms, capacity) {
+            // Before the writer touches anything: its own faults would make the system go on with small pages.
+            new.segment.fill_cache(0, POPULATE_AHEAD_BYTES);
             let mut ready = self.ready.lock();
             if let Some(stale) = ready.replace(new) {
                 drop(ready);
@@ -218,7 +222,7 @@ impl Log {
         };
         if let Some(active) = active {
             active.segment.seal_at(active.tail);
-            self.seal(&active.segment);
+            self.seal(&active.segment, active.footer);
         }
     }
 
@@ -245,19 +249,19 @@ impl Log {
     /// Seals the rolled segments that are still waiting for it.
     pub(crate) fn seal_waiting(&self) {
         loop {
-            let Some(segment) = self.requests.lock().seal.pop() else {
+            let Some((segment, footer)) = self.requests.lock().seal.pop() else {
                 return;
             };
-            self.seal(&segment);
+            self.seal(&segment, footer);
         }
     }
 
     /// Writes footer and trailer behind the records of a rolled segment and gives its unused space back. The
     /// footer only saves work, so a failure is let pass; but it is synced with the segment's next sync or never.
-    fn seal(&self, segment: &Arc<Segment>) {
+    fn seal(&self, segment: &Segment, footer: FooterBuilder) {
         if self.health.is_failed() {
             return;
         }
-        let _ = crate::page::write_footer(segment, &self.tables);
+        let _ = crate::page::append_footer(segment, footer);
     }
 }

@@ -2,8 +2,6 @@
 
 mod writer;
 
-use std::sync::Arc;
-
 use crate::error::{Error, Result};
 use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, TRAILER_BYTES};
 use crate::segment::Segment;
@@ -16,47 +14,44 @@ pub(crate) use writer::PageWriter;
 pub(crate) fn entries(segment: &Segment, tables: &Tables) -> Result<Vec<FooterEntry>> {
     match segment.footer() {
         Some(entries) => Ok(entries),
-        None => scan(segment, tables).map(|(entries, _)| entries),
+        None => scan(segment, tables),
     }
 }
 
-/// Reads all records of a segment; also tells how many places could not be determined.
-fn scan(segment: &Segment, tables: &Tables) -> Result<(Vec<FooterEntry>, u64)> {
+/// Reads all records of a segment.
+fn scan(segment: &Segment, tables: &Tables) -> Result<Vec<FooterEntry>> {
     let file = segment.file().clone();
     let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, HEADER_BYTES, segment.end());
     let mut entries = Vec::new();
-    let mut unknown = 0;
     while let Some(found) = reader.next()? {
         let record =
             found.record.map_err(|error| Error::corrupt(&segment.path, found.offset, error.text()))?;
         let kind = record.header.kind;
-        let place = if kind.has_place() { tables.place_of(&record) } else { Some(0) };
-        unknown += u64::from(place.is_none());
+        let place = match tables.place_of(&record) {
+            _ if !kind.has_place() => 0,
+            Some(place) => place,
+            // Of a table that does not exist.
+            None if tables.by_id(record.header.table).is_none() => 0,
+            None => {
+                let detail = "a record whose place cannot be computed";
+                return Err(Error::corrupt(&segment.path, found.offset, detail));
+            }
+        };
         entries.push(FooterEntry {
             kind,
             end_of_commit: record.header.end_of_commit,
             table: record.header.table,
             offset: found.offset,
             length: record.layout.padded(),
-            place: place.unwrap_or(0),
+            place,
         });
     }
-    Ok((entries, unknown))
+    Ok(entries)
 }
 
-/// Gives a rolled log segment its footer and trailer, and its unused space back to the file system.
-pub(crate) fn write_footer(segment: &Arc<Segment>, tables: &Tables) -> Result<()> {
-    let (entries, unknown) = scan(segment, tables)?;
-    if unknown > 0 {
-        return Ok(());
-    }
-    let mut builder = FooterBuilder::default();
-    entries.iter().for_each(|entry| builder.push(entry));
-    append_footer(segment, builder)
-}
-
-/// Writes footer and trailer behind the records of a segment. Not synced here.
-fn append_footer(segment: &Segment, builder: FooterBuilder) -> Result<()> {
+/// Writes footer and trailer behind the records of a segment and gives its unused space back to the file system. Not
+/// synced here.
+pub(crate) fn append_footer(segment: &Segment, builder: FooterBuilder) -> Result<()> {
     let end = segment.end();
     let failed = |operation, error| Error::io(operation, &segment.path, error);
     let order = std::sync::atomic::Ordering::Relaxed;

@@ -88,6 +88,19 @@ impl Mapping {
         }
     }
 
+    /// Begins to bring the cache lines of a stretch from memory, without waiting for them. Any place will do.
+    #[inline]
+    pub fn prefetch(&self, start: u64, length: u64) {
+        if let Some(map) = &self.shared.map {
+            let end = start.saturating_add(length).min(map.len() as u64);
+            let mut at = start;
+            while at < end {
+                super::prefetch(map.as_ptr().wrapping_add(at as usize));
+                at += 64;
+            }
+        }
+    }
+
     /// The length of the mapping in bytes, readable or not.
     pub fn len(&self) -> u64 {
         self.shared.map.as_ref().map_or(0, |map| map.len() as u64)
@@ -239,6 +252,25 @@ pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Opt
     let published = AtomicU64::new(start);
     let mapping = Mapping { shared: Arc::new(Shared { map, published, writable: true }) };
     Ok(Some(MapWriter { mapping, position: start }))
+}
+
+/// Through a mapping of its own for a moment: the advice makes every fault bring in a whole huge page, which is right
+/// for space that will be filled, and wrong for a mapping that is read at random later. Reading leaves the pages
+/// clean, so that a sync has nothing to do for them.
+pub(super) fn fill_cache(file: &File, start: u64, length: u64) -> io::Result<()> {
+    let end = start.saturating_add(length).min(file.metadata()?.len());
+    if start >= end {
+        return Ok(());
+    }
+    let map = options(end - start)?.offset(start).map_raw(file)?;
+    #[cfg(target_os = "linux")]
+    // Kernels without huge pages for files refuse; then they are small.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::PopulateRead);
+    #[cfg(not(target_os = "linux"))]
+    let _ = map;
+    Ok(())
 }
 
 fn options(length: u64) -> io::Result<MmapOptions> {

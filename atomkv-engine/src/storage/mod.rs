@@ -11,6 +11,7 @@
 
 mod file;
 mod map;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub mod sim;
 
@@ -21,6 +22,18 @@ use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Asks the processor to fetch a cache line without waiting for it. A hint: any address will do.
+#[inline]
+pub(crate) fn prefetch<T>(line: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction reads nothing that the program can see and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch(line.cast(), std::arch::x86_64::_MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
 
 /// A file system as the engine sees it. All paths are complete paths below the database directory.
 pub trait Storage: Send + Sync + Debug {
@@ -73,6 +86,12 @@ pub trait StorageFile: Send + Sync + Debug {
     /// Gives the space of `offset..offset + length` back to the file system where it can; reads there give
     /// zeros. The length stays. Does nothing where unsupported.
     fn punch_hole(&self, offset: u64, length: u64) -> io::Result<()>;
+    /// Fills the page cache of a reserved stretch that was never written, in pages as large as the system has, before
+    /// it is written through a mapping. Saves work only; does nothing where unsupported.
+    fn fill_cache(&self, start: u64, length: u64) -> io::Result<()> {
+        let _ = (start, length);
+        Ok(())
+    }
     /// Makes the contents (and the length, if it changed) durable.
     fn sync_data(&self) -> io::Result<()>;
     /// Maps `0..length` for reading; `None` where this storage does not map, and the caller uses
