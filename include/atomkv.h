@@ -28,7 +28,8 @@
  *
  * Threads. All calls may come from any thread, many at once, unless a function says otherwise; freeing a handle
  * while another thread uses it is the one thing that is not allowed. No call is safe in a signal handler. After
- * fork(), handles of the parent answer ATOMKV_ERR_FORKED in the child; databases may be opened there anew.
+ * fork(), handles of the parent answer ATOMKV_ERR_FORKED in the child, where freeing them leaves the parent's database
+ * alone; databases may be opened there anew. A thread must not be cancelled (pthread_cancel) inside a call.
  *
  * Keys have 1 to 65,535 bytes, values 0 to 2,147,483,647. Both are bytes, not text: nothing is NUL-terminated.
  */
@@ -66,7 +67,10 @@ enum atomkv_status
     ATOMKV_NOT_FOUND = 1,
     /** The iteration is at its end. */
     ATOMKV_DONE = 2,
-    /** A defect of AtomKV. The database is read-only until it is reopened. */
+    /**
+     * A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-only until it is
+     * reopened.
+     */
     ATOMKV_ERR_INTERNAL = -1,
     /** An argument is NULL where it may not be, or out of its range. */
     ATOMKV_ERR_INVALID_ARGUMENT = -2,
@@ -146,7 +150,7 @@ typedef int32_t atomkv_durability;
 
 /**
  * Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
- * for each other. It keeps the database of its tables open.
+ * for each other. It keeps the database of its first table open.
  */
 typedef struct atomkv_batch atomkv_batch;
 
@@ -192,7 +196,7 @@ typedef struct {
 
 /** Bytes that belong to the caller, who frees `data` with `atomkv_free`. */
 typedef struct {
-    /** The first byte; NULL if the call failed. Not NUL-terminated. */
+    /** The first byte; NULL if there is no result (not found, an error). Not NUL-terminated. */
     void *data;
     /** How many bytes. */
     size_t size;
@@ -200,7 +204,9 @@ typedef struct {
 
 /** Bytes that belong to somebody else. */
 typedef struct {
-    /** The first byte; not NULL unless the call failed. Not NUL-terminated. */
+    /**
+     * The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
+     */
     const void *data;
     /** How many bytes. */
     size_t size;
@@ -370,8 +376,9 @@ atomkv_status atomkv_open(const char *path,
 
 /**
  * Writes everything out, ends the background threads and gives the directory free. The handle stays valid, and it
- * and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on; views stay readable. A second
- * call does nothing and succeeds. May be called while other threads use the database: their calls end or answer
+ * and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on, except what needs no database
+ * (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free and
+ * succeeds. May be called while other threads use the database: their calls end or answer
  * `ATOMKV_ERR_CLOSED`. On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
  */
 atomkv_status atomkv_close(atomkv_db *db,
@@ -538,7 +545,7 @@ atomkv_batch *atomkv_batch_new(void);
 void atomkv_batch_free(atomkv_batch *batch);
 
 /**
- * Adds a put. Key and value are copied, and checked when the batch is applied. Of several operations on one key the
+ * Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
  * last holds. Since 0.1.
  */
 atomkv_status atomkv_batch_put(atomkv_batch *batch,
@@ -551,8 +558,8 @@ atomkv_status atomkv_batch_put(atomkv_batch *batch,
 /** Adds a delete of a key, whether or not it is there. Since 0.1. */
 atomkv_status atomkv_batch_delete(atomkv_batch *batch, atomkv_table *table, const void *key, size_t key_size);
 
-/** The number of keys that the batch changes. Since 0.1. */
-atomkv_status atomkv_batch_len(const atomkv_batch *batch, size_t *keys);
+/** The number of operations in the batch. Since 0.1. */
+atomkv_status atomkv_batch_len(const atomkv_batch *batch, size_t *operations);
 
 /** Empties a batch for reuse. Since 0.1. */
 atomkv_status atomkv_batch_clear(atomkv_batch *batch);

@@ -1,7 +1,11 @@
 //! Several changes that happen together or not at all.
 
-use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
+use crate::commit::Change;
+use crate::database::Inner;
+use crate::error::{Error, Result};
 use crate::table::Table;
 
 /// Puts and deletes over any tables of one database, applied atomically by [`crate::Database::apply`] under one
@@ -22,17 +26,20 @@ use crate::table::Table;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub(crate) operations: Vec<Operation>,
-    /// Where in `operations` a key of a table stands.
-    places: HashMap<(u32, Vec<u8>), usize>,
+    /// Each table once.
+    tables: Vec<Table>,
+    operations: Vec<Operation>,
+    /// Keys and values, behind each other.
+    bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub(crate) table: Table,
-    pub(crate) key: Vec<u8>,
-    /// `None` deletes.
-    pub(crate) value: Option<Vec<u8>>,
+struct Operation {
+    /// Which of the tables.
+    table: usize,
+    key: Range<usize>,
+    /// The value follows its key. `None` deletes.
+    value_end: Option<usize>,
 }
 
 impl Batch {
@@ -44,7 +51,7 @@ impl Batch {
 
     /// Stores a value under a key. Keys and values are checked when the batch is applied.
     pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> &mut Batch {
-        self.push(table, key, Some(value.to_vec()))
+        self.push(table, key, Some(value))
     }
 
     /// Removes a key, if it is there then.
@@ -52,17 +59,26 @@ impl Batch {
         self.push(table, key, None)
     }
 
-    fn push(&mut self, table: &Table, key: &[u8], value: Option<Vec<u8>>) -> &mut Batch {
-        let next = self.operations.len();
-        let at = *self.places.entry((table.core.id, key.to_vec())).or_insert(next);
-        match self.operations.get_mut(at) {
-            Some(operation) => operation.value = value,
-            None => self.operations.push(Operation { table: table.clone(), key: key.to_vec(), value }),
-        }
+    fn push(&mut self, table: &Table, key: &[u8], value: Option<&[u8]>) -> &mut Batch {
+        let same = |known: &Table| Arc::ptr_eq(&known.core, &table.core);
+        // Most often the table of the operation before.
+        let table = match self.tables.iter().rposition(same) {
+            Some(known) => known,
+            None => {
+                self.tables.push(table.clone());
+                self.tables.len() - 1
+            }
+        };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let key = start..self.bytes.len();
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        let value_end = value.map(|_| self.bytes.len());
+        self.operations.push(Operation { table, key, value_end });
         self
     }
 
-    /// The number of keys it changes.
+    /// The number of operations.
     pub fn len(&self) -> usize {
         self.operations.len()
     }
@@ -72,9 +88,42 @@ impl Batch {
         self.operations.is_empty()
     }
 
-    /// Takes everything out again.
+    /// Takes everything out again, and keeps the memory for the next use.
     pub fn clear(&mut self) {
+        self.tables.clear();
         self.operations.clear();
-        self.places.clear();
+        self.bytes.clear();
+    }
+
+    /// What the batch changes in this database: each key once, in the order in which partitions are locked.
+    pub(crate) fn changes(&self, inner: &Arc<Inner>) -> Result<Vec<Change<'_>>> {
+        if self.tables.iter().any(|table| !Arc::ptr_eq(&table.inner, inner)) {
+            let reason = "the batch has a table of another database".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
+        let change = |operation: &Operation| {
+            let table = &self.tables[operation.table];
+            let key = &self.bytes[operation.key.clone()];
+            match operation.value_end {
+                Some(end) => table.put_change(key, &self.bytes[operation.key.end..end]),
+                None => table.delete_change(key),
+            }
+        };
+        let mut changes = self.operations.iter().map(change).collect::<Result<Vec<_>>>()?;
+        // Stable: operations on one key stay in their order.
+        changes.sort_by_key(Change::lock_order);
+        let mut kept: Vec<Change<'_>> = Vec::with_capacity(changes.len());
+        for change in changes {
+            let at_same_place =
+                kept.iter().rev().take_while(|before| before.lock_order() == change.lock_order());
+            match at_same_place.into_iter().position(|before| before.key == change.key) {
+                Some(back) => {
+                    let earlier = kept.len() - 1 - back;
+                    kept[earlier] = change;
+                }
+                None => kept.push(change),
+            }
+        }
+        Ok(kept)
     }
 }

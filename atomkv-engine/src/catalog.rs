@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::health::Health;
 use crate::segment::{Segment, SegmentDirectory, file_name, format_error};
-use crate::storage::{MapWriter, Storage, StorageFile};
+use crate::storage::{DirectoryLock, MapWriter, Storage, StorageFile};
+use crate::sync::Mutex;
 use crate::types::SegmentId;
 
 /// The manifest's file name.
@@ -72,6 +71,8 @@ pub(crate) struct Catalog {
     pub(crate) health: Arc<Health>,
     state: Mutex<State>,
     manifest: Mutex<Manifest>,
+    /// Held for as long as the directory is this database's.
+    lock: Mutex<Option<Box<dyn DirectoryLock>>>,
     reserve_spent: AtomicBool,
 }
 
@@ -115,8 +116,12 @@ fn replace_file(
     file.write_at(0, bytes).map_err(|error| Error::io("write", &new, error))?;
     file.sync_data().map_err(|error| Error::io("sync", &new, error))?;
     // From here on even a full disk is a failure: the new file may or may not be the one that is found.
-    let uncertain =
-        |operation, path: &Path, source| Error::Io { operation, path: path.to_path_buf(), source };
+    let uncertain = |operation, path: &Path, error| Error::Io {
+        operation,
+        path: path.to_path_buf(),
+        // Not to be taken for an error that leaves everything as it was.
+        source: std::io::Error::other(error),
+    };
     storage.rename(&new, &directory.join(name)).map_err(|error| uncertain("rename", &new, error))?;
     storage.sync_dir(directory).map_err(|error| uncertain("sync", directory, error))
 }
@@ -147,6 +152,7 @@ impl Catalog {
             health,
             state: Mutex::new(state),
             manifest: Mutex::new(manifest),
+            lock: Mutex::new(None),
             reserve_spent: AtomicBool::new(false),
         }
     }
@@ -155,10 +161,32 @@ impl Catalog {
         self.manifest.lock().clone()
     }
 
+    /// The directory belongs to this database now.
+    pub(crate) fn own(&self, lock: Box<dyn DirectoryLock>) {
+        *self.lock.lock() = Some(lock);
+    }
+
+    /// Gives the directory free. The manifest is not changed any more.
+    pub(crate) fn release(&self) {
+        self.lock.lock().take();
+    }
+
     /// Changes the manifest durably. A full disk leaves everything as it was; any other failure makes the database
     /// read-only, since nobody can know which manifest the next opening will find.
     pub(crate) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {
         let mut current = self.manifest.lock();
+        // Held until the end: the directory may be another's as soon as it is given free.
+        let lock = self.lock.lock();
+        match &*lock {
+            None => return Err(Error::Closed),
+            Some(lock) if !lock.is_held() => {
+                let reason = "the directory was moved or its lock file removed while the database was open";
+                let source = std::io::Error::other(reason);
+                let path = self.path.join(MANIFEST);
+                return Err(self.health.fail(Error::Io { operation: "replace", path, source }));
+            }
+            Some(_) => {}
+        }
         let mut next = current.clone();
         change(&mut next);
         next.generation += 1;

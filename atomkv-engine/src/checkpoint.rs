@@ -183,7 +183,12 @@ impl ImageWriter {
 pub(crate) fn write(inner: &Inner) -> Result<()> {
     let manifest = inner.catalog.manifest();
     let generation = manifest.checkpoints.first().map_or(0, |newest| newest.generation) + 1;
-    let (position, sequence) = inner.log.position();
+    let (position, sequence) = {
+        // Not between a table's record in the log and its place among the tables: the image would begin behind the
+        // one and not know the other.
+        let _schema = inner.schema.lock();
+        inner.log.position()
+    };
     let path = inner.catalog.path.join(image_name(generation));
     let written = write_image(inner, &path, generation, &manifest, position, sequence);
     let record = match written {

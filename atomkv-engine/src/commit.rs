@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::database::Inner;
-use crate::epoch;
+use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
 use crate::index::partition::PartitionLock;
@@ -25,6 +25,18 @@ pub(crate) struct Change<'a> {
     pub(crate) store_place: bool,
     pub(crate) key: &'a [u8],
     pub(crate) body: Body<'a>,
+}
+
+impl Change<'_> {
+    /// The one order in which everybody locks partitions, and within one the order of places.
+    pub(crate) fn lock_order(&self) -> (u32, u32, u64) {
+        (self.table.id, self.table.index.number_of(self.place), self.place)
+    }
+
+    /// Table and number of the partition.
+    fn partition_number(&self) -> (u32, u32) {
+        (self.table.id, self.table.index.number_of(self.place))
+    }
 }
 
 pub(crate) enum Body<'a> {
@@ -46,10 +58,15 @@ struct Existing {
     extent: Option<ExtentRef>,
 }
 
-struct Lookup {
+/// What the index says of a key.
+struct Indexed {
     /// Of the partition, before it was asked.
     changes: u64,
     candidates: Candidates,
+}
+
+struct Lookup {
+    indexed: Indexed,
     existing: Option<Existing>,
 }
 
@@ -72,30 +89,44 @@ impl Drop for PendingExtent<'_> {
 /// Makes the database read-only if a panic passes through the critical section: half of a commit may be in the log.
 struct Poison<'a>(&'a Inner);
 
+impl Poison<'_> {
+    /// The critical section has been left in the ordinary way.
+    fn lift(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Poison<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let reason = "a panic inside a commit".to_string();
-            let _ = self.0.health.fail(Error::Internal { reason });
-        }
+        let reason = "a panic inside a commit".to_string();
+        let _ = self.0.health.fail(Error::Internal { reason });
     }
 }
 
 impl Inner {
     /// Applies one change. `None`: a delete of a key that is not there; nothing was written.
-    pub(crate) fn commit_one(&self, change: &Change<'_>, how: Durability) -> Result<Option<Written>> {
+    pub(crate) fn commit_one(
+        &self,
+        change: &Change<'_>,
+        how: Durability,
+        guard: Guard,
+    ) -> Result<Option<Written>> {
         let mut written = [None];
-        let sequence = self.commit(std::slice::from_ref(change), how, &mut written)?;
+        let sequence = self.commit(std::slice::from_ref(change), how, &mut written, guard)?;
         Ok(written[0].map(|version| Written { version, sequence }))
     }
 
     /// Applies all changes or none, under one sequence, which it returns; `versions` receives the version that each
-    /// key has now. No two changes may be of one key.
+    /// key has now. No two changes may be of one key, and they come in [`Change::lock_order`].
+    ///
+    /// The guard is held until the commit is done, though not while it is synced: an address that was found before
+    /// the locks must mean the same record under them.
     pub(crate) fn commit(
         &self,
         changes: &[Change<'_>],
         how: Durability,
         versions: &mut [Option<u64>],
+        guard: Guard,
     ) -> Result<u64> {
         self.health.check_writable()?;
         self.backpressure();
@@ -110,6 +141,7 @@ impl Inner {
                 // Somebody else changed one of the keys meanwhile: look again.
                 Ok(None) => {}
                 Ok(Some(sequence)) => {
+                    drop(guard);
                     if how == Durability::Sync && sequence > 0 {
                         self.log.sync_to(sequence)?;
                     }
@@ -134,6 +166,8 @@ impl Inner {
         if !changes.iter().any(is_large) {
             return Ok(Vec::new());
         }
+        let _change = self.changing.read();
+        self.health.check_writable()?;
         let write = |change: &Change<'_>| match &change.body {
             Body::Put { stored, .. } if is_large(change) => {
                 let (reference, file) = self.extents.write(stored)?;
@@ -154,7 +188,7 @@ impl Inner {
     ) -> Result<Option<u64>> {
         if let ([change], [version]) = (changes, &mut *versions) {
             let now_ms = self.now_ms();
-            let lookup = self.look_up(change)?;
+            let lookup = self.look_up(change, self.ask_index(change)?)?;
             let Some(plan) = Plan::new(change, 0, &lookup) else {
                 return Ok(Some(0));
             };
@@ -166,9 +200,15 @@ impl Inner {
                 return Ok(None);
             }
             let poison = Poison(self);
-            let sequence = self.log.append(&mut drafts, now_ms, how)?.sequence;
+            let sequence = match self.log.append(&mut drafts, now_ms, how) {
+                Ok(appended) => appended.sequence,
+                Err(error) => {
+                    poison.lift();
+                    return Err(error);
+                }
+            };
             self.swing(&lock, change, &plan, &drafts[0], extents, sequence);
-            drop(poison);
+            poison.lift();
             *version = Some(plan.version);
             return Ok(Some(sequence));
         }
@@ -182,7 +222,13 @@ impl Inner {
         how: Durability,
         versions: &mut [Option<u64>],
     ) -> Result<Option<u64>> {
-        let lookups = changes.iter().map(|change| self.look_up(change)).collect::<Result<Vec<_>>>()?;
+        // First the index for all, then the records for all: what they wait for comes from memory at once.
+        let indexed = changes.iter().map(|change| self.ask_index(change)).collect::<Result<Vec<_>>>()?;
+        let lookups = changes
+            .iter()
+            .zip(indexed)
+            .map(|(change, indexed)| self.look_up(change, indexed))
+            .collect::<Result<Vec<_>>>()?;
         let plans: Vec<Plan> = changes
             .iter()
             .enumerate()
@@ -203,50 +249,69 @@ impl Inner {
                 draft
             })
             .collect();
-        let number = |change: &Change<'_>| (change.table.id, change.table.index.number_of(change.place));
-        let mut order: Vec<usize> = (0..changes.len()).collect();
-        // The one order in which everybody locks partitions.
-        order.sort_by_key(|&index| number(&changes[index]));
         let mut locks: Vec<((u32, u32), PartitionLock<'_>)> = Vec::new();
-        for &index in &order {
-            let change = &changes[index];
-            if locks.last().is_none_or(|(last, _)| *last != number(change)) {
-                locks.push((number(change), change.table.index.partition(change.place).lock()));
+        for (change, lookup) in changes.iter().zip(&lookups) {
+            let number = change.partition_number();
+            if locks.last().is_none_or(|(last, _)| *last != number) {
+                assert!(
+                    locks.last().is_none_or(|(last, _)| *last < number),
+                    "partitions are locked in order"
+                );
+                locks.push((number, change.table.index.partition(change.place).lock()));
             }
             if let Some((_, lock)) = locks.last()
-                && !still_true(lock, change, &lookups[index])?
+                && !still_true(lock, change, lookup)?
             {
                 return Ok(None);
             }
         }
         let poison = Poison(self);
-        let sequence = self.log.append(&mut drafts, self.now_ms(), how)?.sequence;
+        let sequence = match self.log.append(&mut drafts, self.now_ms(), how) {
+            Ok(appended) => appended.sequence,
+            Err(error) => {
+                poison.lift();
+                return Err(error);
+            }
+        };
         for (_, lock) in &mut locks {
             lock.begin_multiple();
         }
         for (plan, draft) in plans.iter().zip(&drafts) {
             let change = &changes[plan.index];
-            if let Ok(at) = locks.binary_search_by_key(&number(change), |(number, _)| *number) {
+            if let Ok(at) = locks.binary_search_by_key(&change.partition_number(), |(number, _)| *number) {
                 self.swing(&locks[at].1, change, plan, draft, extents, sequence);
             }
             versions[plan.index] = Some(plan.version);
         }
-        drop(poison);
+        poison.lift();
         Ok(Some(sequence))
     }
 
-    /// Finds the newest record of the change's key.
-    fn look_up(&self, change: &Change<'_>) -> Result<Lookup> {
+    /// Asks the index where the key's newest record may be, and has it fetched from memory.
+    fn ask_index(&self, change: &Change<'_>) -> Result<Indexed> {
+        let guard = epoch::pin();
+        let partition = change.table.index.partition(change.place);
+        let changes = partition.changes();
         let mut candidates = Candidates::default();
-        'again: loop {
+        partition.find(change.place, &guard, &mut candidates)?;
+        for address in candidates.iter() {
+            if let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) {
+                segment.prefetch(address.offset());
+            }
+        }
+        Ok(Indexed { changes, candidates })
+    }
+
+    /// Finds the newest record of the change's key.
+    fn look_up(&self, change: &Change<'_>, mut indexed: Indexed) -> Result<Lookup> {
+        loop {
             let guard = epoch::pin();
-            let changes = change.table.index.partition(change.place).changes();
-            change.table.index.partition(change.place).find(change.place, &guard, &mut candidates)?;
-            let mut newest = None;
-            for address in candidates.iter() {
+            let (mut newest, mut moved) = (None, false);
+            for address in indexed.candidates.iter() {
                 let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
                     // Compaction has moved the record since.
-                    continue 'again;
+                    moved = true;
+                    break;
                 };
                 let existing = segment.with_record(address.offset(), false, |record| {
                     let matches = record.header.table == change.table.id && record.key == change.key;
@@ -275,7 +340,10 @@ impl Inner {
                     }
                 }
             }
-            return Ok(Lookup { changes, candidates, existing: newest });
+            if !moved {
+                return Ok(Lookup { indexed, existing: newest });
+            }
+            indexed = self.ask_index(change)?;
         }
     }
 
@@ -322,12 +390,12 @@ impl Inner {
 /// Whether the index says under the lock what it said when the key was looked up.
 fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) -> Result<bool> {
     lock.prepare(change.place)?;
-    if lock.changes() == lookup.changes {
+    if lock.changes() == lookup.indexed.changes {
         return Ok(true);
     }
     let mut now = Candidates::default();
     lock.find(change.place, &mut now);
-    Ok(now.same(&lookup.candidates))
+    Ok(now.same(&lookup.indexed.candidates))
 }
 
 /// What a change becomes, given what is there.

@@ -105,6 +105,8 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     victims.sort_by_key(|segment| dead_share(segment));
     let mut budget = inner.options.segment_bytes_max * 2;
     while !victims.is_empty() {
+        // Closing waits for this round, not for all of them.
+        inner.health.check_open()?;
         let mut bytes = 0;
         let mut round = Vec::new();
         while let Some(segment) =
@@ -157,7 +159,8 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     let dead: u64 = segments.iter().map(|segment| dead_bytes(segment)).sum();
     let live: u64 = segments.iter().map(|segment| segment.live_bytes()).sum();
     let largest = inner.options.segment_bytes_max;
-    let allowed = (live as f64 * inner.options.dead_ratio_max) as u64 + inner.options.segment_bytes_min;
+    let allowed = (live as f64 * inner.options.dead_ratio_max) as u64;
+    let allowed = allowed.saturating_add(inner.options.segment_bytes_min);
     let budget = largest * 2;
     let take = |segments: Vec<Arc<Segment>>| {
         let mut bytes = 0;

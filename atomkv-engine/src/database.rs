@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
-
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::compaction::{self, Compacted};
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::extents::Extents;
 use crate::format::manifest::{TableRecord, encode_table};
@@ -21,6 +20,7 @@ use crate::maintenance::Signals;
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, TableOptions};
 use crate::services::Services;
 use crate::stats::{CompactionReport, Counters, Stats};
+use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
 use crate::types::PARTITIONS_MAX;
@@ -43,8 +43,8 @@ pub(crate) struct Inner {
     pub(crate) opening: Opening,
     /// Held while a table is created.
     pub(crate) schema: Mutex<u32>,
-    /// Released when the database is closed.
-    pub(crate) lock: Mutex<Option<Box<dyn Send + Sync>>>,
+    /// Shared by calls that write files beside the log; closing waits for them.
+    pub(crate) changing: RwLock<()>,
 }
 
 /// What opening found.
@@ -88,18 +88,21 @@ impl Handle {
         if inner.health.is_forked() {
             return Err(Error::Forked);
         }
+        // Held to the end, so that whoever closes as the second finds the directory free as well.
+        let mut threads = self.threads.lock();
         if !inner.health.close() {
             return Ok(());
         }
         inner.log.close();
         inner.signals.stop();
         inner.log.stop_helper();
-        for thread in self.threads.lock().drain(..) {
+        for thread in threads.drain(..) {
             // A background thread that panicked has poisoned the database already.
             let _ = thread.join();
         }
+        drop(inner.changing.write());
         let outcome = inner.finish();
-        inner.lock.lock().take();
+        inner.catalog.release();
         outcome
     }
 }
@@ -122,7 +125,15 @@ impl Database {
         &self.handle.inner
     }
 
-    /// The database's directory.
+    /// Whether calls are answered, without doing anything else.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after [`Database::close`]; [`Error::Forked`] in a child of the process that opened it.
+    pub fn check(&self) -> Result<()> {
+        self.inner().health.check_open()
+    }
+
+    /// The database's directory: an absolute path, with all symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.inner().path
     }
@@ -191,8 +202,11 @@ impl Database {
         Ok(Table::new(self.inner().clone(), core, options.services, durability))
     }
 
-    /// The names of all tables, sorted.
+    /// The names of all tables, sorted. None in a forked child, see [`Error::Forked`].
     pub fn table_names(&self) -> Vec<String> {
+        if self.inner().health.is_forked() {
+            return Vec::new();
+        }
         let mut names: Vec<String> =
             self.inner().tables.all().iter().map(|table| table.record.name.clone()).collect();
         names.sort();
@@ -211,22 +225,9 @@ impl Database {
         if batch.is_empty() {
             return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
-        let changes = batch
-            .operations
-            .iter()
-            .map(|operation| {
-                if !Arc::ptr_eq(&operation.table.inner, inner) {
-                    let reason = "the batch has a table of another database".to_string();
-                    return Err(Error::InvalidArgument { reason });
-                }
-                match &operation.value {
-                    Some(value) => operation.table.put_change(&operation.key, value),
-                    None => operation.table.delete_change(&operation.key),
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let changes = batch.changes(inner)?;
         let mut versions = vec![None; changes.len()];
-        let sequence = inner.commit(&changes, durability, &mut versions)?;
+        let sequence = inner.commit(&changes, durability, &mut versions, epoch::pin())?;
         Ok((sequence > 0).then_some(sequence))
     }
 
@@ -246,6 +247,8 @@ impl Database {
         let inner = self.inner();
         inner.health.check_writable()?;
         let _turn = inner.maintenance.lock();
+        // Closing waits for its turn too, and may have had it.
+        inner.health.check_writable()?;
         inner.checkpoint()
     }
 
@@ -259,19 +262,22 @@ impl Database {
         let inner = self.inner();
         inner.health.check_writable()?;
         let _turn = inner.maintenance.lock();
+        inner.health.check_writable()?;
         compaction::compact_all(inner)
     }
 
-    /// The database's counters.
+    /// The database's counters. All zero in a forked child, see [`Error::Forked`].
     pub fn stats(&self) -> Stats {
         self.inner().stats()
     }
 
     /// Writes everything out and gives the directory free. Every handle answers [`Error::Closed`] from then on;
-    /// pinned views stay valid. Closing again does nothing.
+    /// pinned views stay valid. Closing again waits until the directory is free and does nothing else. Memory and file
+    /// descriptors go with the last handle, table, iterator and view.
     ///
     /// # Errors
-    /// What went wrong with the last sync or checkpoint. The directory is given free all the same, and nothing that
+    /// What went wrong with the last sync or checkpoint; [`Error::ReadOnly`] if an earlier failure has ended writing,
+    /// so that buffered writes may be lost. The directory is given free all the same, and nothing that
     /// a `Sync` write has acknowledged is lost.
     pub fn close(&self) -> Result<()> {
         self.handle.close()
@@ -299,7 +305,9 @@ impl Inner {
     }
 
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<Arc<TableCore>> {
+        let _change = self.changing.read();
         let mut next_id = self.schema.lock();
+        self.health.check_writable()?;
         if let Some(core) = self.tables.by_name(name) {
             return Ok(core);
         }
@@ -318,11 +326,11 @@ impl Inner {
         };
         let mut bytes = Vec::new();
         encode_table(&record, &mut bytes);
-        let mut drafts = [Draft::notice(Kind::TableChange, record.id, &bytes)];
+        let core = Arc::new(TableCore::new(record, self.hash_seed));
+        let mut drafts = [Draft::notice(Kind::TableChange, core.id, &bytes)];
         let appended = self.log.append(&mut drafts, self.now_ms(), Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id += 1;
-        let core = Arc::new(TableCore::new(record, self.hash_seed));
         self.tables.insert(core.clone());
         self.log.sync_to(appended.sequence)?;
         match self.name_tables() {
@@ -363,8 +371,8 @@ impl Inner {
     /// The last acts of a database that accepts no calls any more.
     fn finish(&self) -> Result<()> {
         let _turn = self.maintenance.lock();
-        if self.health.is_failed() {
-            return Ok(());
+        if let Some(cause) = self.health.cause() {
+            return Err(Error::ReadOnly { cause: cause.to_string() });
         }
         self.log.sync_all()?;
         self.log.finish();
@@ -385,6 +393,10 @@ impl Inner {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        if self.health.is_forked() {
+            // Whoever held a lock of the parent's database at the fork holds it here for ever.
+            return Stats { read_only: Some(Error::Forked.to_string()), ..Stats::default() };
+        }
         let segments = self.catalog.segments();
         let count = |kind| segments.iter().filter(|segment| segment.header.kind == kind).count() as u64;
         let extents = self.extents.live_bytes();

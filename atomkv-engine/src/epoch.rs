@@ -13,12 +13,13 @@
 //! Pinning costs two uncontended atomic additions. A pin held for long delays reclamation and nothing else.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
 const STRIPES: usize = 32;
 
@@ -30,17 +31,20 @@ struct Stripe {
 struct Domain {
     era: AtomicU64,
     stripes: [Stripe; STRIPES],
-    retired: Mutex<Vec<(u64, Box<dyn Retired>)>>,
+    /// In the order of their eras.
+    retired: Mutex<Queue>,
 }
 
+type Queue = VecDeque<(u64, Box<dyn Retired>)>;
+
 /// Anything that only waits to be dropped.
-trait Retired: Send {}
+pub(crate) trait Retired: Send {}
 impl<T: Send> Retired for T {}
 
 static DOMAIN: Domain = Domain {
     era: AtomicU64::new(0),
     stripes: [const { Stripe { readers: [AtomicUsize::new(0), AtomicUsize::new(0)] } }; STRIPES],
-    retired: Mutex::new(Vec::new()),
+    retired: Mutex::new(VecDeque::new()),
 };
 
 static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
@@ -113,11 +117,21 @@ pub(crate) fn has_passed(era: u64) -> bool {
     era + 3 <= DOMAIN.era.load(Ordering::SeqCst)
 }
 
-/// Drops a value once no reader that is pinned now can still see it.
+/// How many retired values make it worth while to look whether some may go.
+const COLLECT_FROM: usize = 32;
+
+/// Drops a value once no reader that is pinned now can still see it, and somebody calls [`collect`] or more is
+/// retired.
 pub(crate) fn retire<T: Send + 'static>(value: T) {
-    let era = era();
-    DOMAIN.retired.lock().push((era, Box::new(value)));
-    collect();
+    let value = Box::new(value);
+    let mut retired = DOMAIN.retired.lock();
+    // Read under the lock, so that the queue is in order.
+    retired.push_back((era(), value));
+    let many = retired.len().is_multiple_of(COLLECT_FROM);
+    drop(retired);
+    if many {
+        collect();
+    }
 }
 
 /// Advances the era where it can be advanced and drops what nobody can see any more. Never waits for readers.
@@ -136,17 +150,32 @@ pub(crate) fn collect() {
             }
             DOMAIN.era.store(era + 1, Ordering::SeqCst);
         }
-        let mut index = 0;
-        while index < retired.len() {
-            if has_passed(retired[index].0) {
-                free.push(retired.swap_remove(index).1);
-            } else {
-                index += 1;
-            }
+        while let Some((_, value)) = retired.pop_front_if(|(era, _)| has_passed(*era)) {
+            free.push(value);
         }
     }
     // Dropping may unmap files or retire more: outside the lock.
     drop(free);
+}
+
+/// See [`hold`].
+pub(crate) type Held = MutexGuard<'static, Queue>;
+
+/// Keeps every other thread from reclaiming until it is dropped; for the time of a fork.
+pub(crate) fn hold() -> Held {
+    DOMAIN.retired.lock()
+}
+
+/// In a forked child: the readers of other threads are not there, and must not hold up reclamation for ever.
+pub(crate) fn forget_other_threads() {
+    for counter in DOMAIN.stripes.iter().flat_map(|stripe| &stripe.readers) {
+        counter.store(0, Ordering::SeqCst);
+    }
+    let _ = PINNED.try_with(|pinned| {
+        if let Some(counter) = pinned.counter.get() {
+            counter.store(1, Ordering::SeqCst);
+        }
+    });
 }
 
 /// A replaceable `Arc` that pinned readers see through without counting.

@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::format::record::ExtentRef;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::segment::{file_name, read_header};
 use crate::storage::{Mapping, StorageFile};
+use crate::sync::Mutex;
 use crate::types::SegmentId;
 
 pub(crate) struct Extents {

@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::storage::process;
+use crate::fork;
 
 pub(crate) struct Health {
-    /// The process that opened the database, see [`process::generation`].
+    /// The process that opened the database, see [`fork::generation`].
     generation: u32,
     closed: AtomicBool,
     failed: AtomicBool,
@@ -21,9 +21,9 @@ pub(crate) struct Health {
 
 impl Default for Health {
     fn default() -> Health {
-        process::watch_forks();
+        fork::watch_forks();
         Health {
-            generation: process::generation(),
+            generation: fork::generation(),
             closed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             cause: OnceLock::new(),
@@ -44,7 +44,7 @@ impl Health {
     /// Whether this is a child of the process that opened the database.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
-        process::generation() != self.generation
+        fork::generation() != self.generation
     }
 
     /// Whether writes are accepted.
@@ -84,11 +84,25 @@ impl Health {
         error
     }
 
-    /// The same, but a full disk leaves the database writable: nothing was written yet.
+    /// The same, but a full disk, or a process or system that has no descriptor or memory left for the moment, leave
+    /// the database writable: nothing was written yet.
     pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
-        if matches!(error, Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed | Error::Forked) {
-            return error;
-        }
-        self.fail(error)
+        let harmless = match &error {
+            Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed | Error::Forked => true,
+            Error::Io { source, .. } => is_out_of_resources(source),
+            _ => false,
+        };
+        if harmless { error } else { self.fail(error) }
     }
+}
+
+/// Whether the system refused to begin: too many open files, or no memory.
+#[cfg(unix)]
+fn is_out_of_resources(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_resources(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::OutOfMemory
 }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::compaction;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex};
 
 /// How often the threads look whether there is something to do, at the latest.
 const TICK: Duration = Duration::from_millis(100);
@@ -38,7 +37,7 @@ impl Signals {
     fn wait(&self, time: Duration) -> bool {
         let mut stop = self.stop.lock();
         if !*stop {
-            self.changed.wait_for(&mut stop, time);
+            stop = self.changed.wait_for(stop, time);
         }
         *stop
     }

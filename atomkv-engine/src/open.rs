@@ -10,8 +10,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::catalog::{self, Catalog, MANIFEST};
 use crate::checkpoint::{self, Image};
 use crate::database::{Inner, Opening};
@@ -30,7 +28,8 @@ use crate::options::Options;
 use crate::page;
 use crate::segment::{Segment, parse_file_name};
 use crate::stats::Counters;
-use crate::storage::{LockOutcome, Storage};
+use crate::storage::{DirectoryLock, LockOutcome, Storage};
+use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
 use crate::types::{Address, SegmentId};
 
@@ -38,7 +37,13 @@ const LOCK: &str = "LOCK";
 
 pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     let storage = options.storage.clone();
+    if path.as_os_str().is_empty() {
+        let reason = "the path is empty; \".\" is the current directory".to_string();
+        return Err(Error::InvalidArgument { reason });
+    }
     let names = list(&*storage, path, &options)?;
+    // The process may change its working directory while the database is open.
+    let path = &storage.resolve(path).map_err(|error| Error::io("resolve", path, error))?;
     recognise(path, &names, &options)?;
     let lock_path = path.join(LOCK);
     let lock = match storage.lock(&lock_path).map_err(|error| Error::io("lock", &lock_path, error))? {
@@ -144,8 +149,9 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 }
 
 impl Found {
-    fn assemble(self, lock: Box<dyn Send + Sync>) -> Result<Inner> {
+    fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
         let Found { opener, start, end, rebuilt } = self;
+        opener.catalog.own(lock);
         let log = Log::new(opener.catalog.clone(), &opener.options, &start);
         let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
         let inner = Inner {
@@ -158,10 +164,10 @@ impl Found {
             counters: Counters::default(),
             signals: Signals::default(),
             maintenance: Mutex::new(()),
+            changing: RwLock::default(),
             compacted: Mutex::default(),
             opening: Opening { replayed_records: end.records, rebuilt, skipped: end.skipped },
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
-            lock: Mutex::new(Some(lock)),
             catalog: opener.catalog,
             options: opener.options,
         };

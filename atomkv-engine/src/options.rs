@@ -104,7 +104,7 @@ impl Options {
         self
     }
 
-    /// The longest time a buffered write may wait for its sync. Default 1 second.
+    /// The longest time a buffered write may wait for its sync. Default 1 second; at least 1 ms.
     #[must_use]
     pub fn sync_interval(mut self, interval: Duration) -> Self {
         self.sync_interval = interval;
@@ -188,8 +188,11 @@ impl Options {
         if self.large_value_bytes < 4 << 10 || self.large_value_bytes > 64 << 20 {
             return refuse("large_value_bytes must lie between 4 KiB and 64 MiB");
         }
-        if self.sync_interval.is_zero() || self.sync_bytes == 0 || self.checkpoint_bytes == 0 {
-            return refuse("sync_interval, sync_bytes and checkpoint_bytes must not be zero");
+        if self.sync_interval < Duration::from_millis(1) {
+            return refuse("sync_interval must be at least 1 ms; use Durability::Sync for less");
+        }
+        if self.sync_bytes == 0 || self.checkpoint_bytes == 0 {
+            return refuse("sync_bytes and checkpoint_bytes must not be zero");
         }
         Ok(())
     }

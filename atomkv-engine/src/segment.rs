@@ -330,13 +330,13 @@ impl Segment {
     #[cold]
     fn with_unmapped<R>(&self, offset: u64, verify: bool, f: impl FnOnce(&Record<'_>) -> R) -> Result<R> {
         // Taken out of its cell, so that `f` may read records too.
-        let mut buffer = READ_BUFFER.with(RefCell::take);
+        let mut buffer = READ_BUFFER.try_with(RefCell::take).unwrap_or_default();
         let result = self.fill(offset, &mut buffer).and_then(|length| {
             let bytes = buffer.get(..length).unwrap_or(&[]);
             self.check(offset, bytes, verify).map(|record| f(&record))
         });
         if buffer.capacity() <= READ_BUFFER_KEEP_BYTES {
-            READ_BUFFER.with(|cell| cell.replace(buffer));
+            let _ = READ_BUFFER.try_with(|cell| cell.replace(buffer));
         }
         result
     }

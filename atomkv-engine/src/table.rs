@@ -23,7 +23,7 @@ use crate::tables::TableCore;
 use crate::types::{Address, Entry, VALUE_BYTES_MAX, Written};
 
 /// A named key space of a database. Cheap to clone; may be used by many threads at once. A handle keeps the
-/// database's memory alive, not its files open: after [`crate::Database::close`] it answers [`Error::Closed`].
+/// database's memory and file descriptors alive; after [`crate::Database::close`] it answers [`Error::Closed`].
 ///
 /// ```
 /// # fn main() -> atomkv_engine::Result<()> {
@@ -162,9 +162,9 @@ impl Table {
     /// next opening.
     pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
         // One pin for all that follows: pinning again costs next to nothing.
-        let _guard = epoch::pin();
+        let guard = epoch::pin();
         let change = self.put_change(key, value)?;
-        let written = self.inner.commit_one(&change, durability)?;
+        let written = self.inner.commit_one(&change, durability, guard)?;
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
 
@@ -181,8 +181,9 @@ impl Table {
     /// # Errors
     /// As [`Table::put_with`].
     pub fn delete_with(&self, key: &[u8], durability: Durability) -> Result<Option<Written>> {
+        let guard = epoch::pin();
         let change = self.delete_change(key)?;
-        self.inner.commit_one(&change, durability)
+        self.inner.commit_one(&change, durability, guard)
     }
 
     pub(crate) fn put_change<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
@@ -233,9 +234,10 @@ impl Table {
     fn find<R>(&self, key: &[u8], f: impl FnOnce(Found<'_>) -> Result<Option<R>>) -> Result<Option<R>> {
         self.inner.health.check_open()?;
         let place = self.place(key)?;
-        let mut found = FOUND.with(RefCell::take);
+        // A thread that is ending has no buffers any more; its destructors may still read.
+        let mut found = FOUND.try_with(RefCell::take).unwrap_or_default();
         let result = self.find_in(key, place, &mut found, f);
-        FOUND.with(|cell| cell.replace(found));
+        let _ = FOUND.try_with(|cell| cell.replace(found));
         result
     }
 
@@ -296,11 +298,11 @@ impl Table {
         match stored {
             Stored::Raw(value) => Ok(Some(f(value))),
             Stored::Compressed(codec, value) => {
-                let mut scratch = SCRATCH.with(RefCell::take);
+                let mut scratch = SCRATCH.try_with(RefCell::take).unwrap_or_default();
                 scratch.clear();
                 let result = self.decompress(codec, value, &mut scratch).map(|()| Some(f(&scratch)));
                 if scratch.capacity() <= SCRATCH_KEEP_BYTES {
-                    SCRATCH.with(|cell| cell.replace(scratch));
+                    let _ = SCRATCH.try_with(|cell| cell.replace(scratch));
                 }
                 result
             }

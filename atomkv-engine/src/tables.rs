@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::format::manifest::TableRecord;
 use crate::format::record::Record;
 use crate::index::TableIndex;
 use crate::services::Keyspace;
+use crate::sync::RwLock;
 
 /// What all handles of one table share.
 pub(crate) struct TableCore {

@@ -48,7 +48,7 @@ fn a_key_lives_through_put_overwrite_delete_and_reopen() {
     assert_eq!((entry.value.as_slice(), entry.version), (&b"three"[..], 1));
     let mut batch = Batch::new();
     batch.put(&again, b"a", b"1").put(&again, b"b", b"2").delete(&again, b"key").put(&again, b"a", b"3");
-    assert_eq!(batch.len(), 3);
+    assert_eq!(batch.len(), 4);
     assert!(database.apply(&batch, Durability::Sync).expect("applied").is_some());
     assert_eq!(again.get(b"a").expect("read").as_deref(), Some(&b"3"[..]));
     assert_eq!(again.len(), 2);

@@ -13,7 +13,7 @@ use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
 
 /// Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
-/// for each other. It keeps the database of its tables open.
+/// for each other. It keeps the database of its first table open.
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
 }
@@ -26,10 +26,16 @@ struct Contents {
 }
 
 impl atomkv_batch {
-    fn change(&self, table: &atomkv_table, change: impl FnOnce(&mut Batch)) {
+    fn change(
+        &self,
+        table: &atomkv_table,
+        change: impl FnOnce(&mut Batch),
+    ) -> Result<(), atomkv_engine::Error> {
+        table.database.check()?;
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.database.get_or_insert_with(|| table.database.clone());
         change(&mut contents.batch);
+        Ok(())
     }
 }
 
@@ -54,7 +60,18 @@ pub unsafe extern "C" fn atomkv_batch_free(batch: *mut atomkv_batch) {
     }
 }
 
-/// Adds a put. Key and value are copied, and checked when the batch is applied. Of several operations on one key the
+fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
+    use atomkv_engine::{Error, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Error::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX });
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
 /// last holds. Since 0.1.
 ///
 /// # Safety
@@ -72,9 +89,11 @@ pub unsafe extern "C" fn atomkv_batch_put(
     call(|| unsafe {
         let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
+        // Before they are copied: a length that is wrong is wrong by a lot.
+        check_lengths(key, value)?;
         batch.change(table, |batch| {
             batch.put(&table.table, key, value);
-        });
+        })?;
         Ok(ATOMKV_OK)
     })
 }
@@ -94,24 +113,28 @@ pub unsafe extern "C" fn atomkv_batch_delete(
     call(|| unsafe {
         let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
         let key = bytes(key, key_size, "key")?;
+        check_lengths(key, &[])?;
         batch.change(table, |batch| {
             batch.delete(&table.table, key);
-        });
+        })?;
         Ok(ATOMKV_OK)
     })
 }
 
-/// The number of keys that the batch changes. Since 0.1.
+/// The number of operations in the batch. Since 0.1.
 ///
 /// # Safety
-/// `batch` is NULL or alive; `keys` is NULL or may be written.
+/// `batch` is NULL or alive; `operations` is NULL or may be written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn atomkv_batch_len(batch: *const atomkv_batch, keys: *mut usize) -> atomkv_status {
+pub unsafe extern "C" fn atomkv_batch_len(
+    batch: *const atomkv_batch,
+    operations: *mut usize,
+) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        clear(keys, 0, "keys")?;
+        clear(operations, 0, "operations")?;
         let contents = handle(batch, "batch")?.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.write(contents.batch.len());
+        operations.write(contents.batch.len());
         Ok(ATOMKV_OK)
     })
 }
@@ -154,6 +177,8 @@ pub unsafe extern "C" fn atomkv_apply(
             store(sequence, 0);
             let (db, batch) = (handle(db, "db")?, handle(batch, "batch")?);
             let durability = durability(how)?.unwrap_or(Durability::Buffered);
+            // Before the lock, which a thread of a forked process's parent may hold for ever.
+            db.database.check()?;
             let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
             let applied = db.database.apply(&contents.batch, durability)?;
             store(sequence, applied.unwrap_or(0));

@@ -63,8 +63,9 @@ pub unsafe extern "C" fn atomkv_open(
 }
 
 /// Writes everything out, ends the background threads and gives the directory free. The handle stays valid, and it
-/// and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on; views stay readable. A second
-/// call does nothing and succeeds. May be called while other threads use the database: their calls end or answer
+/// and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on, except what needs no database
+/// (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free and
+/// succeeds. May be called while other threads use the database: their calls end or answer
 /// `ATOMKV_ERR_CLOSED`. On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
@@ -160,6 +161,10 @@ pub unsafe extern "C" fn atomkv_stat(
     call(|| unsafe {
         clear(value, 0, "value")?;
         let (db, name) = (handle(db, "db")?, text(name, "name")?);
+        match db.database.check() {
+            Ok(()) | Err(atomkv_engine::Error::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
         let values = db.database.stats().values();
         let Some((_, found)) = values.into_iter().find(|(known, _)| *known == name) else {
             return Err(Box::new(atomkv_error::argument(format!("there is no counter named {name:?}"))));

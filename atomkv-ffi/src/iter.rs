@@ -12,7 +12,7 @@ use crate::table::{atomkv_slice, atomkv_table, atomkv_written};
 pub struct atomkv_iter {
     state: Mutex<State>,
     /// Keeps the database open.
-    _database: Database,
+    database: Database,
 }
 
 struct State {
@@ -35,8 +35,9 @@ pub unsafe extern "C" fn atomkv_iter_new(
     call(|| unsafe {
         clear(iter, std::ptr::null_mut(), "iter")?;
         let table = handle(table, "table")?;
+        table.database.check()?;
         let state = State { iter: table.table.iter(), current: None };
-        let made = atomkv_iter { state: Mutex::new(state), _database: table.database.clone() };
+        let made = atomkv_iter { state: Mutex::new(state), database: table.database.clone() };
         iter.write(Box::into_raw(Box::new(made)));
         Ok(ATOMKV_OK)
     })
@@ -61,6 +62,8 @@ pub unsafe extern "C" fn atomkv_iter_next(
         store(value, atomkv_slice::EMPTY);
         store(written, atomkv_written { version: 0, sequence: 0 });
         let iter = handle(iter, "iter")?;
+        // Before the lock, which a thread of a forked process's parent may hold for ever.
+        iter.database.check()?;
         let mut state = iter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.current = None;
         let Some(entry) = state.iter.next_entry() else {

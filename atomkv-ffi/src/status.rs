@@ -18,7 +18,8 @@ pub enum atomkv_status {
     ATOMKV_NOT_FOUND = 1,
     /// The iteration is at its end.
     ATOMKV_DONE = 2,
-    /// A defect of AtomKV. The database is read-only until it is reopened.
+    /// A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-only until it is
+    /// reopened.
     ATOMKV_ERR_INTERNAL = -1,
     /// An argument is NULL where it may not be, or out of its range.
     ATOMKV_ERR_INVALID_ARGUMENT = -2,

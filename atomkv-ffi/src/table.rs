@@ -39,7 +39,7 @@ impl From<Written> for atomkv_written {
 /// Bytes that belong to somebody else.
 #[repr(C)]
 pub struct atomkv_slice {
-    /// The first byte; not NULL unless the call failed. Not NUL-terminated.
+    /// The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
     pub data: *const c_void,
     /// How many bytes.
     pub size: usize,
@@ -48,7 +48,7 @@ pub struct atomkv_slice {
 /// Bytes that belong to the caller, who frees `data` with `atomkv_free`.
 #[repr(C)]
 pub struct atomkv_buffer {
-    /// The first byte; NULL if the call failed. Not NUL-terminated.
+    /// The first byte; NULL if there is no result (not found, an error). Not NUL-terminated.
     pub data: *mut c_void,
     /// How many bytes.
     pub size: usize,
@@ -129,7 +129,9 @@ pub unsafe extern "C" fn atomkv_table_len(table: *const atomkv_table, keys: *mut
     // SAFETY: the caller's promise.
     call(|| unsafe {
         clear(keys, 0, "keys")?;
-        keys.write(handle(table, "table")?.table.len());
+        let table = handle(table, "table")?;
+        table.database.check()?;
+        keys.write(table.table.len());
         Ok(ATOMKV_OK)
     })
 }
@@ -167,6 +169,7 @@ pub unsafe extern "C" fn atomkv_slot(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
+        table.database.check()?;
         store(slot, u32::from(table.table.slot(key)?));
         store(partition, table.table.partition(key)?);
         Ok(ATOMKV_OK)

@@ -11,12 +11,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::subtable::{Candidates, DEPTH_MAX, IndexEntry, SPLIT_ENTRIES, SubTable, TAG_START, tag_of};
 use crate::checkpoint::ImageFile;
 use crate::epoch::{self, ArcCell, Guard};
 use crate::error::Result;
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::Address;
 
 /// A sub-table that still lies in a checkpoint image.

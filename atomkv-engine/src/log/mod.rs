@@ -16,8 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use crate::catalog::{Catalog, NewSegment};
 use crate::error::{Error, Result};
 use crate::format::record::{
@@ -28,6 +26,7 @@ use crate::health::Health;
 use crate::options::{Durability, Options};
 use crate::segment::Segment;
 use crate::storage::{MapWriter, StorageFile};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
 
 /// A place in the log.
@@ -221,7 +220,9 @@ impl Log {
 
     /// The largest commit, in bytes: it must fit into one segment.
     pub(crate) fn commit_bytes_max(&self) -> u64 {
-        crate::options::SEGMENT_BYTES_CEILING - SEGMENT_OVERHEAD_BYTES - crate::format::segment::HEADER_BYTES
+        crate::options::SEGMENT_BYTES_CEILING
+            - 2 * SEGMENT_OVERHEAD_BYTES
+            - crate::format::segment::HEADER_BYTES
     }
 
     /// Takes the log's lock. It is held for tens of nanoseconds, so waiting threads spin, then yield; they never

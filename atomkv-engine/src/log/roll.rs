@@ -8,7 +8,7 @@ use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
 use crate::format::record::Kind;
 use crate::format::segment::{FooterBuilder, HEADER_BYTES, SegmentKind, TRAILER_BYTES};
-use crate::options::{Durability, SEGMENT_BYTES_FLOOR};
+use crate::options::{Durability, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FLOOR};
 use crate::segment::Segment;
 use crate::types::SegmentId;
 
@@ -58,7 +58,8 @@ impl Log {
             active.segment.seal_at(active.tail);
             core.unsynced.push(active.segment.clone());
         }
-        let limit = new.capacity - TRAILER_BYTES;
+        // A segment for a very large commit is longer than addresses reach; what follows goes elsewhere.
+        let limit = new.capacity.min(SEGMENT_BYTES_CEILING) - TRAILER_BYTES;
         let writer = new.writer.map_or(Writer::File, Writer::Mapped);
         let old = core.active.replace(Active {
             segment: new.segment,
@@ -140,7 +141,7 @@ impl Log {
                     if !idle {
                         break;
                     }
-                    self.requested.wait(&mut requests);
+                    requests = self.requested.wait(requests);
                 }
                 // The most urgent first; sealing can wait.
                 let prepare = requests.prepare.take();

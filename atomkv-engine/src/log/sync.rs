@@ -34,7 +34,7 @@ impl Log {
             if !state.running {
                 break;
             }
-            self.sync_done.wait(&mut state);
+            state = self.sync_done.wait(state);
         }
         state.running = true;
         drop(state);

@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{LockOutcome, MapWriter, Mapping, Storage, StorageFile};
+use super::{DirectoryLock, LockOutcome, MapWriter, Mapping, Storage, StorageFile};
+#[cfg(unix)]
+use crate::sync::{Mutex, MutexGuard};
 
 /// Unmapped files: a failing device gives an error code.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,15 +23,41 @@ pub(super) struct OsFile {
 
 pub(super) fn create(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-    Ok(Arc::new(OsFile { file, mapped }))
+    Ok(Arc::new(OsFile { file: above_standard(file)?, mapped }))
 }
 
 pub(super) fn open(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    Ok(Arc::new(OsFile { file, mapped }))
+    Ok(Arc::new(OsFile { file: above_standard(file)?, mapped }))
+}
+
+/// Moves a file off the descriptors 0 to 2. A process that was started without them (a daemon) would else write its
+/// messages into the database.
+#[cfg(unix)]
+fn above_standard(file: File) -> io::Result<File> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    if file.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(file);
+    }
+    // SAFETY: a plain system call on a descriptor that `file` keeps open.
+    let moved = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, libc::STDERR_FILENO + 1) };
+    if moved < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has just made it, and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(moved) })
+}
+
+#[cfg(not(unix))]
+fn above_standard(file: File) -> io::Result<File> {
+    Ok(file)
 }
 
 impl Storage for FileStorage {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::canonicalize(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
@@ -62,21 +90,23 @@ impl Storage for FileStorage {
 
     fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
         // Not truncated before the lock is held: the text inside is the owner's.
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = above_standard(file)?;
+        let directory = lock_directory(path);
+        match (file.try_lock(), directory) {
+            (Ok(()), Ok(directory)) => {
                 file.set_len(0)?;
                 file.rewind()?;
                 write!(file, "{}", std::process::id())?;
-                Ok(LockOutcome::Acquired(Box::new(file)))
+                Ok(LockOutcome::Acquired(Box::new(FileLock::new(path, file, directory))))
             }
-            Err(TryLockError::WouldBlock) => {
+            (Err(TryLockError::WouldBlock), _) | (_, Err(TryLockError::WouldBlock)) => {
                 let mut text = String::new();
                 // The owner may be about to write it; not knowing the number is no reason to fail.
                 let _ = file.read_to_string(&mut text);
                 Ok(LockOutcome::Held(text.trim().parse().ok()))
             }
-            Err(TryLockError::Error(error)) => Err(error),
+            (Err(TryLockError::Error(error)), _) | (_, Err(TryLockError::Error(error))) => Err(error),
         }
     }
 
@@ -100,6 +130,99 @@ fn now_ms() -> u64 {
 fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Locks the directory itself as well, so that removing the lock file does not make room for a second owner. `None`
+/// where directories cannot be locked.
+fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    let Some(directory) = path.parent() else { return Ok(None) };
+    let directory = File::open(directory).and_then(above_standard).map_err(TryLockError::Error)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(Some(directory)),
+        Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The lock file and, where it can be locked, its directory.
+struct FileLock {
+    path: PathBuf,
+    /// Never empty, except in a forked child, to which they do not belong.
+    files: Vec<File>,
+    generation: u32,
+}
+
+impl FileLock {
+    fn new(path: &Path, file: File, directory: Option<File>) -> FileLock {
+        let files: Vec<File> = [Some(file), directory].into_iter().flatten().collect();
+        #[cfg(unix)]
+        LOCKED_FILES.lock().extend(files.iter().map(std::os::fd::AsRawFd::as_raw_fd));
+        FileLock { path: path.to_path_buf(), files, generation: crate::fork::generation() }
+    }
+}
+
+impl DirectoryLock for FileLock {
+    #[cfg(unix)]
+    fn is_held(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let paths = [Some(&*self.path), self.path.parent()];
+        self.files.iter().zip(paths).all(|(file, path)| {
+            let there = path.and_then(|path| std::fs::metadata(path).ok()).map(identity);
+            there.is_some() && there == file.metadata().ok().map(identity)
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn is_held(&self) -> bool {
+        self.path.exists()
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if crate::fork::generation() != self.generation {
+            // Closed at the fork; the numbers may be somebody else's by now.
+            std::mem::take(&mut self.files).into_iter().for_each(std::mem::forget);
+            return;
+        }
+        for file in &self.files {
+            // Not left to the closing of the descriptor: a child that was forked meanwhile may have a copy of it.
+            let _ = file.unlock();
+            #[cfg(unix)]
+            LOCKED_FILES.lock().retain(|descriptor| *descriptor != std::os::fd::AsRawFd::as_raw_fd(file));
+        }
+    }
+}
+
+/// The descriptors of all locks that this process holds.
+#[cfg(unix)]
+static LOCKED_FILES: Mutex<Vec<std::os::fd::RawFd>> = Mutex::new(Vec::new());
+
+/// All locks of the process, with every other thread kept out.
+#[cfg(unix)]
+pub(crate) struct LockedFiles(MutexGuard<'static, Vec<std::os::fd::RawFd>>);
+
+/// For the time of a fork.
+#[cfg(unix)]
+pub(crate) fn hold_locked_files() -> LockedFiles {
+    LockedFiles(LOCKED_FILES.lock())
+}
+
+#[cfg(unix)]
+impl LockedFiles {
+    /// In a forked child: closes its copies, which would keep the parent's directories locked. The locks themselves
+    /// stay the parent's.
+    pub(crate) fn abandon(&mut self) {
+        for descriptor in self.0.drain(..) {
+            // SAFETY: the descriptor belongs to a lock of the parent, which this process never uses or closes, see
+            // the destructor above.
+            unsafe { libc::close(descriptor) };
+        }
+    }
 }
 
 impl StorageFile for OsFile {

@@ -22,6 +22,10 @@ use super::{LockOutcome, Storage, StorageFile};
 pub struct MappedStorage;
 
 impl Storage for MappedStorage {
+    fn resolve(&self, path: &Path) -> io::Result<std::path::PathBuf> {
+        FileStorage.resolve(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         FileStorage.create_dir_all(path)
     }

@@ -13,7 +13,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 use memmap2::{MmapOptions, MmapRaw};
-use parking_lot::Mutex;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Eight words that the processor's cache moves together. All zeros is a valid value.
 #[repr(C, align(64))]
@@ -94,7 +95,15 @@ fn layout_of(count: usize) -> Layout {
 
 static ARENA: Mutex<Arena> = Mutex::new(Arena { regions: BTreeMap::new(), free: Free::new() });
 
-struct Arena {
+/// See [`hold`].
+pub(crate) type Held = MutexGuard<'static, Arena>;
+
+/// Keeps every other thread out until it is dropped; for the time of a fork.
+pub(crate) fn hold() -> Held {
+    ARENA.lock()
+}
+
+pub(crate) struct Arena {
     /// By the address of their first huge page; with their usable length.
     regions: BTreeMap<usize, Region>,
     free: Free,

@@ -12,15 +12,16 @@
 mod file;
 mod map;
 pub(crate) mod memory;
-pub(crate) mod process;
 pub mod sim;
 
 pub use file::FileStorage;
+#[cfg(unix)]
+pub(crate) use file::{LockedFiles, hold_locked_files};
 pub use map::{MapWriter, MappedStorage, Mapping};
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Asks the processor to fetch a cache line without waiting for it. A hint: any address will do.
@@ -37,6 +38,10 @@ pub(crate) fn prefetch<T>(line: *const T) {
 
 /// A file system as the engine sees it. All paths are complete paths below the database directory.
 pub trait Storage: Send + Sync + Debug {
+    /// The path of an existing directory in a form that means the same whatever the process's working directory is.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
     /// Creates a directory and its parents; succeeds if it exists.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// The names (not paths) of the entries of a directory, in no order. `NotFound` if it does not exist,
@@ -59,10 +64,17 @@ pub trait Storage: Send + Sync + Debug {
     fn now_ms(&self) -> u64;
 }
 
+/// A lock that is held. Dropping it unlocks.
+pub trait DirectoryLock: Send + Sync {
+    /// Whether the path that was locked still leads to what was locked: the directory may have been moved and another
+    /// made in its place.
+    fn is_held(&self) -> bool;
+}
+
 /// What became of an attempt to lock.
 pub enum LockOutcome {
-    /// Locked; dropping the value unlocks.
-    Acquired(Box<dyn Send + Sync>),
+    /// Locked.
+    Acquired(Box<dyn DirectoryLock>),
     /// Somebody else has it; the process id, if the file tells it.
     Held(Option<u32>),
 }

@@ -12,9 +12,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
-
-use super::{LockOutcome, MapWriter, Mapping, Storage, StorageFile};
+use super::{DirectoryLock, LockOutcome, MapWriter, Mapping, Storage, StorageFile};
+use crate::sync::{Mutex, MutexGuard};
 
 const SECTOR: usize = 512;
 
@@ -526,6 +525,13 @@ impl Storage for SimStorage {
         let mut state = self.state.lock();
         state.clock_ms += 1;
         state.clock_ms
+    }
+}
+
+/// The simulated directory is never moved.
+impl DirectoryLock for SimLock {
+    fn is_held(&self) -> bool {
+        true
     }
 }
 
