@@ -88,9 +88,15 @@ pub(crate) fn read_manifest(storage: &dyn Storage, path: &Path) -> Result<Option
     Manifest::decode(&bytes).map(Some).map_err(|error| format_error(&file_path, error))
 }
 
+/// The manifest of as many segments and tables as there can be is shorter.
+const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
+
 /// The contents of a small file.
 pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>> {
     let length = file.len().map_err(|error| Error::io("measure", path, error))?;
+    if length > SMALL_FILE_BYTES_MAX {
+        return Err(Error::corrupt(path, SMALL_FILE_BYTES_MAX, "the file is longer than it can be"));
+    }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
     bytes.truncate(read);

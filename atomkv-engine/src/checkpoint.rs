@@ -236,6 +236,7 @@ fn write_image(
     let sections = ImageSections {
         fuzzy_end,
         sequence_ceiling: inner.log.sequence_ceiling(),
+        last_time_ms: inner.log.last_time_ms(),
         subtables,
         segments: segments.iter().map(stats).collect(),
         extents: inner.extents.live(),
@@ -248,6 +249,10 @@ fn write_image(
     out.file.sync_data().map_err(|error| Error::io("sync", path, error))?;
     // The image may hold effects of everything up to here, so all that must be durable first.
     inner.log.sync_to(fuzzy_end)?;
+    // A roll record has no sequence of its own.
+    inner.log.sync_rolled()?;
+    // The name of the image, before anything names it.
+    storage.sync_dir(&inner.catalog.path).map_err(|error| Error::io("sync", &inner.catalog.path, error))?;
     Ok(CheckpointRecord {
         generation,
         log_segment: position.segment.0,

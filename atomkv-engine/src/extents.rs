@@ -159,7 +159,12 @@ impl Extents {
     /// Makes a value durable that recovery has found in the log.
     pub(crate) fn sync(&self, id: u64) -> Result<()> {
         let path = self.path(id);
-        let file = self.catalog.storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
+        let file = match self.catalog.storage.open(&path) {
+            Ok(file) => file,
+            // Recovery has judged it: whoever skips damage goes on without it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("open", &path, error)),
+        };
         file.sync_data().map_err(|error| Error::io("sync", &path, error))
     }
 

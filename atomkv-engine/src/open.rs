@@ -21,7 +21,7 @@ use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
 use crate::index::subtable::Candidates;
-use crate::log::recovery::{LogEnd, Recovery, Replay};
+use crate::log::recovery::{Durable, LogEnd, Recovery, Replay};
 use crate::log::{Log, LogPosition, LogStart};
 use crate::maintenance::Signals;
 use crate::options::Options;
@@ -152,6 +152,7 @@ impl Found {
     fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
         let Found { opener, start, end, rebuilt } = self;
         opener.catalog.own(lock);
+        forget_segments(&opener.catalog, &opener.cut)?;
         let log = Log::new(opener.catalog.clone(), &opener.options, &start);
         let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
         let inner = Inner {
@@ -182,6 +183,20 @@ impl Found {
     }
 }
 
+/// Takes segments out of the manifest, then removes them. On a full disk they stay until a later opening.
+fn forget_segments(catalog: &Catalog, segments: &[Arc<Segment>]) -> Result<()> {
+    if segments.is_empty() {
+        return Ok(());
+    }
+    let ids: HashSet<u64> = segments.iter().map(|segment| segment.id().0).collect();
+    match catalog.update_manifest(|manifest| manifest.segments.retain(|segment| !ids.contains(&segment.id))) {
+        Ok(()) => segments.iter().for_each(|segment| catalog.remove_segment(segment)),
+        Err(Error::NoSpace { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 struct Opener {
     options: Options,
     manifest: Manifest,
@@ -193,6 +208,8 @@ struct Opener {
     log_segments: BTreeMap<SegmentId, Arc<Segment>>,
     /// Files that nothing names.
     stale: Vec<String>,
+    /// Segments that the manifest names, but that hold only commits which were lost.
+    cut: Vec<Arc<Segment>>,
     stop_before: Option<u64>,
 }
 
@@ -213,8 +230,8 @@ impl Opener {
         }
         let extents = Extents::new(catalog.clone());
         let log_segments = BTreeMap::new();
-        let stale = Vec::new();
-        Opener { options, manifest, names, catalog, tables, extents, log_segments, stale, stop_before }
+        let (stale, cut) = (Vec::new(), Vec::new());
+        Opener { options, manifest, names, catalog, tables, extents, log_segments, stale, cut, stop_before }
     }
 
     fn run(mut self) -> Result<Outcome> {
@@ -243,9 +260,14 @@ impl Opener {
         }
         let sequence = used.as_ref().map_or(0, |record| record.sequence);
         let fuzzy_end = used.as_ref().map_or(0, |record| record.fuzzy_end);
-        let (end, broken) = self.replay(start, sequence, fuzzy_end, rebuild)?;
+        let (end, broken, replayed) = self.replay(start, sequence, fuzzy_end, rebuild)?;
         if let Some(lost) = self.judge(&end, broken)? {
             return Ok(Outcome::LostFrom(lost));
+        }
+        if let Some(missing) = end.missing
+            && self.stop_before.is_none()
+        {
+            return Err(Recovery::missing(&self.log_segments, missing));
         }
         for (id, end) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
@@ -259,7 +281,7 @@ impl Opener {
         if rebuild {
             self.rebuild()?;
         }
-        self.make_durable(&end, start)?;
+        self.make_durable(&end, start, &replayed)?;
         self.remove_stale(&end);
         self.catalog.finish_adopting();
         let image_ceiling = image.as_ref().map_or(0, |(_, image)| image.sections.sequence_ceiling);
@@ -268,7 +290,9 @@ impl Opener {
         let log_start = LogStart {
             end: end.position,
             last_sequence: end.last_sequence.max(fuzzy_end),
-            last_time_ms: end.last_time_ms,
+            last_time_ms: end
+                .last_time_ms
+                .max(image.as_ref().map_or(0, |(_, image)| image.sections.last_time_ms)),
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };
         Ok(Outcome::Opened(Box::new(Found { opener: self, start: log_start, end, rebuilt: rebuild })))
@@ -281,7 +305,8 @@ impl Opener {
             return Ok(None);
         };
         let place = LogPosition { segment: first.segment, offset: first.offset };
-        if end.synced <= place {
+        let durable = self.durable();
+        if end.synced.max(durable.position) <= place && first.sequence > durable.sequence {
             return Ok(Some(first.sequence));
         }
         if self.options.skip_damaged_log {
@@ -404,7 +429,7 @@ impl Opener {
         sequence: u64,
         fuzzy_end: u64,
         rebuild: bool,
-    ) -> Result<(LogEnd, BTreeMap<u64, Broken>)> {
+    ) -> Result<(LogEnd, BTreeMap<u64, Broken>, Vec<u64>)> {
         let mut replayer = Replayer {
             opener: self,
             fuzzy_end,
@@ -412,23 +437,30 @@ impl Opener {
             adopted: None,
             found: Candidates::default(),
             broken: BTreeMap::new(),
+            extents: Vec::new(),
         };
         let skip = self.options.skip_damaged_log;
-        let durable = self.manifest.checkpoints.first().map_or(0, |newest| newest.fuzzy_end);
+        let durable = self.durable();
         let recovery = Recovery::new(&self.log_segments, start, sequence, skip, self.stop_before, durable);
         let end = recovery.run(&mut replayer)?;
-        Ok((end, replayer.broken))
+        Ok((end, replayer.broken, replayer.extents))
+    }
+
+    /// What the newest checkpoint proves to be on stable storage, whether or not its image can be read.
+    fn durable(&self) -> Durable {
+        self.manifest.checkpoints.first().map_or(Durable::default(), |newest| Durable {
+            position: LogPosition { segment: SegmentId(newest.log_segment), offset: newest.log_offset },
+            sequence: if newest.fuzzy_end > newest.sequence { newest.fuzzy_end } else { 0 },
+        })
     }
 
     /// Syncs what was read of the log behind the checkpoint: it must not be lost after somebody has seen it.
-    fn make_durable(&self, end: &LogEnd, start: LogPosition) -> Result<()> {
+    fn make_durable(&self, end: &LogEnd, start: LogPosition, replayed: &[u64]) -> Result<()> {
         if end.records == 0 && end.position == start {
             return Ok(());
         }
-        for id in self.extents.live().iter().map(|(id, _)| *id) {
-            if id > start.segment.0 {
-                self.extents.sync(id)?;
-            }
+        for id in replayed.iter().filter(|id| self.extents.is_live(**id)) {
+            self.extents.sync(*id)?;
         }
         for (id, _) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
@@ -441,7 +473,7 @@ impl Opener {
     }
 
     /// Removes the files that nothing names. What cannot be removed waits for the next opening.
-    fn remove_stale(&self, end: &LogEnd) {
+    fn remove_stale(&mut self, end: &LogEnd) {
         let chain: HashSet<SegmentId> = end.chain.iter().map(|(id, _)| *id).collect();
         let extents = self.names.iter().filter(|name| {
             parse_file_name(name)
@@ -451,12 +483,14 @@ impl Opener {
             let _ = self.catalog.storage.remove(&self.catalog.path.join(name));
         }
         for (id, segment) in &self.log_segments {
-            if !chain.contains(id) {
-                if self.catalog.has(*id) {
-                    self.catalog.remove_segment(segment);
-                } else {
-                    let _ = self.catalog.storage.remove(&segment.path);
-                }
+            if chain.contains(id) {
+                continue;
+            }
+            if self.catalog.has(*id) {
+                // The manifest must forget it first.
+                self.cut.push(segment.clone());
+            } else {
+                let _ = self.catalog.storage.remove(&segment.path);
             }
         }
     }
@@ -479,19 +513,14 @@ impl Opener {
             }
         }
         for (table, place, segment, address) in tombstones {
-            let (key, sequence) = segment.with_record(address.offset(), true, |record| {
-                (record.key.to_vec(), record.header.sequence)
-            })?;
-            let lock = table.index.partition(place).lock();
-            if let Some(old) = self.same_key(&table, place, &key, &mut Candidates::default())?
-                && old.sequence < sequence
-            {
-                lock.remove(place, old.address);
-            }
+            self.apply_tombstone(&table, place, &segment, address)?;
         }
         self.recount()
     }
 
+    /// Points the index to a record unless it points to a newer one of the same key. Where one of the two is damaged,
+    /// nobody knows its key: it is taken for the other's unless the order of the segments says which is newer, so
+    /// that a key is rather reported as damaged than found in an older state.
     fn insert_newest(
         &self,
         table: &TableCore,
@@ -506,16 +535,79 @@ impl Opener {
             lock.insert(place, address);
             return Ok(());
         }
-        let (key, sequence) = segment
-            .with_record(address.offset(), true, |record| (record.key.to_vec(), record.header.sequence))?;
-        match self.same_key(table, place, &key, &mut found)? {
-            None => lock.insert(place, address),
-            Some(old) if old.sequence < sequence => {
-                lock.replace(place, old.address, address);
+        let new = self.witness(segment, address)?;
+        let guard = epoch::pin();
+        for other in found.iter() {
+            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
+                return Err(self.dangling(other));
+            };
+            let old = self.witness(other_segment, other)?;
+            match new.supersedes(&old, place) {
+                Supersedes::Yes => {
+                    lock.replace(place, other, address);
+                    return Ok(());
+                }
+                Supersedes::No => return Ok(()),
+                Supersedes::OtherKey => {}
             }
-            Some(_) => {}
+        }
+        lock.insert(place, address);
+        Ok(())
+    }
+
+    /// Takes a key out of the index unless it was written again after the tombstone; with damage as above.
+    fn apply_tombstone(
+        &self,
+        table: &TableCore,
+        place: u64,
+        segment: &Segment,
+        address: Address,
+    ) -> Result<()> {
+        let lock = table.index.partition(place).lock();
+        let mut found = Candidates::default();
+        lock.find(place, &mut found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let new = self.witness(segment, address)?;
+        let guard = epoch::pin();
+        for other in found.iter() {
+            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
+                return Err(self.dangling(other));
+            };
+            match new.supersedes(&self.witness(other_segment, other)?, place) {
+                Supersedes::Yes if new.known.is_some() => {
+                    lock.remove(place, other);
+                    return Ok(());
+                }
+                Supersedes::Yes => {
+                    // The key may have been deleted: it is reported as damaged.
+                    lock.replace(place, other, address);
+                    return Ok(());
+                }
+                Supersedes::No => return Ok(()),
+                Supersedes::OtherKey => {}
+            }
         }
         Ok(())
+    }
+
+    /// Reads what a record can tell of its age and its key.
+    fn witness(&self, segment: &Segment, address: Address) -> Result<Witness> {
+        let read = segment.with_record(address.offset(), true, |record| Known {
+            key: record.key.to_vec(),
+            sequence: record.header.sequence,
+            place: self.tables.place_of(record),
+        });
+        let known = match read {
+            Ok(known) => Some(known),
+            Err(Error::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let sequences = (segment.sequence_min.load(order), segment.sequence_max.load(order));
+        let in_log = (segment.header.kind == SegmentKind::Log).then_some(segment.id());
+        Ok(Witness { known, sequences, in_log, offset: address.offset() })
     }
 
     /// The record of this key that the index points to.
@@ -587,13 +679,62 @@ impl Opener {
                 live += entry.length;
                 if entry.kind == Kind::Extent {
                     let extent =
-                        segment.with_record(entry.offset, true, |record| ExtentRef::decode(record.value))?;
-                    extent.iter().for_each(|extent| self.extents.note_live(extent));
+                        segment.with_record(entry.offset, true, |record| ExtentRef::decode(record.value));
+                    match extent {
+                        Ok(extent) => extent.iter().for_each(|extent| self.extents.note_live(extent)),
+                        // Its key answers so; the large value stays on the disk until the next opening.
+                        Err(Error::Corrupt { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             segment.set_live(live);
         }
         Ok(())
+    }
+}
+
+/// What is known of a record while the index is put together.
+struct Witness {
+    /// `None` if the record is damaged.
+    known: Option<Known>,
+    /// The smallest and the largest sequence in its segment, the smallest above the largest if unknown.
+    sequences: (u64, u64),
+    /// The log segment that it lies in, where records lie in the order of their sequences.
+    in_log: Option<SegmentId>,
+    offset: u64,
+}
+
+struct Known {
+    key: Vec<u8>,
+    sequence: u64,
+    place: Option<u64>,
+}
+
+enum Supersedes {
+    Yes,
+    No,
+    OtherKey,
+}
+
+impl Witness {
+    /// Whether this record takes the place of another whose index entry looks the same.
+    fn supersedes(&self, old: &Witness, place: u64) -> Supersedes {
+        let decide = |newer: bool| if newer { Supersedes::Yes } else { Supersedes::No };
+        match (&self.known, &old.known) {
+            (Some(new), Some(old)) if new.key == old.key => decide(new.sequence > old.sequence),
+            (Some(_), Some(_)) => Supersedes::OtherKey,
+            (Some(new), None) => decide(self.is_surely_newer(new, old)),
+            (None, Some(known)) if known.place == Some(place) => decide(!old.is_surely_newer(known, self)),
+            (None, _) => Supersedes::OtherKey,
+        }
+    }
+
+    fn is_surely_newer(&self, known: &Known, damaged: &Witness) -> bool {
+        let (least, most) = damaged.sequences;
+        let is_behind =
+            self.in_log.is_some() && self.in_log == damaged.in_log && self.offset > damaged.offset;
+        is_behind || least <= most && known.sequence > most
     }
 }
 
@@ -622,6 +763,8 @@ struct Replayer<'a> {
     found: Candidates,
     /// Large values that the index points to and that are not whole.
     broken: BTreeMap<u64, Broken>,
+    /// Large values of replayed commits.
+    extents: Vec<u64>,
 }
 
 /// The record of a large value that is not whole.
@@ -671,6 +814,7 @@ impl Replayer<'_> {
             && let Some(extent) = ExtentRef::decode(record.value)
         {
             opener.extents.note_live(&extent);
+            self.extents.push(extent.id);
             if !opener.extents.is_whole(&extent)? {
                 let (segment, offset) = (segment.id(), address.offset());
                 self.broken.insert(extent.id, Broken { sequence: header.sequence, segment, offset });
@@ -748,6 +892,12 @@ impl Replay for Replayer<'_> {
             }
             Kind::Document | Kind::Tombstone | Kind::Extent if !self.rebuild => {
                 self.document(segment, address, record)
+            }
+            Kind::Extent => {
+                if let Some(extent) = ExtentRef::decode(record.value) {
+                    self.extents.push(extent.id);
+                }
+                Ok(())
             }
             Kind::Chunk => {
                 let detail = "a part of a streamed document, which this release does not know";

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::record::{Base, HEADER_BYTES_MAX, Header, Layout, Record, RecordError, decode_header};
+use crate::options::SEGMENT_BYTES_CEILING;
 use crate::storage::StorageFile;
 use crate::types::RECORD_ALIGNMENT;
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// Longer than any segment: the largest commit, a header, marks and a trailer.
+const SEGMENT_FILE_BYTES_MAX: u64 = 2 * SEGMENT_BYTES_CEILING;
 
 pub(crate) struct SegmentReader<'a> {
     file: &'a dyn StorageFile,
@@ -30,6 +33,8 @@ pub(crate) struct Found<'a> {
 
 impl<'a> SegmentReader<'a> {
     pub(crate) fn new(file: &'a dyn StorageFile, path: &'a Path, base: Base, from: u64, end: u64) -> Self {
+        // Nothing was ever written behind it, however long somebody has made the file.
+        let end = end.min(SEGMENT_FILE_BYTES_MAX);
         SegmentReader {
             file,
             path,
@@ -66,7 +71,10 @@ impl<'a> SegmentReader<'a> {
         {
             window = self.window(offset, layout.exact())?;
         }
-        let record = Record::decode_verified(&self.buffer[window.0..window.1], &self.base.at(offset));
+        let mut record = Record::decode_verified(&self.buffer[window.0..window.1], &self.base.at(offset));
+        if record.as_ref().is_ok_and(|record| record.layout.padded() > self.end - offset) {
+            record = Err(RecordError::Short);
+        }
         if let Ok(record) = &record {
             self.offset = offset + record.layout.padded();
         }

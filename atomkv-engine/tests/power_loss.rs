@@ -273,7 +273,7 @@ fn learn_sequences(state: &State, tables: &[Table]) -> State {
 
 fn run(seed: u64) {
     let mut world = World::new(seed);
-    let lives = 2 + world.random.below(3);
+    let lives = 2 + world.random.below(6);
     let mut in_flight = None;
     let mut all = false;
     for _ in 0..lives {
@@ -299,7 +299,9 @@ fn run(seed: u64) {
         if ends_by_cut {
             world.sim.crash_after(cut);
         }
-        for _ in 0..20 + world.random.below(150) {
+        // Some only open and close, as a command line does.
+        let steps = if world.random.chance(3) { 0 } else { 20 + world.random.below(150) };
+        for _ in 0..steps {
             if let Err(state) = world.step(&database, &mut tables) {
                 assert!(world.sim.is_dead(), "an operation fails without a reason\n{}", world.story());
                 in_flight = state;

@@ -21,8 +21,9 @@
 //! | 4 | large values: id 8, length 8 |
 //! | 5 | old versions, reserved |
 //! | 6 | ordered indexes, reserved |
+//! | 7 | time, may be passed over: of the last commit before the log position, in ms, 8 |
 
-use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, read_sections};
+use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, read_sections};
 use crate::index::subtable::{TAG_BITS, TAG_START};
 use crate::types::Address;
 
@@ -64,6 +65,7 @@ pub(crate) struct SegmentStats {
 pub(crate) struct ImageSections {
     pub(crate) fuzzy_end: u64,
     pub(crate) sequence_ceiling: u64,
+    pub(crate) last_time_ms: u64,
     pub(crate) subtables: Vec<SubTableRecord>,
     pub(crate) segments: Vec<SegmentStats>,
     pub(crate) extents: Vec<(u64, u64)>,
@@ -154,6 +156,7 @@ pub(crate) fn encode_tail(sections: &ImageSections, tail_offset: u64) -> Vec<u8>
         contents.extend_from_slice(&length.to_le_bytes());
     }
     put_section(&mut out, 4, &contents);
+    put_skippable_section(&mut out, 7, &sections.last_time_ms.to_le_bytes());
 
     let checksum = crc32fast::hash(&out);
     let mut trailer = [0; IMAGE_TRAILER_BYTES];
@@ -225,6 +228,7 @@ pub(crate) fn decode_tail(
                     pairs.into_iter().map(|(id, live_bytes)| SegmentStats { id, live_bytes }).collect();
             }),
             4 => read_pairs(contents).map(|pairs| sections.extents = pairs),
+            7 => Reader::new(contents).u64().map(|time| sections.last_time_ms = time),
             _ => return Some(UNKNOWN),
         };
         known.map(|()| KNOWN)
@@ -292,6 +296,7 @@ mod tests {
         let sections = ImageSections {
             fuzzy_end: 80,
             sequence_ceiling: 1 << 24,
+            last_time_ms: 1_700_000_000_000,
             subtables: vec![subtable(0), subtable(511)],
             segments: vec![SegmentStats { id: 1, live_bytes: 2 }],
             extents: vec![(5, 1 << 30)],

@@ -106,9 +106,18 @@ const SKIPPABLE: u16 = 1;
 
 /// Appends a section.
 pub(crate) fn put_section(out: &mut Vec<u8>, kind: u16, contents: &[u8]) {
+    put_flagged_section(out, kind, 0, contents);
+}
+
+/// Appends a section that a reader which does not know its type may pass over.
+pub(crate) fn put_skippable_section(out: &mut Vec<u8>, kind: u16, contents: &[u8]) {
+    put_flagged_section(out, kind, SKIPPABLE, contents);
+}
+
+fn put_flagged_section(out: &mut Vec<u8>, kind: u16, flags: u16, contents: &[u8]) {
     let head = out.len();
     out.extend_from_slice(&kind.to_le_bytes());
-    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
     out.extend_from_slice(&(contents.len() as u64).to_le_bytes());
     // The checksum covers the head too.
     let mut hasher = crc32fast::Hasher::new();

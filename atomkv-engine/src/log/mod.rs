@@ -352,6 +352,11 @@ impl Log {
         (core.position(), core.next_sequence - 1)
     }
 
+    /// The time of the last commit: those of later ones are not below it.
+    pub(crate) fn last_time_ms(&self) -> u64 {
+        self.lock_core().last_time_ms
+    }
+
     /// No sequence above it was handed out.
     pub(crate) fn sequence_ceiling(&self) -> u64 {
         let core = self.lock_core();

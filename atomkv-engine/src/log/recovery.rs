@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{Header, Kind, Layout, Record, SyncMark, read_u64};
 use crate::format::segment::HEADER_BYTES;
 use crate::segment::{Segment, read_trailer};
-use crate::segment_reader::SegmentReader;
+use crate::segment_reader::{Found, SegmentReader};
 use crate::types::{Address, SegmentId};
 
 /// What recovery tells of each record of a complete commit, in order.
@@ -41,6 +41,16 @@ pub(crate) struct LogEnd {
     pub(crate) skipped: u64,
     /// The furthest place that a sync mark covers.
     pub(crate) synced: LogPosition,
+    /// A segment that a roll record names, but that is not there.
+    pub(crate) missing: Option<SegmentId>,
+}
+
+/// What the manifest knows to be on stable storage.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Durable {
+    pub(crate) position: LogPosition,
+    /// The last commit that an image may hold effects of; 0 where it says no more than the position.
+    pub(crate) sequence: u64,
 }
 
 /// Reads the log from a position on.
@@ -53,7 +63,7 @@ pub(crate) struct Recovery<'a> {
     /// Commits from this one on are not part of the log: a large value of theirs was lost.
     stop_before: Option<u64>,
     /// Commits up to this one were on stable storage when the manifest was written.
-    durable: u64,
+    durable: Durable,
     end: LogEnd,
 }
 
@@ -74,7 +84,7 @@ impl<'a> Recovery<'a> {
         sequence: u64,
         skip_damage: bool,
         stop_before: Option<u64>,
-        durable: u64,
+        durable: Durable,
     ) -> Recovery<'a> {
         let end = LogEnd { position: start, last_sequence: sequence, ..LogEnd::default() };
         let continuation = |segment: &Arc<Segment>| {
@@ -100,15 +110,21 @@ impl<'a> Recovery<'a> {
                 }
             }
             let Some(segment) = self.segments.get(&position.segment).cloned() else {
-                return Err(self.missing(position.segment));
+                return Err(Self::missing(self.segments, position.segment));
             };
             let stop = self.read_segment(&segment, position.offset, replay)?;
             let (end, next) = match stop {
                 Stop::Rolled { end, next } => (end, Some(next)),
                 Stop::Bad { end } => {
-                    let next = self.successor(segment.id(), end);
+                    let mut next = self.successor(segment.id(), end);
                     if next.is_none() && self.stop_before.is_none() {
-                        self.refuse_damage(&segment, end)?;
+                        if self.end.missing.is_none() {
+                            self.refuse_damage(&segment, end)?;
+                        }
+                        if self.skip_damage {
+                            next = self.follower(segment.id(), end).map(|next| next.id());
+                            self.end.skipped += u64::from(next.is_some());
+                        }
                     }
                     (end, next)
                 }
@@ -123,9 +139,9 @@ impl<'a> Recovery<'a> {
         Ok(self.end)
     }
 
-    fn missing(&self, id: SegmentId) -> Error {
+    pub(crate) fn missing(segments: &BTreeMap<SegmentId, Arc<Segment>>, id: SegmentId) -> Error {
         let name = crate::segment::file_name(crate::format::segment::SegmentKind::Log, id);
-        let directory = self.segments.values().next().and_then(|segment| segment.path.parent());
+        let directory = segments.values().next().and_then(|segment| segment.path.parent());
         let path = directory.unwrap_or(Path::new("")).join(name);
         Error::corrupt(&path, 0, "the log goes on in this segment, but the file is missing")
     }
@@ -162,6 +178,7 @@ impl<'a> Recovery<'a> {
                             record.header.sequence > last + 1 || record.header.kind == Kind::Roll
                         };
                         if reader.resync(|header, _| header.sequence > last, is_later)? {
+                            self.pass_broken_commit(&mut reader)?;
                             continue;
                         }
                     }
@@ -191,8 +208,34 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// After damage nobody knows whether the next intact record begins a commit: what follows up to the end of its
+    /// commit is left out too.
+    fn pass_broken_commit(&self, reader: &mut SegmentReader<'_>) -> Result<()> {
+        loop {
+            let at = reader.offset();
+            match reader.next()? {
+                Some(Found { record: Ok(record), .. }) if record.header.kind == Kind::Roll => {
+                    reader.seek(at);
+                    return Ok(());
+                }
+                Some(Found { record: Ok(record), .. }) if !record.header.end_of_commit => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The segment that goes on where this one, which is bad from `at` on, had ended.
+    fn follower(&self, id: SegmentId, at: u64) -> Option<&Arc<Segment>> {
+        let continues =
+            |next: &&Arc<Segment>| next.header.predecessor == id && next.header.predecessor_end > at;
+        let rolled = |next: &&Arc<Segment>| {
+            next.header.predecessor == id && next.header.predecessor_end == 0 && next.id() > id && id.0 > 0
+        };
+        self.segments.values().rev().find(continues).or_else(|| self.segments.values().rev().find(rolled))
+    }
+
     /// Looks whether a whole commit stands at the reader's place, without replaying it.
-    fn measure_commit(&self, reader: &mut SegmentReader<'_>, segment: &Segment) -> Result<Measured> {
+    fn measure_commit(&mut self, reader: &mut SegmentReader<'_>, segment: &Segment) -> Result<Measured> {
         let mut commit = None;
         loop {
             let at = reader.offset();
@@ -212,7 +255,9 @@ impl<'a> Recovery<'a> {
                         if self.segments.get(&next).is_some_and(follows) {
                             Ok(Measured::Roll { next })
                         } else {
-                            Err(self.missing(next))
+                            // A large value that was lost may excuse it: who has read everything decides.
+                            self.end.missing = Some(next);
+                            Ok(Measured::Bad { at })
                         }
                     }
                     _ => Ok(Measured::Bad { at }),
@@ -261,15 +306,23 @@ impl<'a> Recovery<'a> {
     /// Who says that a bad place was on stable storage: the manifest, or a sync mark behind it, in this segment or in
     /// one that rolled out of it.
     fn proof_of_damage(&self, segment: &Segment, at: u64) -> Result<Option<String>> {
-        if self.end.last_sequence < self.durable {
+        let bad = LogPosition { segment: segment.id(), offset: at };
+        if self.end.last_sequence < self.durable.sequence || bad < self.durable.position {
             return Ok(Some("the manifest".to_string()));
         }
-        let bad = LogPosition { segment: segment.id(), offset: at };
         if let Some(offset) = self.covering_mark(segment, at, bad)? {
             return Ok(Some(format!("a mark at byte {offset}")));
         }
         let mut predecessor = segment.id();
         loop {
+            let from = if predecessor == segment.id() { at } else { 0 };
+            let continues = |next: &&Arc<Segment>| {
+                next.header.predecessor == predecessor && next.header.predecessor_end > from
+            };
+            // An opening has read the log beyond this place, synced it and gone on there.
+            if let Some(next) = self.segments.values().find(continues) {
+                return Ok(Some(format!("the header of {}", next.path.display())));
+            }
             let rolled_from = |next: &&Arc<Segment>| {
                 next.header.predecessor == predecessor && next.header.predecessor_end == 0
             };

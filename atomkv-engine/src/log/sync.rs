@@ -23,9 +23,22 @@ impl Log {
     /// Returns when the commit with this sequence and everything before it is on stable storage. The first caller
     /// syncs for all who came before it started; the others wait and, if they came too late, take the next turn.
     pub(crate) fn sync_to(&self, sequence: u64) -> Result<()> {
+        self.sync_once(sequence, false)
+    }
+
+    /// Syncs the segments that were rolled, roll records included, if any are waiting for it.
+    pub(crate) fn sync_rolled(&self) -> Result<()> {
+        let (is_waiting, sequence) = {
+            let core = self.lock_core();
+            (!core.unsynced.is_empty(), core.next_sequence - 1)
+        };
+        if is_waiting { self.sync_once(sequence, true) } else { Ok(()) }
+    }
+
+    fn sync_once(&self, sequence: u64, always: bool) -> Result<()> {
         let mut state = self.sync_state.lock();
         loop {
-            if state.synced >= sequence {
+            if state.synced >= sequence && !always {
                 return Ok(());
             }
             if self.health.is_failed() {
