@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::epoch;
 use crate::error::{Error, Result};
@@ -23,10 +23,15 @@ use crate::types::SegmentId;
 pub(crate) const MANIFEST: &str = "MANIFEST";
 const MANIFEST_NEW: &str = "MANIFEST.new";
 const RESERVE: &str = "RESERVE";
+const UPKEEP_RESERVE: &str = "RESERVE-UPKEEP";
 /// How many segment ids one manifest leases.
 const ID_LEASE: u64 = 256;
-/// Preallocated so that deletes, checkpoints and compaction can work on a full disk.
+/// Preallocated so that deletes can work on a full disk.
 const RESERVE_BYTES: u64 = 512 << 10;
+/// Preallocated for the same time, besides the size of an image, for what compaction copies: a sixteenth of what the
+/// segments take, within these bounds.
+const UPKEEP_BYTES_MIN: u64 = 256 << 10;
+const UPKEEP_BYTES_MAX: u64 = 64 << 20;
 
 /// A segment with the right to write it.
 pub(crate) struct NewSegment {
@@ -74,6 +79,10 @@ pub(crate) struct Catalog {
     /// Held for as long as the directory is this database's.
     lock: Mutex<Option<Box<dyn DirectoryLock>>>,
     reserve_spent: AtomicBool,
+    /// The size of the reserve for upkeep; 0 while it is spent.
+    upkeep_bytes: AtomicU64,
+    /// How large the next image will be, at most.
+    image_bytes: AtomicU64,
 }
 
 /// Reads the manifest of a directory; `None` if there is none.
@@ -121,6 +130,8 @@ fn replace_file(
     let file = storage.create(&new).map_err(|error| Error::io("create", &new, error))?;
     file.write_at(0, bytes).map_err(|error| Error::io("write", &new, error))?;
     file.sync_data().map_err(|error| Error::io("sync", &new, error))?;
+    // Its descriptor may be the last one, which the directory needs now.
+    drop(file);
     // From here on even a full disk is a failure: the new file may or may not be the one that is found.
     let uncertain = |operation, path: &Path, error| Error::Io {
         operation,
@@ -160,6 +171,8 @@ impl Catalog {
             manifest: Mutex::new(manifest),
             lock: Mutex::new(None),
             reserve_spent: AtomicBool::new(false),
+            upkeep_bytes: AtomicU64::new(0),
+            image_bytes: AtomicU64::new(0),
         }
     }
 
@@ -177,22 +190,32 @@ impl Catalog {
         self.lock.lock().take();
     }
 
+    /// Whether the directory is still this database's. Else nothing more may be written there.
+    fn check_owner(&self, lock: &Option<Box<dyn DirectoryLock>>) -> Result<()> {
+        match lock {
+            None => Err(Error::Closed),
+            Some(lock) if !lock.is_held() => {
+                let reason = "the directory was moved or its lock file removed while the database was open";
+                let source = std::io::Error::other(reason);
+                let path = self.path.clone();
+                Err(self.health.fail(Error::Io { operation: "write to", path, source }))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Before files are made beside the manifest.
+    pub(crate) fn check_owned(&self) -> Result<()> {
+        self.check_owner(&self.lock.lock())
+    }
+
     /// Changes the manifest durably. A full disk leaves everything as it was; any other failure makes the database
     /// read-only, since nobody can know which manifest the next opening will find.
     pub(crate) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {
         let mut current = self.manifest.lock();
         // Held until the end: the directory may be another's as soon as it is given free.
         let lock = self.lock.lock();
-        match &*lock {
-            None => return Err(Error::Closed),
-            Some(lock) if !lock.is_held() => {
-                let reason = "the directory was moved or its lock file removed while the database was open";
-                let source = std::io::Error::other(reason);
-                let path = self.path.join(MANIFEST);
-                return Err(self.health.fail(Error::Io { operation: "replace", path, source }));
-            }
-            Some(_) => {}
-        }
+        self.check_owner(&lock)?;
         let mut next = current.clone();
         change(&mut next);
         next.generation += 1;
@@ -288,6 +311,7 @@ impl Catalog {
 
     /// Creates a segment file of its full size, with a durable header and a durable name.
     pub(crate) fn create_segment(&self, plan: &SegmentPlan) -> Result<NewSegment> {
+        self.check_owned()?;
         let id = self.allocate_id()?;
         let ordinal = self.allocate_ordinal()?;
         let path = self.path.join(file_name(plan.kind, id));
@@ -364,19 +388,63 @@ impl Catalog {
 
     /// Creates the reserve if it is not there. A disk too full for it is not an error.
     pub(crate) fn fill_reserve(&self) -> bool {
-        let path = self.path.join(RESERVE);
-        let filled = match self.storage.create(&path) {
-            Ok(file) => {
-                let allocated = file.allocate(RESERVE_BYTES).is_ok();
-                if !allocated {
-                    let _ = self.storage.remove(&path);
-                }
-                allocated
-            }
-            Err(error) => error.kind() == std::io::ErrorKind::AlreadyExists,
-        };
+        let filled = self.allocate(RESERVE, RESERVE_BYTES);
         self.reserve_spent.store(!filled, Ordering::Relaxed);
         filled
+    }
+
+    /// Has a file of at least so many bytes there that stand for nothing. False if the disk is too full for it; then
+    /// it is as long as it was.
+    fn allocate(&self, name: &str, bytes: u64) -> bool {
+        let path = self.path.join(name);
+        let (file, is_new) = match self.storage.create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                (self.storage.open(&path), false)
+            }
+            created => (created, true),
+        };
+        let allocated = file.and_then(|file| file.allocate(bytes)).is_ok();
+        if !allocated && is_new {
+            let _ = self.storage.remove(&path);
+        }
+        allocated
+    }
+
+    /// So many records more will be in the next image.
+    pub(crate) fn note_records(&self, records: u64) {
+        self.image_bytes.fetch_add(records * 8, Ordering::Relaxed);
+    }
+
+    /// An image of this size was written.
+    pub(crate) fn note_image(&self, bytes: u64) {
+        self.image_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes the reserve for upkeep large enough for the next image and for what compaction copies. False if the disk
+    /// is too full for that.
+    pub(crate) fn fill_upkeep_reserve(&self) -> bool {
+        let used: u64 = self.segments().iter().map(|segment| segment.disk_bytes()).sum();
+        let share = (used / 16).clamp(UPKEEP_BYTES_MIN, UPKEEP_BYTES_MAX);
+        let wanted = self.image_bytes.load(Ordering::Relaxed) + share;
+        if self.upkeep_bytes.load(Ordering::Relaxed) >= wanted {
+            return true;
+        }
+        // More than that, if it can be had, so that a growing database does not do it each time; on a full disk at
+        // least the image.
+        let image = self.image_bytes.load(Ordering::Relaxed) + UPKEEP_BYTES_MIN / 4;
+        let filled = [wanted + wanted / 4, wanted, image].into_iter().find(|bytes| {
+            self.upkeep_bytes.load(Ordering::Relaxed) >= *bytes || self.allocate(UPKEEP_RESERVE, *bytes)
+        });
+        if let Some(bytes) = filled {
+            self.upkeep_bytes.store(bytes, Ordering::Relaxed);
+        }
+        filled.is_some_and(|bytes| bytes >= wanted)
+    }
+
+    /// Gives the reserve for upkeep back to the file system. False if it was spent before.
+    pub(crate) fn spend_upkeep_reserve(&self) -> bool {
+        self.upkeep_bytes.store(0, Ordering::Relaxed);
+        self.storage.remove(&self.path.join(UPKEEP_RESERVE)).is_ok()
     }
 
     /// Gives the reserve back to the file system. False if it was spent before.

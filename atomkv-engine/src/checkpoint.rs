@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::database::Inner;
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::{
     IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections, SegmentStats, SubTableRecord,
@@ -181,6 +182,7 @@ impl ImageWriter {
 
 /// Writes an image and installs it. One at a time: the caller holds the maintenance lock.
 pub(crate) fn write(inner: &Inner) -> Result<()> {
+    inner.catalog.check_owned()?;
     let manifest = inner.catalog.manifest();
     let generation = manifest.checkpoints.first().map_or(0, |newest| newest.generation) + 1;
     let (position, sequence) = {
@@ -331,6 +333,43 @@ pub(crate) fn segment_record(segment: &Segment) -> SegmentRecord {
         sequence_min: segment.sequence_min.load(relaxed),
         sequence_max: segment.sequence_max.load(relaxed),
     }
+}
+
+/// Gives up the image before the newest one. False if there is none.
+pub(crate) fn drop_previous(inner: &Inner) -> bool {
+    let catalog = &inner.catalog;
+    let older: Vec<_> = catalog.manifest().checkpoints.into_iter().skip(1).collect();
+    let dropped =
+        !older.is_empty() && catalog.update_manifest(|manifest| manifest.checkpoints.truncate(1)).is_ok();
+    if dropped {
+        older
+            .iter()
+            .for_each(|old| drop(catalog.storage.remove(&catalog.path.join(image_name(old.generation)))));
+    }
+    dropped
+}
+
+/// Removes the newest image's file, the last resort on a full disk: what it says is in the segments too, so that an
+/// opening before the next image is written rebuilds the index from them. False if it was not there.
+pub(crate) fn drop_newest(inner: &Inner) -> bool {
+    // Sub-tables that were not touched yet lie in the image, and would keep its space.
+    for table in inner.tables.all() {
+        for partition in table.index.partitions() {
+            let mut place = None;
+            loop {
+                let Ok(copy) = partition.copy_from(place) else { return false };
+                match copy.next_place {
+                    Some(next) => place = Some(next),
+                    None => break,
+                }
+            }
+        }
+    }
+    epoch::collect();
+    let newest = inner.catalog.manifest().checkpoints.first().map(|newest| newest.generation);
+    newest.is_some_and(|generation| {
+        inner.catalog.storage.remove(&inner.catalog.path.join(image_name(generation))).is_ok()
+    })
 }
 
 /// Names the image in the manifest, together with the segments that it points to; then removes what only older

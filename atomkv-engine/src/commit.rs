@@ -147,10 +147,13 @@ impl Inner {
                     }
                     return Ok(sequence);
                 }
-                // Deletes are what frees a full disk.
-                Err(Error::NoSpace { .. }) if !puts && !spent => {
+                // Deletes are what frees a full disk, once what they leave is settled.
+                Err(error @ Error::NoSpace { .. }) if !puts => {
+                    let has_room = !spent && self.catalog.spend_reserve();
                     spent = true;
-                    self.catalog.spend_reserve();
+                    if !has_room && !self.settle_for_space()? {
+                        return Err(error);
+                    }
                 }
                 Err(error) => return Err(error),
             }

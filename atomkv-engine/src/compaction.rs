@@ -104,6 +104,7 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
     let mut budget = inner.options.segment_bytes_max * 2;
+    let mut made_room = false;
     while !victims.is_empty() {
         // Closing waits for this round, not for all of them.
         inner.health.check_open()?;
@@ -116,14 +117,19 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
             round.push(segment);
         }
         match compact_round(inner, round.clone(), &mut report) {
-            // On a full disk one segment at a time, and each is let go before the next.
-            Err(Error::NoSpace { .. }) if budget > 0 => {
+            // On a full disk one segment at a time, the one of which least must be copied first, and each is let go
+            // before the next.
+            Err(Error::NoSpace { .. }) if budget > 0 || !made_room && inner.make_room() => {
+                made_room = budget == 0;
                 budget = 0;
-                round.reverse();
                 victims.append(&mut round);
+                victims.sort_by_key(|segment| std::cmp::Reverse(segment.live_bytes()));
                 inner.checkpoint()?;
             }
-            outcome => outcome?,
+            outcome => {
+                outcome?;
+                made_room = false;
+            }
         }
         if inner.compacted.lock().bytes() > 4 * budget {
             inner.checkpoint()?;
@@ -132,6 +138,36 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     inner.checkpoint()?;
     epoch::collect();
     Ok(report)
+}
+
+/// Settles one segment, for the sake of the space that it gives back. False if it gives none, or there is no room to
+/// do it. The caller holds the maintenance lock.
+pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
+    let mut report = CompactionReport::default();
+    let outcome = (|| {
+        inner.checkpoint()?;
+        // All in which nothing is wanted, since they take no room; else the one in which most is dead.
+        let mut victims = eligible(inner);
+        victims.sort_by_key(|segment| (segment.live_bytes() > 0, std::cmp::Reverse(dead_share(segment))));
+        let free = victims.iter().take_while(|segment| segment.live_bytes() == 0).count();
+        victims.truncate(free.max(1));
+        victims.retain(|segment| dead_bytes(segment) > 0);
+        if victims.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match compact_round(inner, victims.clone(), &mut report) {
+                Err(Error::NoSpace { .. }) if inner.make_room() => {}
+                outcome => break outcome?,
+            }
+        }
+        inner.checkpoint()
+    })();
+    match outcome {
+        Ok(()) => Ok(report.bytes_after < report.bytes_before),
+        Err(Error::NoSpace { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether there is something for [`compact_some`] to do.
@@ -143,11 +179,21 @@ pub(crate) fn is_due(inner: &Inner) -> bool {
 /// segments are merged. The caller holds the maintenance lock.
 pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
-    let victims = choose(inner);
+    let mut victims = choose(inner);
     if victims.is_empty() {
         return Ok(report);
     }
-    compact_round(inner, victims, &mut report)?;
+    loop {
+        match compact_round(inner, victims.clone(), &mut report) {
+            // On a full disk only the one of which least must be copied.
+            Err(Error::NoSpace { .. }) if victims.len() > 1 => {
+                victims.sort_by_key(|segment| segment.live_bytes());
+                victims.truncate(1);
+            }
+            Err(Error::NoSpace { .. }) if inner.make_room() => {}
+            outcome => break outcome?,
+        }
+    }
     inner.checkpoint()?;
     epoch::collect();
     Ok(report)

@@ -358,14 +358,37 @@ impl Inner {
         Ok(())
     }
 
-    /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserve is spent on it.
+    /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserves are spent on it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
-        let outcome = match checkpoint::write(self) {
-            Err(Error::NoSpace { .. }) if self.catalog.spend_reserve() => checkpoint::write(self),
-            outcome => outcome,
+        let outcome = loop {
+            match checkpoint::write(self) {
+                Err(Error::NoSpace { .. }) if self.make_room() => {}
+                outcome => break outcome,
+            }
         };
         self.extents.reap(self.log.synced_sequence());
+        if outcome.is_ok() {
+            let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
+            self.catalog.note_image(image);
+            self.catalog.fill_upkeep_reserve();
+        }
         outcome
+    }
+
+    /// Settles the segment that frees most. False if that freed nothing.
+    pub(crate) fn settle_for_space(&self) -> Result<bool> {
+        let _turn = self.maintenance.lock();
+        self.health.check_writable()?;
+        compaction::free_some(self)
+    }
+
+    /// Gives some of what is held back for a full disk to the file system; false if nothing is left. For upkeep, which
+    /// frees more than it takes.
+    pub(crate) fn make_room(&self) -> bool {
+        self.catalog.spend_upkeep_reserve()
+            || checkpoint::drop_previous(self)
+            || self.catalog.spend_reserve()
+            || checkpoint::drop_newest(self)
     }
 
     /// The last acts of a database that accepts no calls any more.
@@ -386,7 +409,11 @@ impl Inner {
         let outcome = if unchanged || position.offset == 0 && manifest.checkpoints.is_empty() {
             Ok(())
         } else {
-            self.checkpoint()
+            match checkpoint::write(self) {
+                // Everything is in the log and synced; the reserves are for those who make room.
+                Err(Error::NoSpace { .. }) => Ok(()),
+                outcome => outcome,
+            }
         };
         self.extents.reap(self.log.synced_sequence());
         outcome

@@ -49,6 +49,7 @@ impl Extents {
 
     /// Writes a value; it is neither synced nor live yet.
     pub(crate) fn write(&self, value: &[u8]) -> Result<(ExtentRef, Arc<dyn StorageFile>)> {
+        self.catalog.check_owned()?;
         let id = self.catalog.allocate_id()?;
         let path = self.path(id.0);
         let header = SegmentHeader {

@@ -173,6 +173,10 @@ impl Found {
             options: opener.options,
         };
         inner.catalog.fill_reserve();
+        let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
+        inner.catalog.note_image(image);
+        inner.catalog.note_records(end.records);
+        inner.catalog.fill_upkeep_reserve();
         if rebuilt {
             match inner.checkpoint() {
                 Ok(()) | Err(Error::NoSpace { .. }) => {}
@@ -456,8 +460,13 @@ impl Opener {
 
     /// Syncs what was read of the log behind the checkpoint: it must not be lost after somebody has seen it.
     fn make_durable(&self, end: &LogEnd, start: LogPosition, replayed: &[u64]) -> Result<()> {
+        let path = &self.catalog.path;
+        let sync_directory =
+            || self.catalog.storage.sync_dir(path).map_err(|error| Error::io("sync", path, error));
         if end.records == 0 && end.position == start {
-            return Ok(());
+            // The manifest that was read may have been renamed by a process that died before it synced the directory:
+            // nothing that the one before names may go first.
+            return sync_directory();
         }
         for id in replayed.iter().filter(|id| self.extents.is_live(**id)) {
             self.extents.sync(*id)?;
@@ -468,8 +477,7 @@ impl Opener {
                 file.sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
             }
         }
-        let path = &self.catalog.path;
-        self.catalog.storage.sync_dir(path).map_err(|error| Error::io("sync", path, error))
+        sync_directory()
     }
 
     /// Removes the files that nothing names. What cannot be removed waits for the next opening.

@@ -227,7 +227,8 @@ fn a_missing_file_is_named_or_not_needed() {
         match Database::open(directory(), sim_options(&sim, 3)) {
             Err(Error::Corrupt { file, .. }) => assert_eq!(file, *path, "the error names the file"),
             Ok(_) => {
-                let needless = ["LOCK", "RESERVE"].contains(&name) || name.ends_with(".idx");
+                let needless =
+                    ["LOCK", "RESERVE", "RESERVE-UPKEEP"].contains(&name) || name.ends_with(".idx");
                 assert!(needless || name.ends_with(".ext"), "{name}");
             }
             Err(error) => panic!("{name}: {error}"),

@@ -216,6 +216,43 @@ fn a_full_disk_is_emptied_by_deletes_and_compaction() {
     assert_eq!(table.len(), u64::from(written / 2 + written - written * 3 / 4));
 }
 
+/// The index of many small documents takes as much as the documents; deletes and compaction must find room for its
+/// image, and the deletes themselves take more than any reserve.
+#[test]
+fn a_disk_full_of_small_documents_is_emptied_too() {
+    let sim = SimStorage::new(1);
+    let options = sim_options(&sim, 1).segment_bytes(64 << 10, 512 << 10);
+    let database = Database::open(directory(), options).expect("opens");
+    let table = database.table("t", TableOptions::new().partitions(4)).expect("a table");
+    sim.capacity(Some(8 << 20));
+    let mut written = 0u32;
+    let error = loop {
+        match table.put(&written.to_be_bytes(), b"a small document.") {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        if written.is_multiple_of(30_000) {
+            match database.checkpoint() {
+                Ok(()) | Err(Error::NoSpace { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    for n in 0..written / 10 * 9 {
+        table.delete(&n.to_be_bytes()).expect("deletes are what frees the disk").expect("was there");
+    }
+    database.compact().expect("compacts on a full disk");
+    for n in 0..written / 2 {
+        table.put(&n.to_be_bytes(), b"another small document.").expect("there is space again");
+    }
+    for n in (0..written / 2).chain(written / 10 * 9..written) {
+        assert!(table.contains(&n.to_be_bytes()).expect("readable"));
+    }
+    assert_eq!(table.len(), u64::from(written / 2 + written - written / 10 * 9));
+    database.close().expect("closes");
+}
+
 struct Random;
 impl Random {
     fn bytes_of(seed: u32, length: usize) -> Vec<u8> {

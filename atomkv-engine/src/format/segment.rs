@@ -246,6 +246,11 @@ impl FooterBuilder {
         self.records += 1;
     }
 
+    /// How many records it has.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
     /// The footer and the trailer that finds it.
     pub(crate) fn finish(self, records_end: u64, sequence_min: u64, sequence_max: u64) -> (Vec<u8>, Trailer) {
         let trailer = Trailer {

@@ -56,6 +56,7 @@ impl Log {
             let written = write_commit(active, &mut core.scratch, None, &mut draft, stamp, Durability::Sync);
             written.map_err(|error| self.health.fail(error))?;
             active.segment.seal_at(active.tail);
+            self.catalog.note_records(active.footer.records());
             core.unsynced.push(active.segment.clone());
         }
         // A segment for a very large commit is longer than addresses reach; what follows goes elsewhere.
@@ -105,6 +106,10 @@ impl Log {
         time_ms: u64,
         capacity: u64,
     ) -> Result<NewSegment> {
+        // New documents are refused while there is still room to make room. Deletes go on without.
+        if !self.catalog.is_reserve_spent() && !self.catalog.fill_upkeep_reserve() {
+            return Err(Error::NoSpace { path: self.catalog.path.clone() });
+        }
         self.catalog.create_segment(&SegmentPlan {
             kind: SegmentKind::Log,
             table: 0,
