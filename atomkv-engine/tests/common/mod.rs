@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 pub mod interleave;
+pub mod process;
+pub mod watched;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -266,6 +266,7 @@ static void test_reopening_and_closing(void)
     CHECK(atomkv_get(table, "k", 1, NULL, 0, &size) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_iter_next(iter, NULL, NULL, NULL) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_sync(db) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_checkpoint(db) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_compact(db, &error) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_error_status(error) == ATOMKV_ERR_CLOSED && atomkv_error_path(error) == NULL);
     atomkv_error_free(error);
@@ -280,6 +281,66 @@ static void test_reopening_and_closing(void)
     CHECK(holds(table, "k", "v") && holds(table, "l", "w"));
     atomkv_table_free(table);
     atomkv_db_free(second);
+}
+
+/* Each of these once answered ATOMKV_OK although the database was closed. */
+static void test_what_needs_no_disk_is_closed_too(void)
+{
+    atomkv_db *db = open_db("closed");
+    atomkv_table *table = open_table(db, "t"), *again = table;
+    atomkv_batch *batch = atomkv_batch_new();
+    atomkv_iter *iter = (atomkv_iter *)&db;
+    uint64_t keys = 99;
+    uint32_t slot = 99, partition = 99, partitions = 0;
+    size_t size = 99;
+
+    CHECK(put(table, "k", "v") == ATOMKV_OK);
+    CHECK(atomkv_batch_put(batch, table, "l", 1, "w", 1) == ATOMKV_OK);
+    CHECK(atomkv_close(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_table_len(table, &keys) == ATOMKV_ERR_CLOSED && keys == 0);
+    CHECK(atomkv_slot(table, "k", 1, &slot, &partition) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_contains(table, "k", 1) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_iter_new(table, &iter) == ATOMKV_ERR_CLOSED && iter == NULL);
+    CHECK(atomkv_table_open(db, "t", NULL, &again, NULL) == ATOMKV_ERR_CLOSED && again == NULL);
+    CHECK(atomkv_batch_put(batch, table, "k", 1, "v", 1) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_batch_delete(batch, table, "k", 1) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_apply(db, batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_CLOSED);
+    /* What needs no database. */
+    CHECK(atomkv_batch_len(batch, &size) == ATOMKV_OK && size == 1);
+    CHECK(atomkv_batch_clear(batch) == ATOMKV_OK);
+    CHECK(atomkv_table_partitions(table, &partitions) == ATOMKV_OK && partitions > 0);
+    atomkv_batch_free(batch);
+    atomkv_table_free(table);
+    atomkv_db_free(db);
+}
+
+/* A batch copied before it looked: a length that no buffer has ended the process. */
+static void test_huge_lengths(void)
+{
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2 + 1, SIZE_MAX / 2, (size_t)1 << 31};
+    atomkv_db *db = open_db("huge");
+    atomkv_table *table = open_table(db, "t");
+    atomkv_batch *batch = atomkv_batch_new();
+    uint64_t keys = 99;
+    size_t at, size = 99;
+
+    for (at = 0; at < sizeof sizes / sizeof *sizes; at++) {
+        CHECK(atomkv_put(table, "k", 1, "v", sizes[at], NULL) < 0);
+        CHECK(atomkv_put(table, "k", sizes[at], "v", 1, NULL) < 0);
+        CHECK(atomkv_get(table, "k", sizes[at], NULL, 0, &size) < 0);
+        CHECK(atomkv_delete(table, "k", sizes[at], NULL) < 0);
+        CHECK(atomkv_contains(table, "k", sizes[at]) < 0);
+        CHECK(atomkv_batch_put(batch, table, "k", 1, "v", sizes[at]) < 0);
+        CHECK(atomkv_batch_put(batch, table, "k", sizes[at], "v", 1) < 0);
+        CHECK(atomkv_batch_delete(batch, table, "k", sizes[at]) < 0);
+    }
+    CHECK(atomkv_batch_put(batch, table, "k", 65536, "v", 1) == ATOMKV_ERR_KEY_TOO_LONG);
+    CHECK(atomkv_batch_put(batch, table, "k", 1, "v", (size_t)1 << 31) == ATOMKV_ERR_VALUE_TOO_LARGE);
+    CHECK(atomkv_batch_len(batch, &size) == ATOMKV_OK && size == 0);
+    CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 0);
+    atomkv_batch_free(batch);
+    atomkv_table_free(table);
+    atomkv_db_free(db);
 }
 
 static void test_settings(void)
@@ -555,6 +616,91 @@ static void test_a_forked_child_harms_nothing(void)
     atomkv_db_free(db);
 }
 
+struct sharer {
+    atomkv_table *table;
+    atomkv_iter *iter;
+    atomkv_batch *batch;
+    atomkv_db *db;
+    pthread_mutex_t mutex;
+    int stop;
+};
+
+static int stops(struct sharer *sharer)
+{
+    int stop;
+    pthread_mutex_lock(&sharer->mutex);
+    stop = sharer->stop;
+    pthread_mutex_unlock(&sharer->mutex);
+    return stop;
+}
+
+/* Is in one of the calls on a shared handle most of the time. */
+static void *share(void *argument)
+{
+    struct sharer *sharer = (struct sharer *)argument;
+    while (!stops(sharer)) {
+        int status = atomkv_iter_next(sharer->iter, NULL, NULL, NULL);
+        if (status == ATOMKV_DONE) {
+            status = atomkv_apply(sharer->db, sharer->batch, ATOMKV_DURABILITY_BUFFERED, NULL, NULL);
+        }
+        if (status != ATOMKV_OK)
+            return sharer;
+    }
+    return NULL;
+}
+
+/* A child waited for ever for an iterator, a batch or a counter that a thread of its parent was using. */
+static void test_a_forked_child_never_waits(void)
+{
+    enum { ROUNDS_OF_FORKS = 25, KEYS_OF_FORKS = 20000 };
+    struct sharer sharer = {NULL, NULL, NULL, NULL, PTHREAD_MUTEX_INITIALIZER, 0};
+    pthread_t thread;
+    void *bad = &sharer;
+    int number, round, status = 0, good = 1;
+
+    sharer.db = open_db("fork-busy");
+    sharer.table = open_table(sharer.db, "t");
+    sharer.batch = atomkv_batch_new();
+    for (number = 0; number < KEYS_OF_FORKS; number++)
+        good = good && atomkv_put(sharer.table, &number, sizeof number, "value", 5, NULL) == ATOMKV_OK;
+    for (number = 0; number < 500; number++)
+        good = good && atomkv_batch_put(sharer.batch, sharer.table, &number, sizeof number, "v", 1) == ATOMKV_OK;
+    CHECK(good);
+    REQUIRE(atomkv_iter_new(sharer.table, &sharer.iter) == ATOMKV_OK);
+    fflush(NULL);
+    REQUIRE(pthread_create(&thread, NULL, share, &sharer) == 0);
+    for (round = 0; round < ROUNDS_OF_FORKS && good; round++) {
+        pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            uint64_t value = 99;
+            alarm(20);
+            good = atomkv_stat(sharer.db, "keys", &value) == ATOMKV_ERR_FORKED && value == 0 &&
+                   atomkv_table_len(sharer.table, &value) == ATOMKV_ERR_FORKED &&
+                   atomkv_iter_next(sharer.iter, NULL, NULL, NULL) == ATOMKV_ERR_FORKED &&
+                   atomkv_batch_put(sharer.batch, sharer.table, "k", 1, "v", 1) == ATOMKV_ERR_FORKED &&
+                   atomkv_batch_delete(sharer.batch, sharer.table, "k", 1) == ATOMKV_ERR_FORKED &&
+                   atomkv_apply(sharer.db, sharer.batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_FORKED;
+            /* As above: not for valgrind to judge. A child that waits is ended by the alarm. */
+            if (good)
+                kill(getpid(), SIGKILL);
+            _exit(1);
+        }
+        good = waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+        CHECK(good);
+    }
+    pthread_mutex_lock(&sharer.mutex);
+    sharer.stop = 1;
+    pthread_mutex_unlock(&sharer.mutex);
+    REQUIRE(pthread_join(thread, &bad) == 0);
+    CHECK(bad == NULL);
+    atomkv_iter_free(sharer.iter);
+    atomkv_batch_free(sharer.batch);
+    atomkv_table_free(sharer.table);
+    CHECK(atomkv_close(sharer.db, NULL) == ATOMKV_OK);
+    atomkv_db_free(sharer.db);
+}
+
 enum { THREADS = 4, ROUNDS = 2000 };
 
 struct worker {
@@ -618,10 +764,13 @@ int main(int count, char **arguments)
     test_delete_contains_and_length();
     test_iteration_and_batches();
     test_reopening_and_closing();
+    test_what_needs_no_disk_is_closed_too();
+    test_huge_lengths();
     test_settings();
     test_misuse();
     test_damage();
     test_a_forked_child_harms_nothing();
+    test_a_forked_child_never_waits();
     test_threads();
     return report("C");
 }

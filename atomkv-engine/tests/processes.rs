@@ -1,0 +1,377 @@
+//! What a process may do while a database is open: fork, change its directory, close its standard streams, run out of
+//! descriptors; and what an operator may do to the directory meanwhile.
+
+#![cfg(unix)]
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomkv_engine::services::Services;
+use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
+
+mod common;
+use common::Random;
+use common::process::{alone, fork};
+
+fn options() -> Options {
+    Options::default().segment_bytes(64 << 10, 64 << 10)
+}
+
+fn open(path: &Path) -> (Database, Table) {
+    open_with(path, options())
+}
+
+fn open_with(path: &Path, options: Options) -> (Database, Table) {
+    let database = Database::open(path, options).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    (database, table)
+}
+
+fn holds(path: &Path, key: &[u8], value: &[u8]) -> bool {
+    let (database, table) = open(path);
+    let found = table.get(key).expect("read");
+    database.close().expect("closes");
+    found.as_deref() == Some(value)
+}
+
+/// Not compressible.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut random = Random::new(u64::from(seed));
+    (0..300).map(|_| random.next() as u8).collect()
+}
+
+fn fill(table: &Table, keys: u32) {
+    for number in 0..keys {
+        table.put(&number.to_be_bytes(), &[number as u8; 100]).expect("put");
+    }
+}
+
+/// A child asked for the counters while a thread of its parent held one of the locks, and waited for ever.
+#[test]
+fn a_forked_child_is_refused_and_never_waits() {
+    alone("a_forked_child_is_refused_and_never_waits", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        let (database, table) = open(&path);
+        fill(&table, 100);
+        let pinned = table.get_pinned(&7_u32.to_be_bytes()).expect("read").expect("there");
+        let mut batch = Batch::new();
+        batch.put(&table, b"child", b"v");
+        let refuse = || {
+            let is_refused = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Forked));
+            assert!(is_refused(database.check()));
+            assert!(is_refused(table.put(b"child", b"v").map(drop)));
+            assert!(is_refused(table.put_with(b"child", b"v", Durability::Sync).map(drop)));
+            assert!(is_refused(table.delete(&7_u32.to_be_bytes()).map(drop)));
+            assert!(is_refused(table.get(b"k").map(drop)));
+            assert!(is_refused(table.get_pinned(b"k").map(drop)));
+            assert!(is_refused(table.contains(b"k").map(drop)));
+            assert!(is_refused(database.apply(&batch, Durability::Buffered).map(drop)));
+            assert!(is_refused(database.table("t", TableOptions::new()).map(drop)));
+            assert!(is_refused(database.table("new", TableOptions::new()).map(drop)));
+            assert!(is_refused(database.open_table("t", Services::new()).map(drop)));
+            assert!(is_refused(database.sync()));
+            assert!(is_refused(database.checkpoint()));
+            assert!(is_refused(database.compact().map(drop)));
+            assert!(is_refused(database.close()));
+            assert!(table.iter().next().is_some_and(|entry| is_refused(entry.map(drop))));
+            let stats = database.stats();
+            assert!(stats.keys == 0 && stats.read_only.is_some());
+            assert!(database.table_names().is_empty());
+            assert_eq!(*pinned, [7; 100]);
+            // What the child drops is not the parent's.
+            drop((database.clone(), table.clone()));
+        };
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..2_u32 {
+                let (table, stop) = (&table, &stop);
+                scope.spawn(move || {
+                    for number in 0_u32.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let key = [thread.to_be_bytes(), (number % 1000).to_be_bytes()].concat();
+                        table.put(&key, &[1; 500]).expect("put");
+                    }
+                });
+            }
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for round in 0..60 {
+                    fork(refuse).join(&format!("round {round}"));
+                }
+            }));
+            stop.store(true, Ordering::Relaxed);
+            outcome.expect("all are refused");
+        });
+        assert!(!table.contains(b"child").expect("the parent goes on"));
+        let keys = table.len();
+        drop(pinned);
+        database.close().expect("closes");
+        drop((database, table));
+        let (database, table) = open(&path);
+        assert_eq!(table.len(), keys);
+        database.close().expect("closes");
+    });
+}
+
+/// A child opened a database of its own, as it may, and met a lock that a thread of its parent had held at the fork.
+#[test]
+fn a_forked_child_opens_a_database_of_its_own() {
+    alone("a_forked_child_opens_a_database_of_its_own", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (_database, table) = open(&directory.path().join("parent's"));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Retires memory all the while.
+                while !stop.load(Ordering::Relaxed) {
+                    fill(&table, 1000);
+                    for number in 0..1000_u32 {
+                        table.delete(&number.to_be_bytes()).expect("deleted");
+                    }
+                }
+            });
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for round in 0..12 {
+                    let own = directory.path().join(format!("child's {round}"));
+                    let live = || {
+                        let (database, table) = open(&own);
+                        fill(&table, 300);
+                        assert_eq!(table.len(), 300);
+                        database.close().expect("closes");
+                    };
+                    fork(live).join(&format!("round {round}"));
+                }
+            }));
+            stop.store(true, Ordering::Relaxed);
+            outcome.expect("all live");
+        });
+    });
+}
+
+/// A thread of the parent was reading at the moment of the fork: the child waited for a reader that it did not have,
+/// and reclaimed nothing for as long as it lived.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_forked_child_reclaims_what_it_replaces() {
+    /// How many files that were removed are still mapped behind a life of overwriting.
+    fn overwrite(path: &Path) -> usize {
+        let (database, table) = open(path);
+        for _ in 0..8 {
+            fill(&table, 600);
+            database.compact().expect("compacts");
+        }
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("listed");
+        let path = path.to_str().expect("UTF-8");
+        maps.lines().filter(|line| line.contains(path) && line.contains("(deleted)")).count()
+    }
+    alone("a_forked_child_reclaims_what_it_replaces", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (_database, table) = open(&directory.path().join("db"));
+        table.put(b"held", b"v").expect("put");
+        let here = overwrite(&directory.path().join("here"));
+        let (ready, wait) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let reader = &table;
+            scope.spawn(move || {
+                reader.get_with(b"held", |_| {
+                    ready.send(()).expect("sent");
+                    let _ = ended.recv();
+                })
+            });
+            wait.recv().expect("the reader reads");
+            let child = fork(|| {
+                let there = overwrite(&directory.path().join("there"));
+                assert!(there <= here + 4, "mapped without need: {there}, {here} without a reader");
+            });
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| child.join("beside a reader")));
+            drop(end);
+            outcome.expect("reclaims");
+        });
+    });
+}
+
+/// The parent closed, and its directory stayed locked for as long as a child lived that had nothing to do with it.
+#[test]
+fn closing_frees_the_directory_although_a_forked_child_lives() {
+    alone("closing_frees_the_directory_although_a_forked_child_lives", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        let (database, table) = open(&path);
+        table.put(b"k", b"parent's").expect("put");
+        let (mut turn, mut give_turn) = std::io::pipe().expect("a pipe");
+        let child = fork(|| {
+            turn.read_exact(&mut [0]).expect("the parent has closed");
+            // With the parent's handles still in its memory.
+            assert!(database.check().is_err());
+            let (own, own_table) = open(&path);
+            assert_eq!(own_table.get(b"k").expect("read").as_deref(), Some(&b"again"[..]));
+            own_table.put(b"k", b"child's").expect("put");
+            own.close().expect("closes");
+        });
+        database.close().expect("closes");
+        let (again, again_table) = open(&path);
+        again_table.put(b"k", b"again").expect("put");
+        again.close().expect("closes");
+        give_turn.write_all(&[0]).expect("the child listens");
+        child.join("after the parent has closed");
+        assert!(holds(&path, b"k", b"child's"));
+    });
+}
+
+/// A program opened a relative path and changed its directory, as daemons do: the log could not roll any more, and the
+/// manifest of a database of the same name at the new place was overwritten.
+#[test]
+fn a_relative_path_means_the_same_after_chdir() {
+    alone("a_relative_path_means_the_same_after_chdir", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (here, there) = (directory.path().join("here"), directory.path().join("there"));
+        std::fs::create_dir(&here).expect("made");
+        let (database, table) = open(&there.join("data"));
+        table.put(b"k", b"another's").expect("put");
+        database.close().expect("closes");
+        drop((database, table));
+
+        std::env::set_current_dir(&here).expect("changed");
+        let (database, table) = open(Path::new("data"));
+        table.put(b"k", b"own").expect("put");
+        std::env::set_current_dir(&there).expect("changed");
+        // Rolls the log.
+        fill(&table, 3000);
+        database.compact().expect("compacts");
+        database.checkpoint().expect("checkpoint");
+        database.close().expect("closes");
+        assert!(holds(&there.join("data"), b"k", b"another's"));
+        assert!(holds(&here.join("data"), b"k", b"own"));
+        assert!(database.path().is_absolute());
+        std::env::set_current_dir("/").expect("changed");
+    });
+}
+
+/// An operator moved the directory away and started afresh while the old process still ran: when that closed, it
+/// replaced the manifest of the new database.
+#[test]
+fn a_moved_directory_leaves_the_new_one_in_its_place_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, moved) = (directory.path().join("data"), directory.path().join("data.old"));
+    let (old, old_table) = open_with(&path, options().background(false));
+    old_table.put_with(b"k", b"old", Durability::Sync).expect("put");
+    std::fs::rename(&path, &moved).expect("moved");
+    let (new, new_table) = open(&path);
+    new_table.put_with(b"k", b"new", Durability::Sync).expect("put");
+    new.close().expect("closes");
+    let outcome = old.close();
+    assert!(matches!(outcome, Err(Error::Io { .. })), "{outcome:?}");
+    assert!(holds(&path, b"k", b"new"));
+    assert!(holds(&moved, b"k", b"old"));
+}
+
+/// Somebody tidied up a "stale" lock file, and the directory had two owners.
+#[test]
+fn a_removed_lock_file_makes_no_room_for_a_second_owner() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("data");
+    let (database, table) = open(&path);
+    table.put_with(b"k", b"v", Durability::Sync).expect("put");
+    std::fs::remove_file(path.join("LOCK")).expect("removed");
+    let second = Database::open(&path, Options::default());
+    assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+    // Whose directory it is cannot be told any more: it is left as it was.
+    table.put_with(b"k", b"w", Durability::Sync).expect("the log is still the owner's");
+    assert!(matches!(database.checkpoint(), Err(Error::Io { .. })));
+    assert!(matches!(database.close(), Err(Error::ReadOnly { .. })));
+    assert!(holds(&path, b"k", b"w"));
+}
+
+/// A daemon had closed its standard streams: the next files, which were the database's, got their numbers, and the
+/// first message on the standard error went into the log.
+#[test]
+fn files_keep_off_the_standard_streams() {
+    const STREAMS: [libc::c_int; 3] = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    alone("files_keep_off_the_standard_streams", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        // SAFETY: plain system calls, here and below; nobody else uses this process's streams meanwhile.
+        let saved = STREAMS.map(|stream| unsafe { libc::dup(stream) });
+        for stream in STREAMS {
+            // SAFETY: as above.
+            unsafe { libc::close(stream) };
+        }
+        let outcome = std::panic::catch_unwind(|| {
+            let (database, table) = open(&path);
+            fill(&table, 3000);
+            table.put_with(b"k", b"v", Durability::Sync).expect("put");
+            database.compact().expect("compacts");
+            database.checkpoint().expect("checkpoint");
+            // SAFETY: as above.
+            let closed = STREAMS.map(|stream| unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1);
+            database.close().expect("closes");
+            drop((database, table));
+            (closed, holds(&path, b"k", b"v"))
+        });
+        for (stream, saved) in STREAMS.into_iter().zip(saved) {
+            // SAFETY: as above.
+            unsafe { libc::dup2(saved, stream) };
+        }
+        assert_eq!(outcome.expect("works without streams"), ([true; 3], true));
+    });
+}
+
+/// Changes the limit of descriptors; what it was before.
+fn set_descriptor_limit(change: impl FnOnce(&mut libc::rlimit)) -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes to the structure that it is given.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+    let before = limit;
+    change(&mut limit);
+    // SAFETY: reads the structure that it is given.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    before
+}
+
+/// Runs `body` while only so many more descriptors can be had.
+fn with_spare_descriptors<R>(spare: u64, body: impl FnOnce() -> R) -> R {
+    let next = std::fs::File::open("/dev/null").map(|file| std::os::fd::AsRawFd::as_raw_fd(&file));
+    let next = u64::try_from(next.expect("opens")).expect("a descriptor");
+    let before = set_descriptor_limit(|limit| limit.rlim_cur = next + spare);
+    let result = body();
+    set_descriptor_limit(|limit| *limit = before);
+    result
+}
+
+fn is_short_of_descriptors(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE))
+}
+
+/// A server was short of descriptors for a moment, and its database stayed read-only until it was opened again.
+#[test]
+fn a_moment_without_descriptors_does_not_end_writing() {
+    alone("a_moment_without_descriptors_does_not_end_writing", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        let (database, table) = open_with(&path, options().background(false));
+        let mut written = 0_u32;
+        let (put, checkpoint) = with_spare_descriptors(0, || {
+            let error = loop {
+                match table.put(&written.to_be_bytes(), &noise(written)) {
+                    Ok(_) => written += 1,
+                    Err(error) => break error,
+                }
+                assert!(written < 10_000, "the log must have rolled long ago");
+            };
+            (error, database.checkpoint())
+        });
+        assert!(is_short_of_descriptors(&put), "{put}");
+        assert!(checkpoint.as_ref().is_err_and(is_short_of_descriptors), "{checkpoint:?}");
+        assert_eq!(database.stats().read_only, None);
+        table.put(b"k", b"v").expect("writing goes on");
+        database.compact().expect("compaction too");
+        assert_eq!(table.len(), u64::from(written) + 1);
+        database.close().expect("closes");
+        assert!(holds(&path, b"k", b"v"));
+    });
+}
