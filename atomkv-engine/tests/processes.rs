@@ -270,6 +270,31 @@ fn a_moved_directory_leaves_the_new_one_in_its_place_alone() {
     assert!(holds(&moved, b"k", b"old"));
 }
 
+/// The old process made its next log segment at the path that it had opened: in the new database, which found its own
+/// next name taken and ended writing.
+#[test]
+fn a_moved_directory_makes_no_files_in_the_new_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, moved) = (directory.path().join("data"), directory.path().join("data.old"));
+    let (old, old_table) = open_with(&path, options().background(false));
+    std::fs::rename(&path, &moved).expect("moved");
+    let (new, new_table) = open_with(&path, options().background(false));
+    let names = || -> std::collections::BTreeSet<_> {
+        let entries = std::fs::read_dir(&path).expect("listed");
+        entries.map(|entry| entry.expect("an entry").file_name()).collect()
+    };
+    let before = names();
+    // The log is to roll, which it cannot any more.
+    let outcome =
+        (0..10_000_u32).try_for_each(|number| old_table.put(&number.to_be_bytes(), &noise(number)).map(drop));
+    assert_eq!(names(), before, "the old database made files in the new one: {outcome:?}");
+    fill(&new_table, 10_000);
+    new_table.put_with(b"k", b"new", Durability::Sync).expect("put");
+    new.close().expect("closes");
+    drop(old);
+    assert!(holds(&path, b"k", b"new"));
+}
+
 /// Somebody tidied up a "stale" lock file, and the directory had two owners.
 #[test]
 fn a_removed_lock_file_makes_no_room_for_a_second_owner() {
@@ -373,5 +398,28 @@ fn a_moment_without_descriptors_does_not_end_writing() {
         assert_eq!(table.len(), u64::from(written) + 1);
         database.close().expect("closes");
         assert!(holds(&path, b"k", b"v"));
+    });
+}
+
+/// The manifest was replaced, and then there was no descriptor left to sync the directory with: the database was
+/// read-only from then on.
+#[test]
+fn few_descriptors_do_not_end_writing() {
+    alone("few_descriptors_do_not_end_writing", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        let (database, table) = open_with(&path, options().background(false));
+        for spare in 0..5 {
+            table.put(b"k", b"v").expect("put");
+            let outcomes = with_spare_descriptors(spare, || {
+                let name = format!("made with {spare} to spare");
+                let made = database.table(&name, TableOptions::new()).map(drop);
+                [made, database.checkpoint(), database.compact().map(drop)]
+            });
+            assert_eq!(database.stats().read_only, None, "{spare} to spare: {outcomes:?}");
+        }
+        table.put(b"k", b"w").expect("writing goes on");
+        database.close().expect("closes");
+        assert!(holds(&path, b"k", b"w"));
     });
 }
