@@ -140,7 +140,7 @@ fn list() {
     }
     println!("peers:");
     for kind in peers::all() {
-        println!("  {:<10} {} {}", kind.name, kind.title, peers::version(kind.package));
+        println!("  {:<10} {} ({})", kind.name, kind.title, kind.version());
     }
 }
 

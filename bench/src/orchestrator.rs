@@ -32,8 +32,7 @@ impl Run {
         let mut writer = Writer::open(&self.results, self.append)?;
         std::fs::create_dir_all(&self.data)?;
         let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-        let versions =
-            self.peers.iter().map(|kind| (kind.name.to_string(), peers::version(kind.package))).collect();
+        let versions = self.peers.iter().map(|kind| (kind.name.to_string(), kind.version())).collect();
         writer.write(&Line::Machine(Machine::here(&self.data, arguments, versions)))?;
         let start = Instant::now();
         for workload in &self.workloads {

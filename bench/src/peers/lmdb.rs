@@ -20,7 +20,7 @@ pub const KIND: Kind = Kind {
     settings: |setup| {
         let flags = match setup.durability {
             Durability::Buffered => {
-                "MDB_WRITEMAP | MDB_NOSYNC: commits are stores into a shared mapping, which the kernel keeps when the \
+                "`MDB_WRITEMAP` and `MDB_NOSYNC`: commits are stores into a shared mapping, which the kernel keeps when the \
                  process dies (a system crash may corrupt the file)"
             }
             Durability::Durable => "default flags: each commit is written and synced, then its meta page",

@@ -94,6 +94,13 @@ pub struct Kind {
     pub caveat: fn(Durability) -> Option<&'static str>,
 }
 
+impl Kind {
+    /// Its crate and the crate's version.
+    pub fn version(&self) -> String {
+        format!("{} {}", self.package, version(self.package))
+    }
+}
+
 pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// An open database.

@@ -65,18 +65,18 @@ pub fn title_of(name: &str) -> &str {
 }
 
 fn machines(page: &mut String, machines: &[Machine]) -> Result<()> {
-    let mut told: Vec<&Machine> = Vec::new();
+    let mut told: Vec<Machine> = Vec::new();
     for machine in machines {
-        let same = |other: &&Machine| {
-            Machine { arguments: String::new(), ..(*other).clone() }
-                == Machine { arguments: String::new(), ..machine.clone() }
-        };
-        if told.iter().any(|other| same(other)) {
+        // Runs that measured parts on the same machine are told once.
+        let machine = Machine { arguments: String::new(), ..machine.clone() };
+        if told.contains(&machine) {
             continue;
         }
-        told.push(machine);
-        let versions: Vec<String> =
-            machine.versions.iter().map(|(peer, version)| format!("{} {version}", title_of(peer))).collect();
+        let versions: Vec<String> = machine
+            .versions
+            .iter()
+            .map(|(peer, version)| format!("{} ({version})", title_of(peer)))
+            .collect();
         writeln!(
             page,
             "\n- {}, {} cores, {:.0} GiB of memory; {}; {}\n- {}; AtomKV at {}; {}\n- {}",
@@ -90,6 +90,7 @@ fn machines(page: &mut String, machines: &[Machine]) -> Result<()> {
             machine.compiler,
             versions.join(", ")
         )?;
+        told.push(machine);
     }
     Ok(())
 }

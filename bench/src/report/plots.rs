@@ -4,16 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::title_of;
 use crate::Result;
+use crate::peers;
 use crate::results::Figure;
 use crate::workloads::Workload;
 
 type Measured = [(String, BTreeMap<String, Figure>)];
 
 const SIZE: (u32, u32) = (900, 480);
+/// The right edge of the plot itself; the names of the peers stand behind it.
+const EDGE: u32 = 800;
 
 pub struct Plot {
     pub title: String,
@@ -90,8 +93,9 @@ fn latency(path: &Path, title: &str, curves: &Series) -> Result<()> {
     let points = || curves.values().flatten();
     let (low, high) = range(points().map(|(_, value)| value.max(0.01)));
     let (_, right) = range(points().map(|(at, _)| *at));
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
+    let page = SVGBackend::new(path, SIZE).into_drawing_area();
+    page.fill(&WHITE)?;
+    let (area, margin) = page.split_horizontally(EDGE);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
@@ -109,17 +113,10 @@ fn latency(path: &Path, title: &str, curves: &Series) -> Result<()> {
         .draw()?;
     for (peer, points) in curves {
         let points = points.iter().map(|(at, value)| (*at, value.max(0.01)));
-        chart
-            .draw_series(LineSeries::new(points, colour(peer).stroke_width(2)))?
-            .label(title_of(peer))
-            .legend(legend(peer));
+        chart.draw_series(LineSeries::new(points, colour(peer).stroke_width(2)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
-    area.present()?;
+    legend(&margin, curves)?;
+    page.present()?;
     Ok(())
 }
 
@@ -137,8 +134,9 @@ fn throughput(path: &Path, title: &str, name: &str, series: &Series) -> Result<(
     let points = || series.values().flatten();
     let (left, right) = range(points().map(|(at, _)| *at));
     let (low, high) = range(points().map(|(_, value)| value.max(1.0)));
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
+    let page = SVGBackend::new(path, SIZE).into_drawing_area();
+    page.fill(&WHITE)?;
+    let (area, margin) = page.split_horizontally(EDGE);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
@@ -157,24 +155,23 @@ fn throughput(path: &Path, title: &str, name: &str, series: &Series) -> Result<(
         let mut points = points.clone();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let colour = colour(peer);
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
-            .label(title_of(peer))
-            .legend(legend(peer));
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
-    area.present()?;
+    legend(&margin, series)?;
+    page.present()?;
     Ok(())
 }
 
-fn legend(peer: &str) -> impl Fn((i32, i32)) -> PathElement<(i32, i32)> + use<> {
-    let style = colour(peer).stroke_width(3);
-    move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style)
+/// The peers' names in their colours, in the order of the tables.
+fn legend(margin: &DrawingArea<SVGBackend<'_>, Shift>, series: &Series) -> Result<()> {
+    let drawn = peers::all().into_iter().filter(|kind| series.contains_key(kind.name));
+    for (line, kind) in drawn.enumerate() {
+        let y = 60 + 22 * line as i32;
+        margin.draw(&PathElement::new(vec![(0, y), (18, y)], colour(kind.name).stroke_width(3)))?;
+        margin.draw(&Text::new(kind.title, (24, y - 6), ("sans-serif", 13)))?;
+    }
+    Ok(())
 }
 
 /// A number for an axis.

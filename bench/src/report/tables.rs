@@ -100,7 +100,7 @@ fn line(
             marks.push_str(&notes.mark(&format!("{} {caveat}.", title_of(column))));
         }
         if let Some(note) = &figure.row.note {
-            marks.push_str(&notes.mark(&format!("{}: {note}.", title_of(column))));
+            marks.push_str(&notes.mark(&format!("{note}.")));
         }
         match figure.value {
             Some(value) if Some(value) == best && figures.len() > 1 => {
@@ -116,6 +116,7 @@ fn line(
             .filter(|(peer, figure)| peer.as_str() != OURS && caveat(peer, figure, results).is_none());
         let ratio = figures.get(OURS).and_then(|ours| ratio_to(ours, others.map(|(_, figure)| figure)));
         match ratio {
+            Some(ratio) if ratio < 0.1 => write!(page, " {ratio:.3} |")?,
             Some(ratio) => write!(page, " {ratio:.2} |")?,
             None => page.push_str(" |"),
         }

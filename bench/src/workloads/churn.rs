@@ -30,14 +30,15 @@ fn run(context: &Context) -> Result<()> {
     context.load(&*peer, keys, VALUE_BYTES)?;
     let plan = Plan::new(1, keys * WRITES, context.scale().seconds * 3.0);
     let (outcome, peak) = space::peak_disk_bytes(&directory, || {
-        drive(&*peer, &plan, |worker, step| {
+        let outcome = drive(&*peer, &plan, |worker, step| {
             let number = mix(step) % keys;
             data::fill_value(number, step, VALUE_BYTES, &mut worker.value);
             worker.session.put(&data::key(number), &worker.value)
-        })
+        })?;
+        peer.close()?;
+        Ok::<_, crate::Error>(outcome)
     });
     let outcome = outcome?;
-    peer.close()?;
     let live = (keys * (KEY_BYTES + VALUE_BYTES) as u64) as f64;
     context.rate("overwrites, 1 thread", &outcome).durability(Durability::Buffered).scale(scale.clone()).tell()?;
     for (measure, bytes) in [("space at the peak", peak), ("space after closing", space::disk_bytes(&directory))] {
