@@ -1,5 +1,6 @@
 #!/bin/sh
 # Counts the engine's instructions with valgrind (bench/benches/instructions.rs).
+# The profiles are left in TARGET/gungraun; a second run tells what has changed since the first.
 # usage: scripts/instructions.sh TARGET, an absolute path
 set -eu
 
@@ -11,4 +12,5 @@ runner=$target/tools/bin/gungraun-runner
 if ! "$runner" --version 2>/dev/null | grep -qF "$version"; then
     cargo install --locked --root "$target/tools" --target-dir "$target/tools/build" --version "=$version" gungraun-runner
 fi
-GUNGRAUN_RUNNER=$runner cargo bench --locked -p atomkv-bench --no-default-features --bench instructions
+# A folder of its own: without its peers the benchmark program is another, and a long run of it may be under way.
+GUNGRAUN_RUNNER=$runner cargo bench --locked --target-dir "$target/instructions" -p atomkv-bench --no-default-features --bench instructions

@@ -11,7 +11,7 @@ use crate::drive::{Outcome, Plan, commas, drive};
 use crate::job::{Job, Scale};
 use crate::peers::{Durability, Kind, Peer, Setup};
 use crate::results::{Line, Row, Settings, Unit};
-use crate::{Result, data, fail};
+use crate::{Result, THIS_PROGRAM, data, fail};
 
 /// The keys of a batch, as most stores advise to load with.
 pub const BATCH: u64 = 1_000;
@@ -143,7 +143,7 @@ impl Context {
     /// none if it was killed by a signal.
     pub fn spawn(&self, phase: &str) -> Result<Option<i32>> {
         let job = Job { phase: Some(phase.to_string()), ..self.job.clone() };
-        let status = Command::new(std::env::current_exe()?)
+        let status = Command::new(THIS_PROGRAM)
             .arg("child")
             .arg(serde_json::to_string(&job)?)
             .stdin(Stdio::null())

@@ -29,6 +29,9 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// What everything here returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The file of this very program: under its path another may lie by now, if somebody builds during a long run.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// An error of this program's own.
 pub fn fail<T>(reason: String) -> Result<T> {
     Err(reason.into())

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::job::{Job, Scale};
 use crate::machine::Machine;
 use crate::peers::{self, Kind};
 use crate::results::{Failure, Line, Writer};
 use crate::workloads::{Who, Workload};
+use crate::{Result, THIS_PROGRAM};
 
 /// A scenario that takes longer than this is ended.
 const MINUTES_MAX: u64 = 40;
@@ -97,7 +97,7 @@ fn remove(directory: &Path) -> Result<()> {
 
 /// Runs a job in a child of its own; the number of figures that it told.
 fn child(job: &Job, writer: &mut Writer) -> Result<usize> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(THIS_PROGRAM)
         .arg("child")
         .arg(serde_json::to_string(job)?)
         .stdin(Stdio::null())

@@ -67,6 +67,7 @@ pub enum Reading {
 }
 
 /// What a peer is told when it opens.
+#[cfg_attr(not(feature = "peers"), allow(dead_code, reason = "not every peer asks for everything"))]
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub directory: PathBuf,

@@ -1,8 +1,8 @@
 //! RocksDB, set up as its wiki advises for point lookups of data that fits in memory.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Direction, IteratorMode, Options,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME,
+    DataBlockIndexType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
 
 use super::{Durability, Kind, Pair, Peer, Reading, Session, Setup, Visit, VisitPair};
@@ -52,7 +52,9 @@ fn open(setup: &Setup) -> Result<Box<dyn Peer>> {
     options.set_max_write_buffer_number(4);
     options.increase_parallelism(2);
     options.set_bytes_per_sync(1 << 20);
-    let database = DB::open(&options, &setup.directory)?;
+    // Named, as the call for several keys wants its column family.
+    let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options.clone());
+    let database = DB::open_cf_descriptors(&options, &setup.directory, [family])?;
     Ok(Box::new(Rocks { database, durable: setup.durability == Durability::Durable }))
 }
 
@@ -119,7 +121,8 @@ impl Session for RocksSession<'_> {
     }
 
     fn get_many(&mut self, keys: &[&[u8]], visit: &mut Visit<'_>) -> Result<()> {
-        let family = self.peer.database.cf_handle("default").ok_or("no default column family")?;
+        let family =
+            self.peer.database.cf_handle(DEFAULT_COLUMN_FAMILY_NAME).ok_or("no default column family")?;
         let values = self.peer.database.batched_multi_get_cf(family, keys.iter().copied(), false);
         for (index, value) in values.into_iter().enumerate() {
             if let Some(value) = value? {

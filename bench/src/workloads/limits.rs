@@ -89,6 +89,8 @@ fn write_records(path: &std::path::Path, keys: u64) -> Result<()> {
 /// Tells how often a second `work` can be done with random numbers of keys.
 fn each(context: &Context, name: &str, threads: &[u64], work: impl Fn(u64, &mut Vec<u8>) + Sync) -> Result<()> {
     let keys = context.scale().keys;
+    let mut buffer = Vec::new();
+    (0..keys).for_each(|number| work(number, &mut buffer));
     for threads in threads {
         let count = context.scale().operations / threads;
         let numbers: Vec<Vec<u32>> =

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Who, Workload};
-use crate::context::{Context, scale_text};
+use crate::context::Context;
 use crate::data;
 use crate::peers::{Durability, Reading};
 use crate::results::Unit;
@@ -73,7 +73,6 @@ fn open(context: &Context, keys: u64, after: &str) -> Result<()> {
         return fail(format!("key {} is gone after a {after}", keys / 2));
     }
     data::check_value(keys / 2, VALUE_BYTES, &buffer)?;
-    let scale = scale_text(keys, VALUE_BYTES);
     let measure = format!("open after a {after}, {} keys", crate::drive::commas(keys));
     context
         .row(measure, Unit::Nanoseconds, Some(elapsed.as_nanos() as f64))
@@ -85,7 +84,6 @@ fn open(context: &Context, keys: u64, after: &str) -> Result<()> {
             lost += u64::from(!session.get(&data::key(number), &mut buffer)?);
         }
         let measure = format!("acknowledged puts lost, {} keys", crate::drive::commas(keys));
-        let _ = scale;
         context.row(measure, Unit::Count, Some(lost as f64)).tell()?;
     }
     drop(session);
