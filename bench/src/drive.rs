@@ -1,5 +1,6 @@
-//! Runs an operation many times on some threads, and tells how long it took: the clock starts when every thread has
-//! its session, and stops when the last is done.
+//! Runs an operation many times on some threads, and tells how long it took: from the moment when the first of them
+//! begins, which is when every thread has its session, to when the last is done. The threads read the clock themselves:
+//! one that only waits for them may be woken late and would miss the beginning.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,30 +100,46 @@ pub fn drive<W>(peer: &dyn Peer, plan: &Plan, work: W) -> Result<Outcome>
 where
     W: Fn(&mut Worker<'_>, u64) -> Result<()> + Sync,
 {
-    let barrier = Barrier::new(plan.threads as usize + 1);
+    let barrier = Barrier::new(plan.threads as usize);
     let stop = AtomicBool::new(false);
-    let (elapsed, outcomes) = std::thread::scope(|scope| {
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..plan.threads)
             .map(|thread| {
                 let (barrier, stop, work) = (&barrier, &stop, &work);
                 scope.spawn(move || one(peer, plan, thread, barrier, stop, work))
             })
             .collect();
-        barrier.wait();
-        let start = Instant::now();
-        let outcomes: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        (start.elapsed(), outcomes)
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
-    let mut outcome =
-        Outcome { done: 0, planned: plan.count, elapsed, latency: plan.timed.then(histogram).transpose()? };
+    let mut outcome = Outcome {
+        done: 0,
+        planned: plan.count,
+        elapsed: Duration::ZERO,
+        latency: plan.timed.then(histogram).transpose()?,
+    };
+    let mut begun = None;
+    let mut ended = None;
     for one in outcomes {
-        let (done, latency) = one.map_err(|_| "a thread panicked")??;
-        outcome.done += done;
-        if let (Some(all), Some(latency)) = (&mut outcome.latency, latency) {
+        let one = one.map_err(|_| "a thread panicked")??;
+        outcome.done += one.done;
+        begun = Some(begun.map_or(one.begun, |begun: Instant| begun.min(one.begun)));
+        ended = ended.max(Some(one.ended));
+        if let (Some(all), Some(latency)) = (&mut outcome.latency, one.latency) {
             all.add(latency)?;
         }
     }
+    if let (Some(begun), Some(ended)) = (begun, ended) {
+        outcome.elapsed = ended - begun;
+    }
     Ok(outcome)
+}
+
+/// What one thread did.
+struct Part {
+    done: u64,
+    begun: Instant,
+    ended: Instant,
+    latency: Option<Histogram<u64>>,
 }
 
 fn one<W>(
@@ -132,7 +149,7 @@ fn one<W>(
     barrier: &Barrier,
     stop: &AtomicBool,
     work: &W,
-) -> Result<(u64, Option<Histogram<u64>>)>
+) -> Result<Part>
 where
     W: Fn(&mut Worker<'_>, u64) -> Result<()> + Sync,
 {
@@ -142,7 +159,8 @@ where
     let session = session?;
     let mut worker = Worker { session, thread, buffer: Vec::with_capacity(32 << 10), value: Vec::new() };
     let (from, to) = (plan.count * thread / plan.threads, plan.count * (thread + 1) / plan.threads);
-    let deadline = Instant::now() + Duration::from_secs_f64(plan.seconds);
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_secs_f64(plan.seconds);
     let mut step = from;
     while step < to {
         if stop.load(Ordering::Relaxed) || Instant::now() >= deadline {
@@ -166,7 +184,7 @@ where
             step += 1;
         }
     }
-    Ok((step - from, latency))
+    Ok(Part { done: step - from, begun, ended: Instant::now(), latency })
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ fn each(context: &Context, name: &str, threads: &[u64], work: impl Fn(u64, &mut 
     let mut buffer = Vec::new();
     (0..keys).for_each(|number| work(number, &mut buffer));
     for threads in threads {
-        let count = context.scale().operations / threads;
+        // So many that starting the threads does not show.
+        let count = context.scale().operations.max(4_000_000) / threads;
         let numbers: Vec<Vec<u32>> =
             (0..*threads).map(|thread| draw(Choice::Uniform, keys, count, thread)).collect();
         let start = Instant::now();
