@@ -67,11 +67,21 @@ pub fn title_of(name: &str) -> &str {
 fn machines(page: &mut String, machines: &[Machine]) -> Result<()> {
     let mut told: Vec<Machine> = Vec::new();
     for machine in machines {
-        // Runs that measured parts on the same machine are told once.
-        let machine = Machine { arguments: String::new(), ..machine.clone() };
-        if told.contains(&machine) {
-            continue;
+        // Runs that measured parts on the same machine are told once, with the peers of all of them.
+        let plain =
+            |machine: &Machine| Machine { arguments: String::new(), versions: Vec::new(), ..machine.clone() };
+        match told.iter_mut().find(|other| plain(other) == plain(machine)) {
+            None => told.push(machine.clone()),
+            Some(other) => {
+                for version in &machine.versions {
+                    if !other.versions.contains(version) {
+                        other.versions.push(version.clone());
+                    }
+                }
+            }
         }
+    }
+    for machine in told {
         let versions: Vec<String> = machine
             .versions
             .iter()
@@ -90,7 +100,6 @@ fn machines(page: &mut String, machines: &[Machine]) -> Result<()> {
             machine.compiler,
             versions.join(", ")
         )?;
-        told.push(machine);
     }
     Ok(())
 }
