@@ -1,6 +1,7 @@
 # make demo   watch a C program load real documents, get killed while it writes, and lose nothing
 # make test   everything that is tested
-# The rest: lib, header, figures, install PREFIX=… DESTDIR=…, clean.
+# make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
+# The rest: lib, header, figures, bench-report, bench-instructions, install PREFIX=… DESTDIR=…, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
@@ -39,6 +40,32 @@ figures:
 	cargo run --release --locked -q -p atomkv-engine --example figures -- $(TARGET)/figures 1000000 5000000
 	rm -rf $(TARGET)/figures
 
+# AtomKV beside LMDB, RocksDB, redb, fjall, emdb, SQLite and sled; writes docs/benchmarks.md and docs/benchmarks/*.svg.
+# QUICK=1: few keys, some minutes. BENCH="--peers atomkv,lmdb --workloads get --keys 5000000": a selection; both leave
+# docs alone and write to $(TARGET)/bench. Add `--append --results target/bench/results.jsonl --output docs` to a
+# selection to measure that part of the page anew, or to split a long run.
+BENCH_NAME := $(if $(QUICK),quick,$(if $(BENCH),selection,results))
+BENCH_RESULTS := $(TARGET)/bench/$(BENCH_NAME).jsonl
+BENCH_OUTPUT := $(if $(QUICK)$(BENCH),$(TARGET)/bench,docs)
+BENCHMARK := $(RELEASE)/atomkv-bench
+
+bench: benchmark
+	$(BENCHMARK) run $(if $(QUICK),--quick) --results $(BENCH_RESULTS) --output $(BENCH_OUTPUT) \
+		--data $(TARGET)/bench/data $(BENCH)
+
+# Makes the page anew from what was measured before.
+bench-report: benchmark
+	$(BENCHMARK) report --results $(BENCH_RESULTS) --output $(BENCH_OUTPUT)
+
+benchmark:
+	@scripts/need.sh cargo cc c++ clang
+	cargo build --release --locked -p atomkv-bench
+
+# Instructions of a get, a put, a recovery and a compaction, counted by valgrind: the same on every run.
+bench-instructions:
+	@scripts/need.sh cargo cc valgrind
+	scripts/instructions.sh $(abspath $(TARGET))
+
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
@@ -52,4 +79,4 @@ install: lib
 clean:
 	cargo clean
 
-.PHONY: all lib demo test header figures install clean
+.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions install clean

@@ -7,6 +7,7 @@ package_of() {
     case $1 in
     cc | make) echo build-essential ;;
     c++) echo g++ ;;
+    clang) echo "clang libclang-dev" ;;
     python3 | valgrind | gzip | pkg-config) echo "$1" ;;
     *) echo "" ;;
     esac

@@ -1,0 +1,69 @@
+//! Data four times as large as the memory of the process, which a control group limits.
+
+use super::get::gets;
+use super::{Who, Workload};
+use crate::cgroup::Group;
+use crate::context::{Context, scale_text};
+use crate::data::KEY_BYTES;
+use crate::peers::{Durability, Setup};
+use crate::results::Unit;
+use crate::space;
+use crate::zipfian::Choice;
+use crate::{Result, fail};
+
+pub const WORKLOAD: Workload = Workload {
+    name: "larger",
+    title: "Data four times as large as memory",
+    about: "Loaded without a limit and taken out of the page cache; then a new process in a control group, whose \
+            `memory.max` is a quarter of the keys and values, opens it and gets: caches are half of that limit. Values of \
+            400 bytes.",
+    who: Who::Everyone,
+    run,
+};
+
+const VALUE_BYTES: usize = 400;
+const MEASURES: [(&str, Choice, u64); 4] = [
+    ("uniform gets, 1 thread", Choice::Uniform, 1),
+    ("uniform gets, 8 threads", Choice::Uniform, 8),
+    ("zipfian gets, 1 thread", Choice::Zipfian, 1),
+    ("zipfian gets, 8 threads", Choice::Zipfian, 8),
+];
+
+fn run(context: &Context) -> Result<()> {
+    let limit = context.scale().larger_memory_bytes;
+    let keys = limit * 4 / (KEY_BYTES + VALUE_BYTES) as u64;
+    match context.job.phase.as_deref() {
+        None => start(context, keys, limit),
+        Some("read") => read(context, keys, limit),
+        Some(other) => fail(format!("no phase {other}")),
+    }
+}
+
+fn start(context: &Context, keys: u64, limit: u64) -> Result<()> {
+    let group = match Group::new(limit) {
+        Ok(group) => group,
+        Err(error) => {
+            let note = format!("skipped on this machine: {error}");
+            return context.row("gets", Unit::Rate, None).note(note).scale(scale_text(keys, VALUE_BYTES)).tell();
+        }
+    };
+    context.prepare("larger", keys, VALUE_BYTES)?;
+    space::forget_pages(&context.directory("larger"))?;
+    group.enter()?;
+    let outcome = context.spawn_well("read");
+    group.leave()?;
+    outcome
+}
+
+fn read(context: &Context, keys: u64, limit: u64) -> Result<()> {
+    let setup = Setup { cache_bytes: limit / 2, ..context.setup("larger", Durability::Buffered, VALUE_BYTES) };
+    let peer = context.open_as(&setup)?;
+    for (measure, choice, threads) in MEASURES {
+        let outcome = gets(context, &*peer, keys, VALUE_BYTES, choice, threads, false)?;
+        let mut row = context.rate(measure, &outcome).scale(scale_text(keys, VALUE_BYTES));
+        // It is to go on until time is up.
+        row.note = None;
+        row.tell()?;
+    }
+    peer.close()
+}
