@@ -2,6 +2,7 @@
 //! the log, without holding anything but the segments it reads from.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::epoch;
@@ -9,6 +10,9 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::table::{Stored, Table};
 use crate::types::Address;
+
+/// How many records ahead an iteration has fetched from memory.
+const PREFETCH_AHEAD: usize = 8;
 
 /// One key that an iteration found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl Iter {
             let Some(stored) = Stored::of(record) else {
                 return Ok(None);
             };
-            let Some(value) = self.table.plain(stored)? else {
+            let Some(value) = self.table.with_plain(stored, <[u8]>::to_vec)? else {
                 // The large value was replaced since: the key has a newer record, unless it was deleted.
                 let Some(entry) = self.table.get_entry(record.key)? else {
                     return Ok(None);
@@ -92,6 +96,35 @@ impl Iter {
                 time_ms: record.header.time_ms,
             }))
         })?
+    }
+
+    /// See [`Table::for_each`].
+    pub(crate) fn visit(mut self, mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let verify = self.table.inner.options.verify_checksums;
+        while !self.done {
+            self.table.inner.health.check_open()?;
+            while let Some((segment, address)) = self.waiting.pop_front() {
+                if let Some((ahead, address)) = self.waiting.get(PREFETCH_AHEAD) {
+                    ahead.prefetch(address.offset());
+                }
+                let flow = segment.with_record(address.offset(), verify, |record| {
+                    let Some(stored) = Stored::of(record) else {
+                        return Ok(ControlFlow::Continue(()));
+                    };
+                    if let Some(flow) = self.table.with_plain(stored, |value| f(record.key, value))? {
+                        return Ok(flow);
+                    }
+                    // The large value was replaced since: the key has a newer record, unless it was deleted.
+                    let newer = self.table.get_with(record.key, |value| f(record.key, value))?;
+                    Ok(newer.unwrap_or(ControlFlow::Continue(())))
+                })??;
+                if flow.is_break() {
+                    return Ok(());
+                }
+            }
+            self.fill()?;
+        }
+        Ok(())
     }
 
     /// Copies the next sub-table.

@@ -125,10 +125,26 @@ pub fn difference(state: &State, tables: &[Table], keys: &[Vec<u8>]) -> Option<S
                 return Some(format!("table {number}: {:?} has version {}", entry.key, entry.version));
             }
         }
+        let mut visited = 0;
+        table
+            .for_each(|key, value| {
+                let known = state.get(&(number, key.to_vec()));
+                visited += usize::from(known.is_some_and(|known| *known.value == value));
+                std::ops::ControlFlow::Continue(())
+            })
+            .expect("readable");
+        if visited != expected.len() {
+            return Some(format!("table {number}: visited {visited} instead of {}", expected.len()));
+        }
         if listed != expected.len() {
             return Some(format!("table {number}: listed {listed} instead of {}", expected.len()));
         }
-        for key in keys {
+        let many = table.get_many(keys).expect("readable");
+        for (key, one_of_many) in keys.iter().zip(many) {
+            let known = state.get(&(number, key.clone()));
+            if one_of_many.as_ref() != known.map(|known| &*known.value) {
+                return Some(format!("table {number}: get_many of {key:?} gives {one_of_many:?}"));
+            }
             let found = table.get_entry(key).expect("readable");
             let known = state.get(&(number, key.clone()));
             match (&found, known) {

@@ -1,9 +1,10 @@
-//! AtomKV through its Rust interface. It has no call for several keys at once, so that `get_many` is a loop, and no
-//! order.
+//! AtomKV through its Rust interface. It has no order.
+
+use std::ops::ControlFlow;
 
 use atomkv_engine::{Batch, Database, Durability as Synced, Options, Table, TableOptions};
 
-use super::{Durability, Kind, Pair, Peer, Reading, Session, Setup, VisitPair};
+use super::{Durability, Kind, Pair, Peer, Reading, Session, Setup, Visit, VisitPair};
 use crate::{Result, fail};
 
 pub const KIND: Kind = Kind {
@@ -94,11 +95,22 @@ impl Session for AtomKvSession<'_> {
     }
 
     fn scan(&mut self, visit: &mut VisitPair<'_>) -> Result<()> {
-        for entry in self.peer.table.iter() {
-            let (key, value) = entry?;
-            visit(&key, &value)?;
-        }
-        Ok(())
+        let mut outcome = Ok(());
+        self.peer.table.for_each(|key, value| {
+            outcome = visit(key, value);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        outcome
+    }
+
+    fn get_many(&mut self, keys: &[&[u8]], visit: &mut Visit<'_>) -> Result<()> {
+        let mut outcome = Ok(());
+        self.peer.table.get_many_with(keys, |index, value| {
+            if let (Some(value), Ok(())) = (value, &outcome) {
+                outcome = visit(index, value);
+            }
+        })?;
+        outcome
     }
 
     fn range(&mut self, _: &[u8], _: usize, _: &mut VisitPair<'_>) -> Result<()> {
