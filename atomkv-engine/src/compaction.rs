@@ -6,13 +6,11 @@
 //! until a checkpoint has been installed that no longer points to them. So a crash at any step finds either the old
 //! segments or the new checkpoint, and readers, who hold what they read, are never blocked.
 //!
-//! A tombstone is kept for as long as some other segment may hold an older record of its key: should the index ever
-//! have to be rebuilt from the segments, that record would come back. A segment with a damaged record is left as it
-//! is: damage is reported, never copied.
+//! A tombstone is kept for as long as some other segment holds an older record of its key (`tombstones.rs`). A segment
+//! with a damaged record is left as it is: damage is reported, never copied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::database::Inner;
 use crate::epoch;
@@ -23,6 +21,7 @@ use crate::index::subtable::Candidates;
 use crate::page::{self, PageWriter};
 use crate::segment::Segment;
 use crate::stats::CompactionReport;
+use crate::tombstones::{self, Holders};
 use crate::types::{Address, SegmentId};
 
 /// Segments that are settled and wait for the checkpoint that lets them go.
@@ -46,7 +45,7 @@ impl Compacted {
         self.waiting.extend(segments);
     }
 
-    fn holds(&self, segment: &Segment) -> bool {
+    pub(crate) fn holds(&self, segment: &Segment) -> bool {
         self.waiting.iter().any(|waiting| waiting.id() == segment.id())
     }
 
@@ -55,13 +54,13 @@ impl Compacted {
     }
 }
 
-/// Records that are not documents, and dead ones.
+/// What a round would free here: everything but live documents and the tombstones that must stay.
 fn dead_bytes(segment: &Segment) -> u64 {
-    (segment.end() - HEADER_BYTES).saturating_sub(segment.live_bytes())
+    (segment.end() - HEADER_BYTES).saturating_sub(segment.live_bytes()).saturating_sub(segment.held_bytes())
 }
 
 /// The dead bytes of each thousand.
-fn dead_share(segment: &Segment) -> u64 {
+pub(crate) fn dead_share(segment: &Segment) -> u64 {
     dead_bytes(segment) * 1000 / segment.end().max(1)
 }
 
@@ -92,6 +91,24 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
         Err(error) => return Err(error),
     }
     inner.checkpoint()?;
+    let mut budget = inner.options.segment_bytes_max * 2;
+    for pass in 0..PASSES {
+        let victims = if pass == 0 { everything(inner) } else { mostly_dead(inner) };
+        if victims.is_empty() {
+            break;
+        }
+        compact_pass(inner, victims, &mut budget, &mut report)?;
+        inner.checkpoint()?;
+    }
+    epoch::collect();
+    Ok(report)
+}
+
+/// A pass lets segments go, and with them what their tombstones stayed for: then the next one can let those go.
+const PASSES: usize = 4;
+
+/// What a full compaction takes first.
+fn everything(inner: &Inner) -> Vec<Arc<Segment>> {
     let (mut victims, settled): (Vec<_>, Vec<_>) = eligible(inner)
         .into_iter()
         .partition(|segment| segment.header.kind == SegmentKind::Log || dead_bytes(segment) > 0);
@@ -101,37 +118,52 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     if small.len() > 1 {
         victims.extend(small);
     }
+    victims
+}
+
+/// What a full compaction takes again.
+fn mostly_dead(inner: &Inner) -> Vec<Arc<Segment>> {
+    let mut segments = eligible(inner);
+    // An eighth of a page must pay for the rest of it.
+    segments.retain(|segment| segment.header.kind == SegmentKind::Page && dead_share(segment) >= 125);
+    segments
+}
+
+/// Compacts these segments in rounds of a bounded size.
+fn compact_pass(
+    inner: &Inner,
+    mut victims: Vec<Arc<Segment>>,
+    budget: &mut u64,
+    report: &mut CompactionReport,
+) -> Result<()> {
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
-    let mut budget = inner.options.segment_bytes_max * 2;
     while !victims.is_empty() {
         // Closing waits for this round, not for all of them.
         inner.health.check_open()?;
         let mut bytes = 0;
         let mut round = Vec::new();
         while let Some(segment) =
-            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget)
+            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= *budget)
         {
             bytes += segment.end();
             round.push(segment);
         }
-        match compact_round(inner, round.clone(), &mut report) {
+        match compact_round(inner, round.clone(), report) {
             // On a full disk one segment at a time, and each is let go before the next.
-            Err(Error::NoSpace { .. }) if budget > 0 => {
-                budget = 0;
+            Err(Error::NoSpace { .. }) if *budget > 0 => {
+                *budget = 0;
                 round.reverse();
                 victims.append(&mut round);
                 inner.checkpoint()?;
             }
             outcome => outcome?,
         }
-        if inner.compacted.lock().bytes() > 4 * budget {
+        if inner.compacted.lock().bytes() > 4 * *budget {
             inner.checkpoint()?;
         }
     }
-    inner.checkpoint()?;
-    epoch::collect();
-    Ok(report)
+    Ok(())
 }
 
 /// Whether there is something for [`compact_some`] to do.
@@ -181,18 +213,24 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
 }
 
 /// A record that survives.
-struct Survivor {
-    table: u32,
-    place: u64,
-    victim: usize,
-    offset: u64,
+pub(crate) struct Survivor {
+    pub(crate) table: u32,
+    pub(crate) place: u64,
+    pub(crate) victim: usize,
+    pub(crate) offset: u64,
     length: u64,
-    is_tombstone: bool,
+    pub(crate) is_tombstone: bool,
+}
+
+impl Survivor {
+    pub(crate) fn id(&self) -> (usize, u64) {
+        (self.victim, self.offset)
+    }
 }
 
 /// A victim with all its bytes, read by `pread`.
-struct Victim {
-    segment: Arc<Segment>,
+pub(crate) struct Victim {
+    pub(crate) segment: Arc<Segment>,
     bytes: Vec<u8>,
     /// The smallest sequence and time of its survivors.
     oldest: (u64, u64),
@@ -207,7 +245,7 @@ impl Victim {
         Ok(Victim { segment, bytes, oldest: (u64::MAX, u64::MAX) })
     }
 
-    fn record(&self, offset: u64) -> Result<Record<'_>> {
+    pub(crate) fn record(&self, offset: u64) -> Result<Record<'_>> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or(&[]);
         Record::decode_verified(bytes, &self.segment.base.at(offset))
             .map_err(|error| Error::corrupt(&self.segment.path, offset, error.text()))
@@ -231,10 +269,11 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
             Err(error) => return Err(error),
         }
     }
-    drop_needless_tombstones(inner, &victims, &mut survivors)?;
+    let holders = tombstones::settle(inner, &victims, &mut survivors)?;
     survivors
         .sort_unstable_by_key(|survivor| (survivor.table, survivor.place, survivor.victim, survivor.offset));
     let (outputs, moved) = write_pages(inner, &victims, &survivors)?;
+    note_holders(&outputs, &survivors, &moved, &holders);
     name_pages(inner, &outputs)?;
     // If this fails, the victims stay: some entries still point to them.
     swing(inner, &victims, &survivors, &moved)?;
@@ -293,45 +332,6 @@ fn wanted(inner: &Inner, segment: &Segment, entry: &FooterEntry, found: &mut Can
     Ok(found.contains(segment.address(entry.offset)))
 }
 
-/// Removes the tombstones that nothing needs: no segment outside the round holds an older record of the key.
-fn drop_needless_tombstones(inner: &Inner, victims: &[Victim], survivors: &mut Vec<Survivor>) -> Result<()> {
-    let mut open: HashSet<(u32, u64)> = survivors
-        .iter()
-        .filter(|survivor| survivor.is_tombstone)
-        .map(|survivor| (survivor.table, survivor.place))
-        .collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let newest = victims.iter().map(|victim| victim.segment.sequence_max.load(Ordering::Relaxed)).max();
-    let newest = newest.unwrap_or(0);
-    let mut needed = HashSet::new();
-    for segment in inner.catalog.segments() {
-        let is_victim = victims.iter().any(|victim| victim.segment.id() == segment.id());
-        let is_older = segment.sequence_min.load(Ordering::Relaxed) < newest;
-        if is_victim || !is_older || !segment.is_sealed() || open.is_empty() {
-            continue;
-        }
-        match page::entries(&segment, &inner.tables) {
-            Ok(entries) => {
-                for entry in entries {
-                    if matches!(entry.kind, Kind::Document | Kind::Extent)
-                        && open.remove(&(entry.table, entry.place))
-                    {
-                        needed.insert((entry.table, entry.place));
-                    }
-                }
-            }
-            // What it holds cannot be told: it may be anything.
-            Err(Error::Corrupt { .. }) => needed.extend(open.drain()),
-            Err(error) => return Err(error),
-        }
-    }
-    // An older record of a victim that survives is newer than no tombstone; one that is dead goes with its segment.
-    survivors.retain(|survivor| !survivor.is_tombstone || needed.contains(&(survivor.table, survivor.place)));
-    Ok(())
-}
-
 /// Writes the survivors, which are in order, into page segments; tells the new address and length of each.
 fn write_pages(
     inner: &Inner,
@@ -376,6 +376,21 @@ fn write_pages(
     Ok((outputs, moved))
 }
 
+/// Counts the tombstones on their new pages with what they stay for.
+fn note_holders(
+    outputs: &[Arc<Segment>],
+    survivors: &[Survivor],
+    moved: &[(Address, u64)],
+    holders: &Holders,
+) {
+    let pages: HashMap<u16, _> = outputs.iter().map(|page| (page.header.ordinal, page)).collect();
+    for (survivor, (address, length)) in survivors.iter().zip(moved).filter(|(it, _)| it.is_tombstone) {
+        if let (Some(page), Some(by)) = (pages.get(&address.ordinal()), holders.get(&survivor.id())) {
+            page.hold_tombstone(*by, *length);
+        }
+    }
+}
+
 /// Names the outputs in the manifest: from then on they belong to the database.
 fn name_pages(inner: &Inner, outputs: &[Arc<Segment>]) -> Result<()> {
     if outputs.is_empty() {
@@ -412,3 +427,6 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

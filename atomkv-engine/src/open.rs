@@ -395,6 +395,14 @@ impl Opener {
                 segment.set_live(stats.live_bytes);
             }
         }
+        for held in &image.sections.tombstones {
+            // The image was written before what was let go with it.
+            if let Some(segment) = segments.get(&held.segment)
+                && segments.contains_key(&held.by)
+            {
+                segment.hold_tombstone(SegmentId(held.by), held.bytes);
+            }
+        }
         Ok(())
     }
 

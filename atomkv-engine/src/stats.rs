@@ -22,7 +22,7 @@ pub struct Stats {
     pub page_segments: u64,
     /// Records that the index points to, and large values. An estimate after an unclean end, until compaction.
     pub live_bytes: u64,
-    /// Everything else in the segments: overwritten and deleted records, footers, commit marks.
+    /// Everything else in the segments: overwritten and deleted records, tombstones, footers, commit marks.
     pub dead_bytes: u64,
     /// The space of segments and large values, preallocated space included.
     pub disk_bytes: u64,

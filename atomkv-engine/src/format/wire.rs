@@ -104,11 +104,20 @@ pub(crate) const SECTION_HEAD_BYTES: usize = 16;
 /// A reader that does not know the section may pass over it.
 const SKIPPABLE: u16 = 1;
 
-/// Appends a section.
+/// Appends a section that every reader must know.
 pub(crate) fn put_section(out: &mut Vec<u8>, kind: u16, contents: &[u8]) {
+    put_flagged_section(out, kind, 0, contents);
+}
+
+/// Appends a section that a reader who does not know it may pass over.
+pub(crate) fn put_skippable_section(out: &mut Vec<u8>, kind: u16, contents: &[u8]) {
+    put_flagged_section(out, kind, SKIPPABLE, contents);
+}
+
+fn put_flagged_section(out: &mut Vec<u8>, kind: u16, flags: u16, contents: &[u8]) {
     let head = out.len();
     out.extend_from_slice(&kind.to_le_bytes());
-    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
     out.extend_from_slice(&(contents.len() as u64).to_le_bytes());
     // The checksum covers the head too.
     let mut hasher = crc32fast::Hasher::new();
