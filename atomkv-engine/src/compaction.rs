@@ -9,7 +9,7 @@
 //! A tombstone is kept for as long as some other segment holds an older record of its key (`tombstones.rs`). A segment
 //! with a damaged record is left as it is: damage is reported, never copied.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::database::Inner;
@@ -193,23 +193,70 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     let largest = inner.options.segment_bytes_max;
     let allowed = (live as f64 * inner.options.dead_ratio_max) as u64;
     let allowed = allowed.saturating_add(inner.options.segment_bytes_min);
-    let budget = largest * 2;
-    let take = |segments: Vec<Arc<Segment>>| {
-        let mut bytes = 0;
-        let fits = |segment: &Arc<Segment>| {
-            bytes += segment.end();
-            bytes <= budget
-        };
-        segments.into_iter().take_while(fits).collect::<Vec<_>>()
-    };
     if dead > allowed {
         // Where most is dead, a copied byte frees most.
+        segments.retain(|segment| dead_bytes(segment) > 0);
         segments.sort_by_key(|segment| std::cmp::Reverse(dead_share(segment)));
-        return take(segments);
+        let mut bytes = 0;
+        // One commit may have made the first larger than any round should be.
+        let mut fits = |segment: &Arc<Segment>| {
+            let is_first = bytes == 0;
+            bytes += segment.end();
+            is_first || bytes <= largest * 2
+        };
+        return segments.into_iter().take_while(|segment| fits(segment)).collect();
     }
-    let is_small = |segment: &Arc<Segment>| segment.end() < largest / 8;
-    segments.retain(is_small);
-    if segments.len() > 16 { take(segments) } else { Vec::new() }
+    small_to_merge(segments, largest, SMALL_SEGMENTS_MAX, largest * 2)
+}
+
+/// So many small segments may be there that a merge would save.
+const SMALL_SEGMENTS_MAX: usize = 16;
+
+/// The victims of a merge of small segments, if it would save more than `allowed` of them; the smallest first, up to
+/// `budget` bytes, which are a quarter of the largest segment or more.
+///
+/// Pages of different tables do not merge, and a small log segment may leave a page of each table. So only pages that
+/// have another of their table beside them are taken. A round without log segments leaves fewer segments than it
+/// took, and there are fewer log segments after one with them: the merging of an idle database ends.
+fn small_to_merge(
+    mut segments: Vec<Arc<Segment>>,
+    largest: u64,
+    allowed: usize,
+    budget: u64,
+) -> Vec<Arc<Segment>> {
+    segments.retain(|segment| segment.end() < largest / 8);
+    segments.sort_by_key(|segment| segment.end());
+    let mut log = Vec::new();
+    let mut tables: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+    for segment in segments {
+        match segment.header.kind {
+            SegmentKind::Page => tables.entry(segment.header.table).or_default().push(segment),
+            _ => log.push(segment),
+        }
+    }
+    let saved = log.len() + tables.values().map(|pages| pages.len() - 1).sum::<usize>();
+    if saved <= allowed {
+        return Vec::new();
+    }
+    let mut groups: Vec<_> = tables.into_values().filter(|pages| pages.len() > 1).collect();
+    groups.push(log);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let mut victims = Vec::new();
+    let mut left = budget;
+    for group in groups {
+        let fitting = group.iter().take_while(|segment| {
+            let fits = segment.end() <= left;
+            left -= if fits { segment.end() } else { 0 };
+            fits
+        });
+        let mut fitting: Vec<_> = fitting.cloned().collect();
+        if fitting.len() == 1 && fitting[0].header.kind == SegmentKind::Page {
+            left += fitting[0].end();
+            fitting.clear();
+        }
+        victims.append(&mut fitting);
+    }
+    victims
 }
 
 /// A record that survives.

@@ -31,6 +31,49 @@ fn come_to_rest(inner: &Inner) -> usize {
     panic!("compaction of an idle database does not end");
 }
 
+/// One segment that is larger than a round should be once was the end of all rounds: none was chosen any more.
+#[test]
+fn a_commit_larger_than_a_round_is_compacted_too() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    let noise: Vec<u8> =
+        (0..50_000u32).flat_map(|part| (part.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
+    t.put(b"big", &noise).expect("put");
+    t.put(b"big", b"small").expect("put");
+    for turn in 0..40u32 {
+        t.put(&(turn % 4).to_be_bytes(), &noise[turn as usize..][..20_000]).expect("put");
+    }
+    assert!(come_to_rest(&t.inner) > 0);
+    let stats = database.stats();
+    assert!(stats.dead_bytes < 200 << 10, "{stats:?}");
+    assert_eq!(t.get(b"big").expect("read").as_deref(), Some(&b"small"[..]));
+}
+
+/// Each table needs a page of its own. With more tables than small segments were allowed, the background once wrote
+/// the same pages again and again for as long as the database was open.
+#[test]
+fn merging_small_segments_of_many_tables_ends() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    let inner = &t.inner;
+    for turn in 0..6u32 {
+        for number in 0..100u32 {
+            let table = database.table(&format!("table {number}"), TableOptions::new().partitions(1));
+            // Sometimes almost what counts as small, so that not all fit into one round.
+            let part = if (number + turn) % 3 == 0 { 1500 } else { 5 };
+            let noise: Vec<u8> = (0..part).flat_map(|at: u32| (at * 7919 + turn).to_be_bytes()).collect();
+            table.expect("a table").put(&turn.to_be_bytes(), &noise).expect("put");
+            if number % 2 == 1 {
+                inner.log.begin_segment(0).expect("rolls");
+            }
+        }
+        assert!(come_to_rest(inner) > 0);
+        assert_eq!(come_to_rest(inner), 0);
+    }
+    let small = inner.catalog.segments().iter().filter(|segment| segment.end() < 8 << 10).count();
+    assert!(small <= 100 + SMALL_SEGMENTS_MAX, "{small}");
+}
+
 /// A queue whose keys are ever new keeps its size, over reopenings and without a full compaction.
 #[test]
 fn rounds_let_tombstones_go() {
