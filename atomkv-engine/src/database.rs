@@ -51,6 +51,7 @@ pub(crate) struct Inner {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) replayed_records: u64,
+    pub(crate) replayed_bytes: u64,
     pub(crate) rebuilt: bool,
     pub(crate) skipped: u64,
 }
@@ -360,12 +361,24 @@ impl Inner {
 
     /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserve is spent on it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        let behind = self.log.bytes().0;
         let outcome = match checkpoint::write(self) {
             Err(Error::NoSpace { .. }) if self.catalog.spend_reserve() => checkpoint::write(self),
             outcome => outcome,
         };
+        if outcome.is_ok() {
+            self.counters.note_checkpoint_at(behind + self.opening.replayed_bytes);
+        }
         self.extents.reap(self.log.synced_sequence());
         outcome
+    }
+
+    /// Whether so much of the log lies behind the newest checkpoint that the next one is due: what opening had to
+    /// replay counts, or the log of a process that is killed again and again would never get shorter.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let written = self.log.bytes().0 + self.opening.replayed_bytes;
+        let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
+        written.saturating_sub(self.counters.checkpointed_at()) >= self.options.checkpoint_bytes.max(image)
     }
 
     /// The last acts of a database that accepts no calls any more.
