@@ -212,6 +212,41 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
 /// So many small segments may be there that a merge would save.
 const SMALL_SEGMENTS_MAX: usize = 16;
 
+/// So many small segments, each a file descriptor and a mapping, may short sessions leave before closing, or opening,
+/// merges them.
+const SHORT_SESSIONS_MAX: usize = 32;
+
+/// Merges some of the small segments where sessions too short for the background have left many of them. Tells
+/// whether it did; then a checkpoint must follow. The caller holds the maintenance lock.
+pub(crate) fn merge_after_short_sessions(inner: &Inner) -> Result<bool> {
+    let largest = inner.options.segment_bytes_max;
+    let victims = small_to_merge(eligible(inner), largest, SHORT_SESSIONS_MAX, largest / 4);
+    if victims.is_empty() {
+        return Ok(false);
+    }
+    compact_round(inner, victims, &mut CompactionReport::default())?;
+    Ok(true)
+}
+
+/// After sessions that were killed before any checkpoint, each with a segment of its own.
+pub(crate) fn tidy_at_opening(inner: &Inner) -> Result<()> {
+    let largest = inner.options.segment_bytes_max;
+    let is_small_log = |segment: &&Arc<Segment>| {
+        segment.header.kind == SegmentKind::Log && segment.is_sealed() && segment.end() < largest / 8
+    };
+    if inner.catalog.segments().iter().filter(is_small_log).count() <= 2 * SHORT_SESSIONS_MAX {
+        return Ok(());
+    }
+    let _turn = inner.maintenance.lock();
+    if inner.opening.replayed_records > 0 {
+        inner.checkpoint()?;
+    }
+    while merge_after_short_sessions(inner)? {
+        inner.checkpoint()?;
+    }
+    Ok(())
+}
+
 /// The victims of a merge of small segments, if it would save more than `allowed` of them; the smallest first, up to
 /// `budget` bytes, which are a quarter of the largest segment or more.
 ///

@@ -118,6 +118,10 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let inner = Arc::new(crate::open::open(path.as_ref(), options)?);
+        if let Err(error) = compaction::tidy_at_opening(&inner) {
+            // The database is whole, only not tidy; if the disk has failed, the next write says so.
+            inner.signals.note_error(&error);
+        }
         let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
         Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
     }
@@ -399,7 +403,11 @@ impl Inner {
         let outcome = if unchanged || position.offset == 0 && manifest.checkpoints.is_empty() {
             Ok(())
         } else {
-            self.checkpoint()
+            match compaction::merge_after_short_sessions(self) {
+                Err(error) if self.health.is_failed() => Err(error),
+                // What cannot be merged now may be later.
+                _ => self.checkpoint(),
+            }
         };
         self.extents.reap(self.log.synced_sequence());
         outcome
