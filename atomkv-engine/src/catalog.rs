@@ -1,8 +1,11 @@
 //! The segments of a database: their numbers, their files, and the manifest that names them.
 //!
 //! A segment's id is never reused: ids are leased from the manifest in blocks. Its ordinal, the 16 bits that an
-//! index entry can afford, is reused once two checkpoints have passed since the segment went, so that no hint in a
-//! log that may still be replayed can mean another segment, and no reader is left that could hold an address with it.
+//! index entry can afford, is reused once the segment has gone and no reader is left that could hold an address with
+//! it. Nothing on the disk can mean the old segment then. A segment that records were found in goes when a
+//! checkpoint is installed before whose position all entries had been swung away from it, and older images go with
+//! it; so neither an image that may still be used nor a hint in a log that may still be replayed, which is the
+//! address of an entry at the time of its commit, has the ordinal. Any other segment that goes was never pointed to.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -52,16 +55,13 @@ struct State {
     next_id: u64,
     next_ordinal: u32,
     free_ordinals: VecDeque<FreeOrdinal>,
-    checkpoints: u64,
 }
 
 /// An ordinal whose segment is gone.
 struct FreeOrdinal {
     ordinal: u16,
-    /// The checkpoint count from which it may be used again.
-    from: u64,
-    /// Readers that were pinned in this era may still hold an address with it.
-    era: u64,
+    /// Readers that were pinned in this era may still hold an address with it; `None` if it went before opening.
+    era: Option<u64>,
 }
 
 pub(crate) struct Catalog {
@@ -143,7 +143,6 @@ impl Catalog {
             next_id: manifest.segment_id_ceiling,
             next_ordinal: 0,
             free_ordinals: VecDeque::new(),
-            checkpoints: 0,
         };
         Catalog {
             storage,
@@ -218,7 +217,7 @@ impl Catalog {
         self.state.lock().by_id.contains_key(&id)
     }
 
-    /// After opening: the gaps between the ordinals in use may be filled, though not before two checkpoints.
+    /// After opening: the gaps between the ordinals in use may be filled.
     pub(crate) fn finish_adopting(&self) {
         let mut state = self.state.lock();
         let mut used = vec![false; state.next_ordinal as usize];
@@ -229,7 +228,7 @@ impl Catalog {
             .iter()
             .enumerate()
             .filter(|(_, used)| !**used)
-            .map(|(ordinal, _)| FreeOrdinal { ordinal: ordinal as u16, from: 2, era: 0 })
+            .map(|(ordinal, _)| FreeOrdinal { ordinal: ordinal as u16, era: None })
             .collect();
     }
 
@@ -255,8 +254,7 @@ impl Catalog {
 
     fn allocate_ordinal(&self) -> Result<u16> {
         let mut state = self.state.lock();
-        let checkpoints = state.checkpoints;
-        let is_free = |free: &FreeOrdinal| free.from <= checkpoints && epoch::has_passed(free.era);
+        let is_free = |free: &FreeOrdinal| free.era.is_none_or(epoch::has_passed);
         if state.free_ordinals.front().is_some_and(is_free)
             && let Some(free) = state.free_ordinals.pop_front()
         {
@@ -270,14 +268,7 @@ impl Catalog {
     }
 
     fn release_ordinal(&self, ordinal: u16, era: u64) {
-        let mut state = self.state.lock();
-        let from = state.checkpoints + 2;
-        state.free_ordinals.push_back(FreeOrdinal { ordinal, from, era });
-    }
-
-    /// A checkpoint was installed.
-    pub(crate) fn note_checkpoint(&self) {
-        self.state.lock().checkpoints += 1;
+        self.state.lock().free_ordinals.push_back(FreeOrdinal { ordinal, era: Some(era) });
     }
 
     /// Creates a segment file of its full size, with a durable header and a durable name.

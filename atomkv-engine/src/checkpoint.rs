@@ -362,7 +362,6 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         inner.compacted.lock().put_back(gone);
         return Err(error);
     }
-    catalog.note_checkpoint();
     for old in dropped {
         let _ = catalog.storage.remove(&catalog.path.join(image_name(old.generation)));
     }

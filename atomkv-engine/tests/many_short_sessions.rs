@@ -61,6 +61,36 @@ fn sessions_that_are_killed_leave_few_segments() {
     }
 }
 
+/// The 16 bits of an ordinal are used again from session to session. They once crept up by one with each, however few
+/// segments there were: 65,536 sessions were the end of a database.
+#[test]
+fn ordinals_do_not_creep_up() {
+    let sim = SimStorage::new(1);
+    for session in 0..300u32 {
+        let database = Database::open(directory(), options(&sim)).expect("opens");
+        let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
+        table.put(&(session % 10).to_be_bytes(), &session.to_be_bytes()).expect("put");
+        if session % 20 == 19 {
+            database.compact().expect("compacts");
+        }
+        if session % 3 == 0 {
+            sim.crash_after(0);
+            drop((table, database));
+            sim.process_death();
+        } else {
+            database.close().expect("closes");
+        }
+        let (count, highest) = segments(&sim);
+        assert!(highest < 80, "{count} segments after {session} sessions, the highest ordinal is {highest}");
+    }
+    let database = Database::open(directory(), options(&sim)).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    for session in 290..300u32 {
+        let value = table.get(&(session % 10).to_be_bytes()).expect("read");
+        assert_eq!(value.as_deref(), Some(&session.to_be_bytes()[..]));
+    }
+}
+
 /// Nothing is left to be done by sessions that only read.
 #[test]
 fn sessions_that_only_read_write_nothing() {
