@@ -28,6 +28,10 @@ const MANIFEST_NEW: &str = "MANIFEST.new";
 const RESERVE: &str = "RESERVE";
 /// How many segment ids one manifest leases.
 const ID_LEASE: u64 = 256;
+/// An address has 16 bits for the segment.
+const ORDINALS_MAX: u32 = 1 << 16;
+/// So many ordinals only compaction may use: it needs some before it can give others free.
+const ORDINALS_KEPT: u32 = 64;
 /// Preallocated so that deletes, checkpoints and compaction can work on a full disk.
 const RESERVE_BYTES: u64 = 512 << 10;
 
@@ -54,7 +58,15 @@ struct State {
     by_id: BTreeMap<SegmentId, Arc<Segment>>,
     next_id: u64,
     next_ordinal: u32,
+    /// So many segments there may be.
+    ordinals_max: u32,
     free_ordinals: VecDeque<FreeOrdinal>,
+}
+
+impl State {
+    fn is_short_of_ordinals(&self) -> bool {
+        self.next_ordinal + 2 * ORDINALS_KEPT >= self.ordinals_max
+    }
 }
 
 /// An ordinal whose segment is gone.
@@ -142,6 +154,7 @@ impl Catalog {
             by_id: BTreeMap::new(),
             next_id: manifest.segment_id_ceiling,
             next_ordinal: 0,
+            ordinals_max: ORDINALS_MAX,
             free_ordinals: VecDeque::new(),
         };
         Catalog {
@@ -217,6 +230,12 @@ impl Catalog {
         self.state.lock().by_id.contains_key(&id)
     }
 
+    /// Lowers the most segments that there may be.
+    #[cfg(test)]
+    pub(crate) fn limit_ordinals(&self, max: u32) {
+        self.state.lock().ordinals_max = max;
+    }
+
     /// After opening: the gaps between the ordinals in use may be filled.
     pub(crate) fn finish_adopting(&self) {
         let mut state = self.state.lock();
@@ -252,17 +271,27 @@ impl Catalog {
         }
     }
 
-    fn allocate_ordinal(&self) -> Result<u16> {
+    fn allocate_ordinal(&self, kind: SegmentKind) -> Result<u16> {
+        if self.state.lock().is_short_of_ordinals() {
+            // What went last may be free for want of a look.
+            epoch::collect();
+        }
         let mut state = self.state.lock();
+        let kept = if kind == SegmentKind::Page { 0 } else { ORDINALS_KEPT };
+        if state.by_id.len() as u32 + kept >= state.ordinals_max {
+            return Err(Error::TooManySegments);
+        }
         let is_free = |free: &FreeOrdinal| free.era.is_none_or(epoch::has_passed);
         if state.free_ordinals.front().is_some_and(is_free)
             && let Some(free) = state.free_ordinals.pop_front()
         {
             return Ok(free.ordinal);
         }
-        let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::InvalidArgument {
-            reason: "the database has 65,536 segments, the most it can hold; compact it".to_string(),
-        })?;
+        // Those that wait for their last readers are in nobody's use, but not free either.
+        if state.next_ordinal + kept >= state.ordinals_max {
+            return Err(Error::TooManySegments);
+        }
+        let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::TooManySegments)?;
         state.next_ordinal += 1;
         Ok(ordinal)
     }
@@ -274,7 +303,7 @@ impl Catalog {
     /// Creates a segment file of its full size, with a durable header and a durable name.
     pub(crate) fn create_segment(&self, plan: &SegmentPlan) -> Result<NewSegment> {
         let id = self.allocate_id()?;
-        let ordinal = self.allocate_ordinal()?;
+        let ordinal = self.allocate_ordinal(plan.kind)?;
         let path = self.path.join(file_name(plan.kind, id));
         let created = self.create_file(plan, id, ordinal, &path);
         match created {

@@ -87,8 +87,8 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
     match inner.log.begin_segment(inner.now_ms()) {
         // Then what the log's last segment holds stays there.
-        Ok(()) | Err(Error::NoSpace { .. }) => {}
-        Err(error) => return Err(error),
+        Err(error) if !error.is_full() => return Err(error),
+        _ => {}
     }
     inner.checkpoint()?;
     let mut budget = inner.options.segment_bytes_max * 2;
@@ -150,8 +150,8 @@ fn compact_pass(
             round.push(segment);
         }
         match compact_round(inner, round.clone(), report) {
-            // On a full disk one segment at a time, and each is let go before the next.
-            Err(Error::NoSpace { .. }) if *budget > 0 => {
+            // Where something is full one segment at a time, and each is let go before the next.
+            Err(error) if error.is_full() && *budget > 0 => {
                 *budget = 0;
                 round.reverse();
                 victims.append(&mut round);

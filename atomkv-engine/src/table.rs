@@ -149,8 +149,8 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLarge`], [`Error::InvalidKey`];
-    /// [`Error::NoSpace`] (nothing was written); [`Error::ReadOnly`] after an earlier failure; [`Error::Corrupt`]
-    /// if the record that may be the key's present one is damaged.
+    /// [`Error::NoSpace`] and [`Error::TooManySegments`] (nothing was written); [`Error::ReadOnly`] after an earlier
+    /// failure; [`Error::Corrupt`] if the record that may be the key's present one is damaged.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<Written> {
         self.put_with(key, value, self.durability)
     }

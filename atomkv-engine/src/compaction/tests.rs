@@ -74,6 +74,44 @@ fn merging_small_segments_of_many_tables_ends() {
     assert!(small <= 100 + SMALL_SEGMENTS_MAX, "{small}");
 }
 
+/// At the limit of segments a write that would need one more fails, and nothing else: compaction can still make room.
+/// It once made the database read-only.
+#[test]
+fn at_the_limit_of_segments_compaction_makes_room() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    t.inner.catalog.limit_ordinals(64 + 40);
+    let noise: Vec<u8> =
+        (0..10_000u32).flat_map(|part| (part.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
+    for life in 0..3 {
+        let mut puts = 0u32;
+        let error = loop {
+            match t.put(&(puts % 20).to_be_bytes(), &noise[puts as usize..][..20_000]) {
+                Ok(_) => puts += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::TooManySegments), "{error}");
+        assert!(puts > 40, "{puts} puts in life {life}");
+        assert!(t.get(&1u32.to_be_bytes()).expect("read").is_some());
+        if life == 1 {
+            database.compact().expect("compacts");
+        } else {
+            assert!(come_to_rest(&t.inner) > 0);
+        }
+        assert_eq!(database.stats().read_only, None);
+        assert_eq!(t.len(), 20);
+        // Readers of the tests beside this one may hold ordinals back.
+        let era = epoch::era();
+        while !epoch::has_passed(era) {
+            epoch::retire(());
+            epoch::collect();
+            std::thread::yield_now();
+        }
+    }
+    database.close().expect("closes");
+}
+
 /// A queue whose keys are ever new keeps its size, over reopenings and without a full compaction.
 #[test]
 fn rounds_let_tombstones_go() {
