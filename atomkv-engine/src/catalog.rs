@@ -1,8 +1,11 @@
 //! The segments of a database: their numbers, their files, and the manifest that names them.
 //!
 //! A segment's id is never reused: ids are leased from the manifest in blocks. Its ordinal, the 16 bits that an
-//! index entry can afford, is reused once two checkpoints have passed since the segment went, so that no hint in a
-//! log that may still be replayed can mean another segment, and no reader is left that could hold an address with it.
+//! index entry can afford, is reused once the segment has gone and no reader is left that could hold an address with
+//! it. Nothing on the disk can mean the old segment then. A segment that records were found in goes when a
+//! checkpoint is installed before whose position all entries had been swung away from it, and older images go with
+//! it; so neither an image that may still be used nor a hint in a log that may still be replayed, which is the
+//! address of an entry at the time of its commit, has the ordinal. Any other segment that goes was never pointed to.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -26,12 +29,19 @@ const RESERVE: &str = "RESERVE";
 const UPKEEP_RESERVE: &str = "RESERVE-UPKEEP";
 /// How many segment ids one manifest leases.
 const ID_LEASE: u64 = 256;
+/// An address has 16 bits for the segment.
+const ORDINALS_MAX: u32 = 1 << 16;
+/// So many ordinals only compaction may use: it needs some before it can give others free.
+const ORDINALS_KEPT: u32 = 64;
 /// Preallocated so that deletes can work on a full disk.
 const RESERVE_BYTES: u64 = 512 << 10;
 /// Preallocated for the same time, besides the size of an image, for what compaction copies: a sixteenth of what the
 /// segments take, within these bounds.
 const UPKEEP_BYTES_MIN: u64 = 256 << 10;
 const UPKEEP_BYTES_MAX: u64 = 64 << 20;
+
+/// A record moves once in a compaction: nobody meets so many of them in one call.
+const LOOK_AGAIN_MAX: u32 = 100_000;
 
 /// A segment with the right to write it.
 pub(crate) struct NewSegment {
@@ -56,17 +66,22 @@ struct State {
     by_id: BTreeMap<SegmentId, Arc<Segment>>,
     next_id: u64,
     next_ordinal: u32,
+    /// So many segments there may be.
+    ordinals_max: u32,
     free_ordinals: VecDeque<FreeOrdinal>,
-    checkpoints: u64,
+}
+
+impl State {
+    fn is_short_of_ordinals(&self) -> bool {
+        self.next_ordinal + 2 * ORDINALS_KEPT >= self.ordinals_max
+    }
 }
 
 /// An ordinal whose segment is gone.
 struct FreeOrdinal {
     ordinal: u16,
-    /// The checkpoint count from which it may be used again.
-    from: u64,
-    /// Readers that were pinned in this era may still hold an address with it.
-    era: u64,
+    /// Readers that were pinned in this era may still hold an address with it; `None` if it went before opening.
+    era: Option<u64>,
 }
 
 pub(crate) struct Catalog {
@@ -159,8 +174,8 @@ impl Catalog {
             by_id: BTreeMap::new(),
             next_id: manifest.segment_id_ceiling,
             next_ordinal: 0,
+            ordinals_max: ORDINALS_MAX,
             free_ordinals: VecDeque::new(),
-            checkpoints: 0,
         };
         Catalog {
             storage,
@@ -247,7 +262,13 @@ impl Catalog {
         self.state.lock().by_id.contains_key(&id)
     }
 
-    /// After opening: the gaps between the ordinals in use may be filled, though not before two checkpoints.
+    /// Lowers the most segments that there may be.
+    #[cfg(test)]
+    pub(crate) fn limit_ordinals(&self, max: u32) {
+        self.state.lock().ordinals_max = max;
+    }
+
+    /// After opening: the gaps between the ordinals in use may be filled.
     pub(crate) fn finish_adopting(&self) {
         let mut state = self.state.lock();
         let mut used = vec![false; state.next_ordinal as usize];
@@ -258,13 +279,26 @@ impl Catalog {
             .iter()
             .enumerate()
             .filter(|(_, used)| !**used)
-            .map(|(ordinal, _)| FreeOrdinal { ordinal: ordinal as u16, from: 2, era: 0 })
+            .map(|(ordinal, _)| FreeOrdinal { ordinal: ordinal as u16, era: None })
             .collect();
     }
 
     /// All segments, in the order of their ids.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.state.lock().by_id.values().cloned().collect()
+    }
+
+    /// What to do when the index points to a segment that is gone: compaction has moved the record since, so look
+    /// again, unless it has been so too often for that.
+    #[cold]
+    pub(crate) fn look_again(&self, times: &mut u32) -> Result<()> {
+        *times += 1;
+        if *times < LOOK_AGAIN_MAX {
+            return Ok(());
+        }
+        let detail =
+            "the index points to a segment that is not there; open without the checkpoints to rebuild it";
+        Err(Error::corrupt(&self.path.join(MANIFEST), 0, detail))
     }
 
     /// A fresh id, never used before, for a segment or an extent.
@@ -282,38 +316,40 @@ impl Catalog {
         }
     }
 
-    fn allocate_ordinal(&self) -> Result<u16> {
+    fn allocate_ordinal(&self, kind: SegmentKind) -> Result<u16> {
+        if self.state.lock().is_short_of_ordinals() {
+            // What went last may be free for want of a look.
+            epoch::collect();
+        }
         let mut state = self.state.lock();
-        let checkpoints = state.checkpoints;
-        let is_free = |free: &FreeOrdinal| free.from <= checkpoints && epoch::has_passed(free.era);
+        let kept = if kind == SegmentKind::Page { 0 } else { ORDINALS_KEPT };
+        if state.by_id.len() as u32 + kept >= state.ordinals_max {
+            return Err(Error::TooManySegments);
+        }
+        let is_free = |free: &FreeOrdinal| free.era.is_none_or(epoch::has_passed);
         if state.free_ordinals.front().is_some_and(is_free)
             && let Some(free) = state.free_ordinals.pop_front()
         {
             return Ok(free.ordinal);
         }
-        let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::InvalidArgument {
-            reason: "the database has 65,536 segments, the most it can hold; compact it".to_string(),
-        })?;
+        // Those that wait for their last readers are in nobody's use, but not free either.
+        if state.next_ordinal + kept >= state.ordinals_max {
+            return Err(Error::TooManySegments);
+        }
+        let ordinal = u16::try_from(state.next_ordinal).map_err(|_| Error::TooManySegments)?;
         state.next_ordinal += 1;
         Ok(ordinal)
     }
 
     fn release_ordinal(&self, ordinal: u16, era: u64) {
-        let mut state = self.state.lock();
-        let from = state.checkpoints + 2;
-        state.free_ordinals.push_back(FreeOrdinal { ordinal, from, era });
-    }
-
-    /// A checkpoint was installed.
-    pub(crate) fn note_checkpoint(&self) {
-        self.state.lock().checkpoints += 1;
+        self.state.lock().free_ordinals.push_back(FreeOrdinal { ordinal, era: Some(era) });
     }
 
     /// Creates a segment file of its full size, with a durable header and a durable name.
     pub(crate) fn create_segment(&self, plan: &SegmentPlan) -> Result<NewSegment> {
         self.check_owned()?;
         let id = self.allocate_id()?;
-        let ordinal = self.allocate_ordinal()?;
+        let ordinal = self.allocate_ordinal(plan.kind)?;
         let path = self.path.join(file_name(plan.kind, id));
         let created = self.create_file(plan, id, ordinal, &path);
         match created {

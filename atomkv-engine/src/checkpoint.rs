@@ -15,8 +15,8 @@ use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::{
-    IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections, SegmentStats, SubTableRecord,
-    decode_tail, decode_trailer, encode_tail,
+    HeldTombstones, IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections, SegmentStats,
+    SubTableRecord, decode_tail, decode_trailer, encode_tail,
 };
 use crate::format::manifest::{CheckpointRecord, Manifest, SegmentRecord};
 use crate::format::segment::SegmentKind;
@@ -242,6 +242,7 @@ fn write_image(
         subtables,
         segments: segments.iter().map(stats).collect(),
         extents: inner.extents.live(),
+        tombstones: segments.iter().flat_map(held_tombstones).collect(),
     };
     let tail_at = out.position();
     let tail = encode_tail(&sections, tail_at);
@@ -263,6 +264,15 @@ fn write_image(
         fuzzy_end,
         bytes: out.position(),
         checksum,
+    })
+}
+
+fn held_tombstones(segment: &Arc<Segment>) -> impl Iterator<Item = HeldTombstones> + use<> {
+    let id = segment.id().0;
+    segment.held_tombstones().into_iter().map(move |(by, bytes)| HeldTombstones {
+        segment: id,
+        by: by.0,
+        bytes,
     })
 }
 
@@ -396,12 +406,16 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         inner.compacted.lock().put_back(gone);
         return Err(error);
     }
-    catalog.note_checkpoint();
     for old in dropped {
         let _ = catalog.storage.remove(&catalog.path.join(image_name(old.generation)));
     }
     for segment in gone {
         catalog.remove_segment(&segment);
+    }
+    if !gone_ids.is_empty() {
+        for segment in catalog.segments() {
+            segment.release_tombstones(|by| gone_ids.contains_key(&by));
+        }
     }
     inner.counters.note_checkpoint();
     Ok(())

@@ -307,12 +307,13 @@ impl Inner {
 
     /// Finds the newest record of the change's key.
     fn look_up(&self, change: &Change<'_>, mut indexed: Indexed) -> Result<Lookup> {
+        let mut times = 0;
         loop {
             let guard = epoch::pin();
             let (mut newest, mut moved) = (None, false);
             for address in indexed.candidates.iter() {
                 let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
-                    // Compaction has moved the record since.
+                    self.catalog.look_again(&mut times)?;
                     moved = true;
                     break;
                 };

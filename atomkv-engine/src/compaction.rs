@@ -6,13 +6,11 @@
 //! until a checkpoint has been installed that no longer points to them. So a crash at any step finds either the old
 //! segments or the new checkpoint, and readers, who hold what they read, are never blocked.
 //!
-//! A tombstone is kept for as long as some other segment may hold an older record of its key: should the index ever
-//! have to be rebuilt from the segments, that record would come back. A segment with a damaged record is left as it
-//! is: damage is reported, never copied.
+//! A tombstone is kept for as long as some other segment holds an older record of its key (`tombstones.rs`). A segment
+//! with a damaged record is left as it is: damage is reported, never copied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::database::Inner;
 use crate::epoch;
@@ -23,6 +21,7 @@ use crate::index::subtable::Candidates;
 use crate::page::{self, PageWriter};
 use crate::segment::Segment;
 use crate::stats::CompactionReport;
+use crate::tombstones::{self, Holders};
 use crate::types::{Address, SegmentId};
 
 /// Segments that are settled and wait for the checkpoint that lets them go.
@@ -46,7 +45,7 @@ impl Compacted {
         self.waiting.extend(segments);
     }
 
-    fn holds(&self, segment: &Segment) -> bool {
+    pub(crate) fn holds(&self, segment: &Segment) -> bool {
         self.waiting.iter().any(|waiting| waiting.id() == segment.id())
     }
 
@@ -55,13 +54,13 @@ impl Compacted {
     }
 }
 
-/// Records that are not documents, and dead ones.
+/// What a round would free here: everything but live documents and the tombstones that must stay.
 fn dead_bytes(segment: &Segment) -> u64 {
-    (segment.end() - HEADER_BYTES).saturating_sub(segment.live_bytes())
+    (segment.end() - HEADER_BYTES).saturating_sub(segment.live_bytes()).saturating_sub(segment.held_bytes())
 }
 
 /// The dead bytes of each thousand.
-fn dead_share(segment: &Segment) -> u64 {
+pub(crate) fn dead_share(segment: &Segment) -> u64 {
     dead_bytes(segment) * 1000 / segment.end().max(1)
 }
 
@@ -88,10 +87,28 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
     match inner.log.begin_segment(inner.now_ms()) {
         // Then what the log's last segment holds stays there.
-        Ok(()) | Err(Error::NoSpace { .. }) => {}
-        Err(error) => return Err(error),
+        Err(error) if !error.is_full() => return Err(error),
+        _ => {}
     }
     inner.checkpoint()?;
+    let mut budget = inner.options.segment_bytes_max * 2;
+    for pass in 0..PASSES {
+        let victims = if pass == 0 { everything(inner) } else { mostly_dead(inner) };
+        if victims.is_empty() {
+            break;
+        }
+        compact_pass(inner, victims, &mut budget, &mut report)?;
+        inner.checkpoint()?;
+    }
+    epoch::collect();
+    Ok(report)
+}
+
+/// A pass lets segments go, and with them what their tombstones stayed for: then the next one can let those go.
+const PASSES: usize = 4;
+
+/// What a full compaction takes first.
+fn everything(inner: &Inner) -> Vec<Arc<Segment>> {
     let (mut victims, settled): (Vec<_>, Vec<_>) = eligible(inner)
         .into_iter()
         .partition(|segment| segment.header.kind == SegmentKind::Log || dead_bytes(segment) > 0);
@@ -101,9 +118,26 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     if small.len() > 1 {
         victims.extend(small);
     }
+    victims
+}
+
+/// What a full compaction takes again.
+fn mostly_dead(inner: &Inner) -> Vec<Arc<Segment>> {
+    let mut segments = eligible(inner);
+    // An eighth of a page must pay for the rest of it.
+    segments.retain(|segment| segment.header.kind == SegmentKind::Page && dead_share(segment) >= 125);
+    segments
+}
+
+/// Compacts these segments in rounds of a bounded size.
+fn compact_pass(
+    inner: &Inner,
+    mut victims: Vec<Arc<Segment>>,
+    budget: &mut u64,
+    report: &mut CompactionReport,
+) -> Result<()> {
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
-    let mut budget = inner.options.segment_bytes_max * 2;
     let mut made_room = false;
     while !victims.is_empty() {
         // Closing waits for this round, not for all of them.
@@ -111,17 +145,17 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
         let mut bytes = 0;
         let mut round = Vec::new();
         while let Some(segment) =
-            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= budget)
+            victims.pop_if(|segment| round.is_empty() || bytes + segment.end() <= *budget)
         {
             bytes += segment.end();
             round.push(segment);
         }
-        match compact_round(inner, round.clone(), &mut report) {
-            // On a full disk one segment at a time, the one of which least must be copied first, and each is let go
-            // before the next.
-            Err(Error::NoSpace { .. }) if budget > 0 || !made_room && inner.make_room() => {
-                made_room = budget == 0;
-                budget = 0;
+        match compact_round(inner, round.clone(), report) {
+            // Where something is full one segment at a time, the one of which least must be copied first, and each is
+            // let go before the next.
+            Err(error) if error.is_full() && (*budget > 0 || !made_room && inner.make_room()) => {
+                made_room = *budget == 0;
+                *budget = 0;
                 victims.append(&mut round);
                 victims.sort_by_key(|segment| std::cmp::Reverse(segment.live_bytes()));
                 inner.checkpoint()?;
@@ -131,13 +165,11 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
                 made_room = false;
             }
         }
-        if inner.compacted.lock().bytes() > 4 * budget {
+        if inner.compacted.lock().bytes() > 4 * *budget {
             inner.checkpoint()?;
         }
     }
-    inner.checkpoint()?;
-    epoch::collect();
-    Ok(report)
+    Ok(())
 }
 
 /// Settles one segment, for the sake of the space that it gives back. False if it gives none, or there is no room to
@@ -207,38 +239,126 @@ fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     let largest = inner.options.segment_bytes_max;
     let allowed = (live as f64 * inner.options.dead_ratio_max) as u64;
     let allowed = allowed.saturating_add(inner.options.segment_bytes_min);
-    let budget = largest * 2;
-    let take = |segments: Vec<Arc<Segment>>| {
-        let mut bytes = 0;
-        let fits = |segment: &Arc<Segment>| {
-            bytes += segment.end();
-            bytes <= budget
-        };
-        segments.into_iter().take_while(fits).collect::<Vec<_>>()
-    };
     if dead > allowed {
         // Where most is dead, a copied byte frees most.
+        segments.retain(|segment| dead_bytes(segment) > 0);
         segments.sort_by_key(|segment| std::cmp::Reverse(dead_share(segment)));
-        return take(segments);
+        let mut bytes = 0;
+        // One commit may have made the first larger than any round should be.
+        let mut fits = |segment: &Arc<Segment>| {
+            let is_first = bytes == 0;
+            bytes += segment.end();
+            is_first || bytes <= largest * 2
+        };
+        return segments.into_iter().take_while(|segment| fits(segment)).collect();
     }
-    let is_small = |segment: &Arc<Segment>| segment.end() < largest / 8;
-    segments.retain(is_small);
-    if segments.len() > 16 { take(segments) } else { Vec::new() }
+    small_to_merge(segments, largest, SMALL_SEGMENTS_MAX, largest * 2)
+}
+
+/// So many small segments may be there that a merge would save.
+const SMALL_SEGMENTS_MAX: usize = 16;
+
+/// So many small segments, each a file descriptor and a mapping, may short sessions leave before closing, or opening,
+/// merges them.
+const SHORT_SESSIONS_MAX: usize = 32;
+
+/// Merges some of the small segments where sessions too short for the background have left many of them. Tells
+/// whether it did; then a checkpoint must follow. The caller holds the maintenance lock.
+pub(crate) fn merge_after_short_sessions(inner: &Inner) -> Result<bool> {
+    let largest = inner.options.segment_bytes_max;
+    let victims = small_to_merge(eligible(inner), largest, SHORT_SESSIONS_MAX, largest / 4);
+    if victims.is_empty() {
+        return Ok(false);
+    }
+    compact_round(inner, victims, &mut CompactionReport::default())?;
+    Ok(true)
+}
+
+/// After sessions that were killed before any checkpoint, each with a segment of its own.
+pub(crate) fn tidy_at_opening(inner: &Inner) -> Result<()> {
+    let largest = inner.options.segment_bytes_max;
+    let is_small_log = |segment: &&Arc<Segment>| {
+        segment.header.kind == SegmentKind::Log && segment.is_sealed() && segment.end() < largest / 8
+    };
+    if inner.catalog.segments().iter().filter(is_small_log).count() <= 2 * SHORT_SESSIONS_MAX {
+        return Ok(());
+    }
+    let _turn = inner.maintenance.lock();
+    if inner.opening.replayed_records > 0 {
+        inner.checkpoint()?;
+    }
+    while merge_after_short_sessions(inner)? {
+        inner.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// The victims of a merge of small segments, if it would save more than `allowed` of them; the smallest first, up to
+/// `budget` bytes, which are a quarter of the largest segment or more.
+///
+/// Pages of different tables do not merge, and a small log segment may leave a page of each table. So only pages that
+/// have another of their table beside them are taken. A round without log segments leaves fewer segments than it
+/// took, and there are fewer log segments after one with them: the merging of an idle database ends.
+fn small_to_merge(
+    mut segments: Vec<Arc<Segment>>,
+    largest: u64,
+    allowed: usize,
+    budget: u64,
+) -> Vec<Arc<Segment>> {
+    segments.retain(|segment| segment.end() < largest / 8);
+    segments.sort_by_key(|segment| segment.end());
+    let mut log = Vec::new();
+    let mut tables: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+    for segment in segments {
+        match segment.header.kind {
+            SegmentKind::Page => tables.entry(segment.header.table).or_default().push(segment),
+            _ => log.push(segment),
+        }
+    }
+    let saved = log.len() + tables.values().map(|pages| pages.len() - 1).sum::<usize>();
+    if saved <= allowed {
+        return Vec::new();
+    }
+    let mut groups: Vec<_> = tables.into_values().filter(|pages| pages.len() > 1).collect();
+    groups.push(log);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let mut victims = Vec::new();
+    let mut left = budget;
+    for group in groups {
+        let fitting = group.iter().take_while(|segment| {
+            let fits = segment.end() <= left;
+            left -= if fits { segment.end() } else { 0 };
+            fits
+        });
+        let mut fitting: Vec<_> = fitting.cloned().collect();
+        if fitting.len() == 1 && fitting[0].header.kind == SegmentKind::Page {
+            left += fitting[0].end();
+            fitting.clear();
+        }
+        victims.append(&mut fitting);
+    }
+    victims
 }
 
 /// A record that survives.
-struct Survivor {
-    table: u32,
-    place: u64,
-    victim: usize,
-    offset: u64,
+pub(crate) struct Survivor {
+    pub(crate) table: u32,
+    pub(crate) place: u64,
+    pub(crate) victim: usize,
+    pub(crate) offset: u64,
     length: u64,
-    is_tombstone: bool,
+    pub(crate) is_tombstone: bool,
+}
+
+impl Survivor {
+    pub(crate) fn id(&self) -> (usize, u64) {
+        (self.victim, self.offset)
+    }
 }
 
 /// A victim with all its bytes, read by `pread`.
-struct Victim {
-    segment: Arc<Segment>,
+pub(crate) struct Victim {
+    pub(crate) segment: Arc<Segment>,
     bytes: Vec<u8>,
     /// The smallest sequence and time of its survivors.
     oldest: (u64, u64),
@@ -253,7 +373,7 @@ impl Victim {
         Ok(Victim { segment, bytes, oldest: (u64::MAX, u64::MAX) })
     }
 
-    fn record(&self, offset: u64) -> Result<Record<'_>> {
+    pub(crate) fn record(&self, offset: u64) -> Result<Record<'_>> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or(&[]);
         Record::decode_verified(bytes, &self.segment.base.at(offset))
             .map_err(|error| Error::corrupt(&self.segment.path, offset, error.text()))
@@ -277,10 +397,11 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
             Err(error) => return Err(error),
         }
     }
-    drop_needless_tombstones(inner, &victims, &mut survivors)?;
+    let holders = tombstones::settle(inner, &victims, &mut survivors)?;
     survivors
         .sort_unstable_by_key(|survivor| (survivor.table, survivor.place, survivor.victim, survivor.offset));
     let (outputs, moved) = write_pages(inner, &victims, &survivors)?;
+    note_holders(&outputs, &survivors, &moved, &holders);
     name_pages(inner, &outputs)?;
     // If this fails, the victims stay: some entries still point to them.
     swing(inner, &victims, &survivors, &moved)?;
@@ -339,45 +460,6 @@ fn wanted(inner: &Inner, segment: &Segment, entry: &FooterEntry, found: &mut Can
     Ok(found.contains(segment.address(entry.offset)))
 }
 
-/// Removes the tombstones that nothing needs: no segment outside the round holds an older record of the key.
-fn drop_needless_tombstones(inner: &Inner, victims: &[Victim], survivors: &mut Vec<Survivor>) -> Result<()> {
-    let mut open: HashSet<(u32, u64)> = survivors
-        .iter()
-        .filter(|survivor| survivor.is_tombstone)
-        .map(|survivor| (survivor.table, survivor.place))
-        .collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    let newest = victims.iter().map(|victim| victim.segment.sequence_max.load(Ordering::Relaxed)).max();
-    let newest = newest.unwrap_or(0);
-    let mut needed = HashSet::new();
-    for segment in inner.catalog.segments() {
-        let is_victim = victims.iter().any(|victim| victim.segment.id() == segment.id());
-        let is_older = segment.sequence_min.load(Ordering::Relaxed) < newest;
-        if is_victim || !is_older || !segment.is_sealed() || open.is_empty() {
-            continue;
-        }
-        match page::entries(&segment, &inner.tables) {
-            Ok(entries) => {
-                for entry in entries {
-                    if matches!(entry.kind, Kind::Document | Kind::Extent)
-                        && open.remove(&(entry.table, entry.place))
-                    {
-                        needed.insert((entry.table, entry.place));
-                    }
-                }
-            }
-            // What it holds cannot be told: it may be anything.
-            Err(Error::Corrupt { .. }) => needed.extend(open.drain()),
-            Err(error) => return Err(error),
-        }
-    }
-    // An older record of a victim that survives is newer than no tombstone; one that is dead goes with its segment.
-    survivors.retain(|survivor| !survivor.is_tombstone || needed.contains(&(survivor.table, survivor.place)));
-    Ok(())
-}
-
 /// Writes the survivors, which are in order, into page segments; tells the new address and length of each.
 fn write_pages(
     inner: &Inner,
@@ -422,6 +504,21 @@ fn write_pages(
     Ok((outputs, moved))
 }
 
+/// Counts the tombstones on their new pages with what they stay for.
+fn note_holders(
+    outputs: &[Arc<Segment>],
+    survivors: &[Survivor],
+    moved: &[(Address, u64)],
+    holders: &Holders,
+) {
+    let pages: HashMap<u16, _> = outputs.iter().map(|page| (page.header.ordinal, page)).collect();
+    for (survivor, (address, length)) in survivors.iter().zip(moved).filter(|(it, _)| it.is_tombstone) {
+        if let (Some(page), Some(by)) = (pages.get(&address.ordinal()), holders.get(&survivor.id())) {
+            page.hold_tombstone(*by, *length);
+        }
+    }
+}
+
 /// Names the outputs in the manifest: from then on they belong to the database.
 fn name_pages(inner: &Inner, outputs: &[Arc<Segment>]) -> Result<()> {
     if outputs.is_empty() {
@@ -458,3 +555,6 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ pub(crate) struct Inner {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) replayed_records: u64,
+    pub(crate) replayed_bytes: u64,
     pub(crate) rebuilt: bool,
     pub(crate) skipped: u64,
 }
@@ -117,6 +118,10 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let inner = Arc::new(crate::open::open(path.as_ref(), options)?);
+        if let Err(error) = compaction::tidy_at_opening(&inner) {
+            // The database is whole, only not tidy; if the disk has failed, the next write says so.
+            inner.signals.note_error(&error);
+        }
         let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
         Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
     }
@@ -360,12 +365,16 @@ impl Inner {
 
     /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserves are spent on it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        let behind = self.log.bytes().0;
         let outcome = loop {
             match checkpoint::write(self) {
                 Err(Error::NoSpace { .. }) if self.make_room() => {}
                 outcome => break outcome,
             }
         };
+        if outcome.is_ok() {
+            self.counters.note_checkpoint_at(behind + self.opening.replayed_bytes);
+        }
         self.extents.reap(self.log.synced_sequence());
         if outcome.is_ok() {
             let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
@@ -391,6 +400,14 @@ impl Inner {
             || checkpoint::drop_newest(self)
     }
 
+    /// Whether so much of the log lies behind the newest checkpoint that the next one is due: what opening had to
+    /// replay counts, or the log of a process that is killed again and again would never get shorter.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let written = self.log.bytes().0 + self.opening.replayed_bytes;
+        let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
+        written.saturating_sub(self.counters.checkpointed_at()) >= self.options.checkpoint_bytes.max(image)
+    }
+
     /// The last acts of a database that accepts no calls any more.
     fn finish(&self) -> Result<()> {
         let _turn = self.maintenance.lock();
@@ -409,10 +426,14 @@ impl Inner {
         let outcome = if unchanged || position.offset == 0 && manifest.checkpoints.is_empty() {
             Ok(())
         } else {
-            match checkpoint::write(self) {
-                // Everything is in the log and synced; the reserves are for those who make room.
-                Err(Error::NoSpace { .. }) => Ok(()),
-                outcome => outcome,
+            match compaction::merge_after_short_sessions(self) {
+                Err(error) if self.health.is_failed() => Err(error),
+                // What cannot be merged now may be later.
+                _ => match checkpoint::write(self) {
+                    // Everything is in the log and synced; the reserves are for those who make room.
+                    Err(Error::NoSpace { .. }) => Ok(()),
+                    outcome => outcome,
+                },
             }
         };
         self.extents.reap(self.log.synced_sequence());

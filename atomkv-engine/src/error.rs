@@ -105,6 +105,8 @@ pub enum Error {
         /// The file that could not grow.
         path: PathBuf,
     },
+    /// The database has 65,536 segments, the most it can hold. Nothing was written; reads and compaction still work.
+    TooManySegments,
     /// The operating system refused an operation.
     Io {
         /// What was being done.
@@ -131,6 +133,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether something was full, the disk or the database, and everything is as it was before.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Error::NoSpace { .. } | Error::TooManySegments)
+    }
+
     /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
         if is_no_space(&source) {
@@ -196,6 +203,9 @@ impl fmt::Display for Error {
                 "no space left on the disk for {}; free some space, or delete and compact",
                 path.display()
             ),
+            Error::TooManySegments => {
+                write!(f, "the database has 65,536 segments, the most it can hold; compact it")
+            }
             Error::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }

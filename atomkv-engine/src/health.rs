@@ -88,7 +88,11 @@ impl Health {
     /// the database writable: nothing was written yet.
     pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
         let harmless = match &error {
-            Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Closed | Error::Forked => true,
+            Error::NoSpace { .. }
+            | Error::TooManySegments
+            | Error::ReadOnly { .. }
+            | Error::Closed
+            | Error::Forked => true,
             Error::Io { source, .. } => is_out_of_resources(source),
             _ => false,
         };

@@ -59,6 +59,7 @@ pub mod storage;
 mod sync;
 mod table;
 mod tables;
+mod tombstones;
 mod types;
 
 pub use batch::Batch;

@@ -101,32 +101,35 @@ fn run_sync(inner: &Inner) {
     }
 }
 
-/// Checkpoints as the log grows, compacts as the dead bytes do.
+/// Checkpoints as the log grows, compacts as the dead bytes do. The first look is at once: a process may never live
+/// for as long as a tick.
 fn run_upkeep(inner: &Inner) {
-    let mut checkpointed = inner.log.bytes().0;
     let mut rest_until = Instant::now();
-    while !inner.signals.wait(TICK) {
+    loop {
         epoch::collect();
-        if inner.health.is_failed() || Instant::now() < rest_until {
-            continue;
+        if !inner.health.is_failed() && Instant::now() >= rest_until {
+            let outcome = upkeep(inner);
+            if outcome.is_err() {
+                rest_until = Instant::now() + RETRY;
+            }
+            note(inner, outcome);
         }
-        let appended = inner.log.bytes().0;
-        let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
-        let mut outcome = Ok(());
-        if appended - checkpointed >= inner.options.checkpoint_bytes.max(image) {
-            let _turn = inner.maintenance.lock();
-            checkpointed = appended;
-            outcome = inner.checkpoint();
+        if inner.signals.wait(TICK) {
+            return;
         }
-        while outcome.is_ok() && !inner.health.is_closed() && compaction::is_due(inner) {
-            let _turn = inner.maintenance.lock();
-            outcome = compaction::compact_some(inner).map(drop);
-        }
-        if outcome.is_err() {
-            rest_until = Instant::now() + RETRY;
-        }
-        note(inner, outcome);
     }
+}
+
+fn upkeep(inner: &Inner) -> Result<()> {
+    if inner.is_checkpoint_due() {
+        let _turn = inner.maintenance.lock();
+        inner.checkpoint()?;
+    }
+    while !inner.health.is_closed() && compaction::is_due(inner) {
+        let _turn = inner.maintenance.lock();
+        compaction::compact_some(inner)?;
+    }
+    Ok(())
 }
 
 fn note(inner: &Inner, outcome: Result<()>) {

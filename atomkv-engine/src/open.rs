@@ -83,6 +83,8 @@ struct Found {
     opener: Opener,
     start: LogStart,
     end: LogEnd,
+    /// Of the log behind the checkpoint.
+    replayed_bytes: u64,
     rebuilt: bool,
 }
 
@@ -150,7 +152,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 
 impl Found {
     fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
-        let Found { opener, start, end, rebuilt } = self;
+        let Found { opener, start, end, replayed_bytes, rebuilt } = self;
         opener.catalog.own(lock);
         forget_segments(&opener.catalog, &opener.cut)?;
         let log = Log::new(opener.catalog.clone(), &opener.options, &start);
@@ -167,7 +169,7 @@ impl Found {
             maintenance: Mutex::new(()),
             changing: RwLock::default(),
             compacted: Mutex::default(),
-            opening: Opening { replayed_records: end.records, rebuilt, skipped: end.skipped },
+            opening: Opening { replayed_records: end.records, replayed_bytes, rebuilt, skipped: end.skipped },
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
             catalog: opener.catalog,
             options: opener.options,
@@ -299,7 +301,10 @@ impl Opener {
                 .max(image.as_ref().map_or(0, |(_, image)| image.sections.last_time_ms)),
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };
-        Ok(Outcome::Opened(Box::new(Found { opener: self, start: log_start, end, rebuilt: rebuild })))
+        let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
+        let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
+        let found = Found { opener: self, start: log_start, end, replayed_bytes, rebuilt: rebuild };
+        Ok(Outcome::Opened(Box::new(found)))
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that
@@ -422,6 +427,14 @@ impl Opener {
         for stats in &image.sections.segments {
             if let Some(segment) = segments.get(&stats.id) {
                 segment.set_live(stats.live_bytes);
+            }
+        }
+        for held in &image.sections.tombstones {
+            // The image was written before what was let go with it.
+            if let Some(segment) = segments.get(&held.segment)
+                && segments.contains_key(&held.by)
+            {
+                segment.hold_tombstone(SegmentId(held.by), held.bytes);
             }
         }
         Ok(())

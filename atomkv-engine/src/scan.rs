@@ -134,6 +134,7 @@ impl Iter {
             self.done = true;
             return Ok(());
         };
+        let mut times = 0;
         'again: loop {
             let guard = epoch::pin();
             let copy = partition.copy_from(self.place)?;
@@ -146,7 +147,7 @@ impl Iter {
                     None => {
                         let found = self.table.inner.catalog.directory.get_arc(address.ordinal(), &guard);
                         let Some(segment) = found else {
-                            // Compaction has moved the record since the copy was made.
+                            self.table.inner.catalog.look_again(&mut times)?;
                             self.waiting.clear();
                             continue 'again;
                         };

@@ -5,6 +5,7 @@
 //! reader lets go.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use crate::format::segment::{
 };
 use crate::format::wire::FormatError;
 use crate::storage::{Mapping, Storage, StorageFile};
+use crate::sync::Mutex;
 use crate::types::{Address, SegmentId};
 
 /// A segment open for reading.
@@ -34,6 +36,10 @@ pub(crate) struct Segment {
     /// crash and the next compaction: they choose victims and decide nothing else.
     born_bytes: AtomicU64,
     dead_bytes: AtomicU64,
+    /// Bytes of tombstones that must stay here, by the segment that holds an older record of the key. Estimates as
+    /// well: who rewrites the segment looks again.
+    held: Mutex<BTreeMap<SegmentId, u64>>,
+    held_bytes: AtomicU64,
     /// How far the log is known to be synced here.
     synced_to: AtomicU64,
     /// What the file takes on the disk, holes left out.
@@ -126,6 +132,8 @@ impl Segment {
             sealed: AtomicBool::new(false),
             born_bytes: AtomicU64::new(0),
             dead_bytes: AtomicU64::new(0),
+            held: Mutex::default(),
+            held_bytes: AtomicU64::new(0),
             synced_to: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
@@ -273,6 +281,50 @@ impl Segment {
     pub(crate) fn set_live(&self, bytes: u64) {
         self.born_bytes.store(bytes, Ordering::Relaxed);
         self.dead_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// A tombstone of this many bytes must stay here for as long as that segment does.
+    pub(crate) fn hold_tombstone(&self, by: SegmentId, bytes: u64) {
+        let mut held = self.held.lock();
+        let total = held.entry(by).or_default();
+        *total = total.saturating_add(bytes);
+        self.note_held(&held);
+    }
+
+    /// Segments have gone: what they held is held no more.
+    pub(crate) fn release_tombstones(&self, is_gone: impl Fn(SegmentId) -> bool) {
+        if self.held_bytes() > 0 {
+            let mut held = self.held.lock();
+            held.retain(|by, _| !is_gone(*by));
+            self.note_held(&held);
+        }
+    }
+
+    /// A newer tombstone of the same key was met elsewhere: one of this many bytes need not stay here.
+    pub(crate) fn release_tombstone(&self, mut bytes: u64) {
+        let mut held = self.held.lock();
+        for left in held.values_mut() {
+            let part = bytes.min(*left);
+            *left -= part;
+            bytes -= part;
+        }
+        held.retain(|_, left| *left > 0);
+        self.note_held(&held);
+    }
+
+    fn note_held(&self, held: &BTreeMap<SegmentId, u64>) {
+        let bytes = held.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+        self.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes of the tombstones that must stay.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The same by the segments that hold them.
+    pub(crate) fn held_tombstones(&self) -> Vec<(SegmentId, u64)> {
+        self.held.lock().iter().map(|(by, bytes)| (*by, *bytes)).collect()
     }
 
     pub(crate) fn address(&self, offset: u64) -> Address {

@@ -22,7 +22,7 @@ pub struct Stats {
     pub page_segments: u64,
     /// Records that the index points to, and large values. An estimate after an unclean end, until compaction.
     pub live_bytes: u64,
-    /// Everything else in the segments: overwritten and deleted records, footers, commit marks.
+    /// Everything else in the segments: overwritten and deleted records, tombstones, footers, commit marks.
     pub dead_bytes: u64,
     /// The space of segments and large values, preallocated space included.
     pub disk_bytes: u64,
@@ -99,11 +99,21 @@ pub struct CompactionReport {
 pub(crate) struct Counters {
     checkpoints: AtomicU64,
     compactions: AtomicU64,
+    /// How much of what was replayed and appended the newest checkpoint covers.
+    checkpointed_at_bytes: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn note_checkpoint(&self) {
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_checkpoint_at(&self, bytes: u64) {
+        self.checkpointed_at_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn checkpointed_at(&self) -> u64 {
+        self.checkpointed_at_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_compaction(&self) {

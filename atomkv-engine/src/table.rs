@@ -152,8 +152,8 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::KeyEmpty`], [`Error::KeyTooLong`], [`Error::ValueTooLarge`], [`Error::InvalidKey`];
-    /// [`Error::NoSpace`] (nothing was written); [`Error::ReadOnly`] after an earlier failure; [`Error::Corrupt`]
-    /// if the record that may be the key's present one is damaged.
+    /// [`Error::NoSpace`] and [`Error::TooManySegments`] (nothing was written); [`Error::ReadOnly`] after an earlier
+    /// failure; [`Error::Corrupt`] if the record that may be the key's present one is damaged.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<Written> {
         self.put_with(key, value, self.durability)
     }
@@ -254,11 +254,12 @@ impl Table {
     ) -> Result<Option<R>> {
         let guard = epoch::pin();
         let mut f = Some(f);
+        let mut times = 0;
         'again: loop {
             self.core.index.partition(place).find(place, &guard, found)?;
             for address in found.iter() {
                 let Some(segment) = self.segment(address.ordinal(), &guard) else {
-                    // Compaction has moved the record since the index was read.
+                    self.inner.catalog.look_again(&mut times)?;
                     continue 'again;
                 };
                 segment.prefetch(address.offset());

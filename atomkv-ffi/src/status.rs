@@ -223,7 +223,7 @@ impl From<Error> for atomkv_error {
             Error::TableMismatch { .. } => ATOMKV_ERR_TABLE_MISMATCH,
             Error::ServicesMismatch { .. } => ATOMKV_ERR_SERVICES_MISMATCH,
             Error::ReadOnly { .. } => ATOMKV_ERR_READ_ONLY,
-            Error::NoSpace { .. } => ATOMKV_ERR_NO_SPACE,
+            Error::NoSpace { .. } | Error::TooManySegments => ATOMKV_ERR_NO_SPACE,
             Error::Io { .. } => ATOMKV_ERR_IO,
             Error::Closed => ATOMKV_ERR_CLOSED,
             Error::Forked => ATOMKV_ERR_FORKED,

@@ -21,7 +21,8 @@
 //! | 4 | large values: id 8, length 8 |
 //! | 5 | old versions, reserved |
 //! | 6 | ordered indexes, reserved |
-//! | 7 | time, may be passed over: of the last commit before the log position, in ms, 8 |
+//! | 7, may be passed over | time: no commit after the log position has an earlier one, in ms, 8 |
+//! | 8, may be passed over | tombstones: id of their segment 8, id of a segment with older records of their keys 8, their bytes 8 |
 
 use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, read_sections};
 use crate::index::subtable::{TAG_BITS, TAG_START};
@@ -60,6 +61,15 @@ pub(crate) struct SegmentStats {
     pub(crate) live_bytes: u64,
 }
 
+/// Tombstones of one segment that must stay there because of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HeldTombstones {
+    pub(crate) segment: u64,
+    /// The segment that holds older records of their keys.
+    pub(crate) by: u64,
+    pub(crate) bytes: u64,
+}
+
 /// Everything behind the blobs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ImageSections {
@@ -69,6 +79,7 @@ pub(crate) struct ImageSections {
     pub(crate) subtables: Vec<SubTableRecord>,
     pub(crate) segments: Vec<SegmentStats>,
     pub(crate) extents: Vec<(u64, u64)>,
+    pub(crate) tombstones: Vec<HeldTombstones>,
 }
 
 impl ImageHeader {
@@ -158,6 +169,17 @@ pub(crate) fn encode_tail(sections: &ImageSections, tail_offset: u64) -> Vec<u8>
     put_section(&mut out, 4, &contents);
     put_skippable_section(&mut out, 7, &sections.last_time_ms.to_le_bytes());
 
+    if !sections.tombstones.is_empty() {
+        contents.clear();
+        for held in &sections.tombstones {
+            [held.segment, held.by, held.bytes]
+                .iter()
+                .for_each(|field| contents.extend_from_slice(&field.to_le_bytes()));
+        }
+        // It only helps to choose what is compacted.
+        put_skippable_section(&mut out, 8, &contents);
+    }
+
     let checksum = crc32fast::hash(&out);
     let mut trailer = [0; IMAGE_TRAILER_BYTES];
     trailer[..8].copy_from_slice(&tail_offset.to_le_bytes());
@@ -229,6 +251,7 @@ pub(crate) fn decode_tail(
             }),
             4 => read_pairs(contents).map(|pairs| sections.extents = pairs),
             7 => Reader::new(contents).u64().map(|time| sections.last_time_ms = time),
+            8 => read_tombstones(contents).map(|tombstones| sections.tombstones = tombstones),
             _ => return Some(UNKNOWN),
         };
         known.map(|()| KNOWN)
@@ -272,6 +295,15 @@ fn read_pairs(contents: &[u8]) -> Option<Vec<(u64, u64)>> {
     Some(pairs)
 }
 
+fn read_tombstones(contents: &[u8]) -> Option<Vec<HeldTombstones>> {
+    let mut reader = Reader::new(contents);
+    let mut tombstones = Vec::new();
+    while !reader.is_empty() {
+        tombstones.push(HeldTombstones { segment: reader.u64()?, by: reader.u64()?, bytes: reader.u64()? });
+    }
+    Some(tombstones)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +332,7 @@ mod tests {
             subtables: vec![subtable(0), subtable(511)],
             segments: vec![SegmentStats { id: 1, live_bytes: 2 }],
             extents: vec![(5, 1 << 30)],
+            tombstones: vec![HeldTombstones { segment: 1, by: 7, bytes: 40 }],
         };
         (header, sections)
     }

@@ -104,7 +104,7 @@ pub(crate) const SECTION_HEAD_BYTES: usize = 16;
 /// A reader that does not know the section may pass over it.
 const SKIPPABLE: u16 = 1;
 
-/// Appends a section.
+/// Appends a section that every reader must know.
 pub(crate) fn put_section(out: &mut Vec<u8>, kind: u16, contents: &[u8]) {
     put_flagged_section(out, kind, 0, contents);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::append_footer;
 use crate::catalog::{Catalog, NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
-use crate::format::record::{Header, Kind, Layout, Record, body_checksum, encode_header};
+use crate::format::record::{Header, Layout, Record, body_checksum, encode_header};
 use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, SegmentKind};
 use crate::segment::Segment;
 use crate::types::{Address, SegmentId};
@@ -74,10 +74,6 @@ impl PageWriter {
             place,
         });
         segment.note_sequence(header.sequence);
-        if header.kind == Kind::Tombstone {
-            // Wanted for as long as an older record of the key exists.
-            segment.add_born(layout.padded());
-        }
         let address = segment.address(offset);
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()?;
