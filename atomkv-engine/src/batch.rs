@@ -101,22 +101,27 @@ impl Batch {
             let reason = "the batch has a table of another database".to_string();
             return Err(Error::InvalidArgument { reason });
         }
-        let change = |operation: &Operation| {
+        // Table, partition, place and number of each operation, in the order in which partitions are locked.
+        let mut order = Vec::with_capacity(self.operations.len());
+        for (number, operation) in self.operations.iter().enumerate() {
+            let table = &self.tables[operation.table];
+            let place = table.locate(&self.bytes[operation.key.clone()])?;
+            order.push((table.core.id, table.core.index.number_of(place), place, number));
+        }
+        order.sort_unstable();
+        let mut kept: Vec<Change<'_>> = Vec::with_capacity(order.len());
+        for (_, _, place, number) in order {
+            let operation = &self.operations[number];
             let table = &self.tables[operation.table];
             let key = &self.bytes[operation.key.clone()];
-            match operation.value_end {
-                Some(end) => table.put_change(key, &self.bytes[operation.key.end..end]),
-                None => table.delete_change(key),
-            }
-        };
-        let mut changes = self.operations.iter().map(change).collect::<Result<Vec<_>>>()?;
-        // Stable: operations on one key stay in their order.
-        changes.sort_by_key(Change::lock_order);
-        let mut kept: Vec<Change<'_>> = Vec::with_capacity(changes.len());
-        for change in changes {
-            let at_same_place =
-                kept.iter().rev().take_while(|before| before.lock_order() == change.lock_order());
-            match at_same_place.into_iter().position(|before| before.key == change.key) {
+            let change = match operation.value_end {
+                Some(end) => table.put_change(place, key, &self.bytes[operation.key.end..end])?,
+                None => table.delete_change(place, key),
+            };
+            // Of several operations on one key, which have one place, the last holds.
+            let is_same = |before: &Change<'_>| before.table.id == change.table.id && before.place == place;
+            let mut at_same_place = kept.iter().rev().take_while(|before| is_same(before));
+            match at_same_place.position(|before| before.key == key) {
                 Some(back) => {
                     let earlier = kept.len() - 1 - back;
                     kept[earlier] = change;

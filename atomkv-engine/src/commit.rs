@@ -28,12 +28,7 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// The one order in which everybody locks partitions, and within one the order of places.
-    pub(crate) fn lock_order(&self) -> (u32, u32, u64) {
-        (self.table.id, self.table.index.number_of(self.place), self.place)
-    }
-
-    /// Table and number of the partition.
+    /// Table and number of the partition: the one order in which everybody locks them.
     fn partition_number(&self) -> (u32, u32) {
         (self.table.id, self.table.index.number_of(self.place))
     }
@@ -117,7 +112,8 @@ impl Inner {
     }
 
     /// Applies all changes or none, under one sequence, which it returns; `versions` receives the version that each
-    /// key has now. No two changes may be of one key, and they come in [`Change::lock_order`].
+    /// key has now. No two changes may be of one key, and they come in the order of
+    /// [`Change::partition_number`].
     ///
     /// The guard is held until the commit is done, though not while it is synced: an address that was found before
     /// the locks must mean the same record under them.

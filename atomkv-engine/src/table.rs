@@ -166,7 +166,7 @@ impl Table {
     pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
-        let change = self.put_change(key, value)?;
+        let change = self.put_change(self.locate(key)?, key, value)?;
         let written = self.inner.commit_one(&change, durability, guard)?;
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
@@ -185,28 +185,29 @@ impl Table {
     /// As [`Table::put_with`].
     pub fn delete_with(&self, key: &[u8], durability: Durability) -> Result<Option<Written>> {
         let guard = epoch::pin();
-        let change = self.delete_change(key)?;
+        let change = self.delete_change(self.locate(key)?, key);
         self.inner.commit_one(&change, durability, guard)
     }
 
-    pub(crate) fn put_change<'a>(&'a self, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
+    /// The place of a key. While its line of the index comes from memory, other things can be done.
+    pub(crate) fn locate(&self, key: &[u8]) -> Result<u64> {
+        let place = self.place(key)?;
+        self.core.index.partition(place).touch(place, &epoch::pin());
+        Ok(place)
+    }
+
+    /// A put of a key that was located.
+    pub(crate) fn put_change<'a>(&'a self, place: u64, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
         }
-        let place = self.place(key)?;
-        // While that line of the index comes from memory, the rest is computed.
-        self.core.index.partition(place).touch(place, &epoch::pin());
         let (codec, stored) = self.compress(value)?;
         let checksum = body_checksum(key, &stored);
-        Ok(Change { body: Body::Put { codec, stored, checksum }, ..self.change(key, place) })
+        Ok(Change { body: Body::Put { codec, stored, checksum }, ..self.delete_change(place, key) })
     }
 
-    pub(crate) fn delete_change<'a>(&'a self, key: &'a [u8]) -> Result<Change<'a>> {
-        let place = self.place(key)?;
-        Ok(self.change(key, place))
-    }
-
-    fn change<'a>(&'a self, key: &'a [u8], place: u64) -> Change<'a> {
+    /// A delete of a key that was located.
+    pub(crate) fn delete_change<'a>(&'a self, place: u64, key: &'a [u8]) -> Change<'a> {
         let store_place = self.core.keyspace.is_none();
         Change { table: &self.core, place, store_place, key, body: Body::Delete }
     }
