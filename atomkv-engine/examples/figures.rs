@@ -288,11 +288,17 @@ fn space(path: &Path) {
     drop((database, table));
     let segments = |path: &Path| {
         let names = std::fs::read_dir(path).expect("listed").map(|file| file.expect("a file").path());
-        let images: u64 = names
-            .filter(|name| name.extension().is_some_and(|extension| extension == "idx"))
+        let beside: u64 = names
+            .filter(|name| {
+                let is_reserve =
+                    name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("RESERVE"));
+                is_reserve || name.extension().is_some_and(|extension| extension == "idx")
+            })
             .map(|name| name.metadata().expect("measured").len())
             .sum();
-        (disk_bytes(path) - images) as f64 / keys as f64
+        let a_key = |bytes: u64| bytes as f64 / keys as f64;
+        println!("Images of the index and reserves for a full disk: {:.1} bytes a key.", a_key(beside));
+        a_key(disk_bytes(path) - beside)
     };
     println!("Log with footers: {:.1} bytes a key on disk.", segments(path));
     let (database, _) = open(path);

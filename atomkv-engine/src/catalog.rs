@@ -35,7 +35,7 @@ const ORDINALS_MAX: u32 = 1 << 16;
 const ORDINALS_KEPT: u32 = 64;
 /// Preallocated so that deletes can work on a full disk.
 const RESERVE_BYTES: u64 = 512 << 10;
-/// Preallocated for the same time, besides the size of an image, for what compaction copies: a sixteenth of what the
+/// Preallocated for the same time, besides the size of an image, for what compaction copies: a 32nd of what the
 /// segments take, within these bounds.
 const UPKEEP_BYTES_MIN: u64 = 256 << 10;
 const UPKEEP_BYTES_MAX: u64 = 64 << 20;
@@ -456,25 +456,29 @@ impl Catalog {
         self.image_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Makes the reserve for upkeep large enough for the next image and for what compaction copies. False if the disk
-    /// is too full for that.
+    /// Makes the reserve for upkeep large enough for the next image and for what compaction copies. The image before
+    /// the newest counts: it is given up first. False if the disk is too full for that.
     pub(crate) fn fill_upkeep_reserve(&self) -> bool {
         let used: u64 = self.segments().iter().map(|segment| segment.disk_bytes()).sum();
-        let share = (used / 16).clamp(UPKEEP_BYTES_MIN, UPKEEP_BYTES_MAX);
-        let wanted = self.image_bytes.load(Ordering::Relaxed) + share;
-        if self.upkeep_bytes.load(Ordering::Relaxed) >= wanted {
+        let share = (used / 32).clamp(UPKEEP_BYTES_MIN, UPKEEP_BYTES_MAX);
+        let previous = self.manifest.lock().checkpoints.get(1).map_or(0, |previous| previous.bytes);
+        let image = self.image_bytes.load(Ordering::Relaxed).saturating_sub(previous);
+        let mut held = self.upkeep_bytes.load(Ordering::Relaxed);
+        if held > 2 * (image + share) + UPKEEP_BYTES_MIN {
+            // There is a second image now, or fewer keys.
+            self.spend_upkeep_reserve();
+            held = 0;
+        }
+        if held >= image + share {
             return true;
         }
-        // More than that, if it can be had, so that a growing database does not do it each time; on a full disk at
-        // least the image.
-        let image = self.image_bytes.load(Ordering::Relaxed) + UPKEEP_BYTES_MIN / 4;
-        let filled = [wanted + wanted / 4, wanted, image].into_iter().find(|bytes| {
-            self.upkeep_bytes.load(Ordering::Relaxed) >= *bytes || self.allocate(UPKEEP_RESERVE, *bytes)
-        });
+        // Not for every segment anew; on a full disk at least the image.
+        let sizes = [image + share + share / 2, image + share, image + UPKEEP_BYTES_MIN / 4];
+        let filled = sizes.into_iter().find(|bytes| held >= *bytes || self.allocate(UPKEEP_RESERVE, *bytes));
         if let Some(bytes) = filled {
-            self.upkeep_bytes.store(bytes, Ordering::Relaxed);
+            self.upkeep_bytes.store(bytes.max(held), Ordering::Relaxed);
         }
-        filled.is_some_and(|bytes| bytes >= wanted)
+        filled.is_some_and(|bytes| bytes >= image + share)
     }
 
     /// Gives the reserve for upkeep back to the file system. False if it was spent before.
