@@ -4,6 +4,9 @@
 //! because what was read of it may still be in the page cache only, and files that nothing names are removed. All of
 //! it may be cut short at any point and run again.
 
+mod rebuild;
+mod replay;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
@@ -16,22 +19,22 @@ use crate::database::{Inner, Opening};
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::extents::Extents;
-use crate::format::manifest::{Manifest, decode_table};
+use crate::format::manifest::Manifest;
 use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
 use crate::index::subtable::Candidates;
-use crate::log::recovery::{Durable, LogEnd, Recovery, Replay};
+use crate::log::recovery::{Durable, LogEnd, Recovery};
 use crate::log::{Log, LogPosition, LogStart};
 use crate::maintenance::Signals;
 use crate::options::Options;
-use crate::page;
 use crate::segment::{Segment, parse_file_name};
 use crate::stats::Counters;
 use crate::storage::{DirectoryLock, LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
 use crate::types::{Address, SegmentId};
+use replay::{Broken, Replayer};
 
 const LOCK: &str = "LOCK";
 
@@ -516,121 +519,6 @@ impl Opener {
         }
     }
 
-    /// Puts the index together from the segments, because no image was usable: the newest record of each key wins,
-    /// by sequence, and a tombstone removes what is older.
-    fn rebuild(&self) -> Result<()> {
-        let mut tombstones = Vec::new();
-        for segment in self.catalog.segments() {
-            for entry in page::entries(&segment, &self.tables)? {
-                let Some(table) = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place()) else {
-                    continue;
-                };
-                let address = segment.address(entry.offset);
-                if entry.kind == Kind::Tombstone {
-                    tombstones.push((table, entry.place, segment.clone(), address));
-                } else {
-                    self.insert_newest(&table, entry.place, &segment, address)?;
-                }
-            }
-        }
-        for (table, place, segment, address) in tombstones {
-            self.apply_tombstone(&table, place, &segment, address)?;
-        }
-        self.recount()
-    }
-
-    /// Points the index to a record unless it points to a newer one of the same key. Where one of the two is damaged,
-    /// nobody knows its key: it is taken for the other's unless the order of the segments says which is newer, so
-    /// that a key is rather reported as damaged than found in an older state.
-    fn insert_newest(
-        &self,
-        table: &TableCore,
-        place: u64,
-        segment: &Segment,
-        address: Address,
-    ) -> Result<()> {
-        let lock = table.index.partition(place).lock();
-        let mut found = Candidates::default();
-        lock.find(place, &mut found);
-        if found.is_empty() {
-            lock.insert(place, address);
-            return Ok(());
-        }
-        let new = self.witness(segment, address)?;
-        let guard = epoch::pin();
-        for other in found.iter() {
-            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
-                return Err(self.dangling(other));
-            };
-            let old = self.witness(other_segment, other)?;
-            match new.supersedes(&old, place) {
-                Supersedes::Yes => {
-                    lock.replace(place, other, address);
-                    return Ok(());
-                }
-                Supersedes::No => return Ok(()),
-                Supersedes::OtherKey => {}
-            }
-        }
-        lock.insert(place, address);
-        Ok(())
-    }
-
-    /// Takes a key out of the index unless it was written again after the tombstone; with damage as above.
-    fn apply_tombstone(
-        &self,
-        table: &TableCore,
-        place: u64,
-        segment: &Segment,
-        address: Address,
-    ) -> Result<()> {
-        let lock = table.index.partition(place).lock();
-        let mut found = Candidates::default();
-        lock.find(place, &mut found);
-        if found.is_empty() {
-            return Ok(());
-        }
-        let new = self.witness(segment, address)?;
-        let guard = epoch::pin();
-        for other in found.iter() {
-            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
-                return Err(self.dangling(other));
-            };
-            match new.supersedes(&self.witness(other_segment, other)?, place) {
-                Supersedes::Yes if new.known.is_some() => {
-                    lock.remove(place, other);
-                    return Ok(());
-                }
-                Supersedes::Yes => {
-                    // The key may have been deleted: it is reported as damaged.
-                    lock.replace(place, other, address);
-                    return Ok(());
-                }
-                Supersedes::No => return Ok(()),
-                Supersedes::OtherKey => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what a record can tell of its age and its key.
-    fn witness(&self, segment: &Segment, address: Address) -> Result<Witness> {
-        let read = segment.with_record(address.offset(), true, |record| Known {
-            key: record.key.to_vec(),
-            sequence: record.header.sequence,
-            place: self.tables.place_of(record),
-        });
-        let known = match read {
-            Ok(known) => Some(known),
-            Err(Error::Corrupt { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let order = std::sync::atomic::Ordering::Relaxed;
-        let sequences = (segment.sequence_min.load(order), segment.sequence_max.load(order));
-        let in_log = (segment.header.kind == SegmentKind::Log).then_some(segment.id());
-        Ok(Witness { known, sequences, in_log, offset: address.offset() })
-    }
-
     /// The record of this key that the index points to.
     fn same_key(
         &self,
@@ -683,80 +571,6 @@ impl Opener {
             format!("the index points to a segment that is not there (ordinal {})", address.ordinal());
         Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail)
     }
-
-    /// Counts live bytes and large values anew from the index.
-    fn recount(&self) -> Result<()> {
-        for segment in self.catalog.segments() {
-            let mut live = 0;
-            for entry in page::entries(&segment, &self.tables)? {
-                let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
-                let Some(table) = table else { continue };
-                let address = segment.address(entry.offset);
-                if entry.kind == Kind::Tombstone
-                    || !table.index.partition(entry.place).lock().holds(entry.place, address)
-                {
-                    continue;
-                }
-                live += entry.length;
-                if entry.kind == Kind::Extent {
-                    let extent =
-                        segment.with_record(entry.offset, true, |record| ExtentRef::decode(record.value));
-                    match extent {
-                        Ok(extent) => extent.iter().for_each(|extent| self.extents.note_live(extent)),
-                        // Its key answers so; the large value stays on the disk until the next opening.
-                        Err(Error::Corrupt { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            segment.set_live(live);
-        }
-        Ok(())
-    }
-}
-
-/// What is known of a record while the index is put together.
-struct Witness {
-    /// `None` if the record is damaged.
-    known: Option<Known>,
-    /// The smallest and the largest sequence in its segment, the smallest above the largest if unknown.
-    sequences: (u64, u64),
-    /// The log segment that it lies in, where records lie in the order of their sequences.
-    in_log: Option<SegmentId>,
-    offset: u64,
-}
-
-struct Known {
-    key: Vec<u8>,
-    sequence: u64,
-    place: Option<u64>,
-}
-
-enum Supersedes {
-    Yes,
-    No,
-    OtherKey,
-}
-
-impl Witness {
-    /// Whether this record takes the place of another whose index entry looks the same.
-    fn supersedes(&self, old: &Witness, place: u64) -> Supersedes {
-        let decide = |newer: bool| if newer { Supersedes::Yes } else { Supersedes::No };
-        match (&self.known, &old.known) {
-            (Some(new), Some(old)) if new.key == old.key => decide(new.sequence > old.sequence),
-            (Some(_), Some(_)) => Supersedes::OtherKey,
-            (Some(new), None) => decide(self.is_surely_newer(new, old)),
-            (None, Some(known)) if known.place == Some(place) => decide(!old.is_surely_newer(known, self)),
-            (None, _) => Supersedes::OtherKey,
-        }
-    }
-
-    fn is_surely_newer(&self, known: &Known, damaged: &Witness) -> bool {
-        let (least, most) = damaged.sequences;
-        let is_behind =
-            self.in_log.is_some() && self.in_log == damaged.in_log && self.offset > damaged.offset;
-        is_behind || least <= most && known.sequence > most
-    }
 }
 
 /// The record that the index points to for a key.
@@ -772,159 +586,4 @@ fn is_blank(file: &dyn crate::storage::StorageFile) -> std::io::Result<bool> {
     let mut bytes = vec![0; 64 << 10];
     let read = file.read_at(0, &mut bytes)?;
     Ok(bytes.iter().take(read).all(|byte| *byte == 0))
-}
-
-/// Brings the index up to the end of the log.
-struct Replayer<'a> {
-    opener: &'a Opener,
-    fuzzy_end: u64,
-    /// The index is put together afterwards: only tables matter now.
-    rebuild: bool,
-    adopted: Option<SegmentId>,
-    found: Candidates,
-    /// Large values that the index points to and that are not whole.
-    broken: BTreeMap<u64, Broken>,
-    /// Large values of replayed commits.
-    extents: Vec<u64>,
-}
-
-/// The record of a large value that is not whole.
-struct Broken {
-    sequence: u64,
-    segment: SegmentId,
-    offset: u64,
-}
-
-impl Replayer<'_> {
-    fn document(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
-        let header = &record.header;
-        let opener = self.opener;
-        let Some(table) = opener.tables.by_id(header.table) else {
-            let detail = format!("a record of table {}, which was never created", header.table);
-            return Err(Error::corrupt(&segment.path, address.offset(), detail));
-        };
-        let Some(place) = opener.tables.place_of(record) else {
-            let detail = "a record whose place cannot be computed";
-            return Err(Error::corrupt(&segment.path, address.offset(), detail));
-        };
-        let fuzzy = header.sequence <= self.fuzzy_end;
-        // Where commits were left out, what a record says of the one before it may not be so.
-        let careful = fuzzy || opener.options.skip_damaged_log;
-        let partition = table.index.partition(place);
-        let current = self.current(&table, place, record, careful)?;
-        if let Some(current) = &current
-            && current.sequence >= header.sequence
-        {
-            // The image had it already.
-            return Ok(());
-        }
-        let lock = partition.lock();
-        lock.prepare(place)?;
-        match (&current, header.kind) {
-            (Some(current), Kind::Tombstone) => {
-                lock.remove(place, current.address);
-            }
-            (Some(current), _) => {
-                lock.replace(place, current.address, address);
-            }
-            (None, Kind::Tombstone) => {}
-            (None, _) => lock.insert(place, address),
-        }
-        drop(lock);
-        if header.kind == Kind::Extent
-            && let Some(extent) = ExtentRef::decode(record.value)
-        {
-            opener.extents.note_live(&extent);
-            self.extents.push(extent.id);
-            if !opener.extents.is_whole(&extent)? {
-                let (segment, offset) = (segment.id(), address.offset());
-                self.broken.insert(extent.id, Broken { sequence: header.sequence, segment, offset });
-            }
-        }
-        let Some(current) = current else {
-            if !fuzzy && header.kind != Kind::Tombstone {
-                segment.add_born(record.layout.padded());
-            }
-            return Ok(());
-        };
-        if let Some(extent) = &current.extent {
-            opener.extents.note_dead(extent.id, 0);
-            self.broken.remove(&extent.id);
-        }
-        if !fuzzy {
-            if header.kind != Kind::Tombstone {
-                segment.add_born(record.layout.padded());
-            }
-            let guard = epoch::pin();
-            if let Some(old) = opener.catalog.directory.get(current.address.ordinal(), &guard) {
-                old.add_dead(current.length);
-            }
-        }
-        Ok(())
-    }
-
-    /// What the index points to for the record's key, reading as little as can be.
-    fn current(
-        &mut self,
-        table: &TableCore,
-        place: u64,
-        record: &Record<'_>,
-        careful: bool,
-    ) -> Result<Option<Current>> {
-        let header = &record.header;
-        if !careful && header.new_key && header.kind != Kind::Tombstone {
-            return Ok(None);
-        }
-        if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent) {
-            let guard = epoch::pin();
-            table.index.partition(place).find(place, &guard, &mut self.found)?;
-            if self.found.contains(hint.address) {
-                return Ok(Some(Current {
-                    address: hint.address,
-                    sequence: 0,
-                    length: hint.length,
-                    extent: None,
-                }));
-            }
-        }
-        self.opener.same_key(table, place, record.key, &mut self.found)
-    }
-}
-
-impl Replay for Replayer<'_> {
-    fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()> {
-        let opener = self.opener;
-        if self.adopted != Some(segment.id()) {
-            self.adopted = Some(segment.id());
-            if !opener.catalog.has(segment.id()) {
-                opener.catalog.adopt(segment.clone())?;
-            }
-        }
-        match record.header.kind {
-            Kind::TableChange => {
-                let Some(table) = decode_table(record.value) else {
-                    let detail = "a table definition that makes no sense";
-                    return Err(Error::corrupt(&segment.path, address.offset(), detail));
-                };
-                if opener.tables.by_id(table.id).is_none() {
-                    opener.tables.insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed)));
-                }
-                Ok(())
-            }
-            Kind::Document | Kind::Tombstone | Kind::Extent if !self.rebuild => {
-                self.document(segment, address, record)
-            }
-            Kind::Extent => {
-                if let Some(extent) = ExtentRef::decode(record.value) {
-                    self.extents.push(extent.id);
-                }
-                Ok(())
-            }
-            Kind::Chunk => {
-                let detail = "a part of a streamed document, which this release does not know";
-                Err(Error::corrupt(&segment.path, address.offset(), detail))
-            }
-            _ => Ok(()),
-        }
-    }
 }

@@ -22,6 +22,14 @@ pub fn write(results: &Path, output: &Path) -> Result<()> {
     std::fs::create_dir_all(&plots)?;
     let mut page = String::from(HEAD);
     machines(&mut page, &results.machines)?;
+    // Of a page that was put together from several runs, the least: no figure rests on fewer.
+    let of_workload = |name: &str| {
+        let rows = results.rows.iter().filter(|row| row.workload == name);
+        rows.map(|row| row.repetition + 1).max()
+    };
+    if let Some(least) = workloads::ALL.iter().filter_map(|workload| of_workload(workload.name)).min() {
+        writeln!(page, "- each figure from {least} repetition{}", if least == 1 { "" } else { "s" })?;
+    }
     for workload in workloads::ALL {
         let measured = figures(&results.rows, workload.name);
         let failures: Vec<_> =

@@ -1,0 +1,205 @@
+//! Putting the index together from the segments, because no checkpoint's image was usable: the newest record of each
+//! key wins, by sequence, and a tombstone removes what is older. Damaged records cost the keys that they may have been
+//! written for, and nothing else.
+
+use super::Opener;
+use crate::epoch;
+use crate::error::{Error, Result};
+use crate::format::record::{ExtentRef, Kind};
+use crate::format::segment::SegmentKind;
+use crate::index::subtable::Candidates;
+use crate::page;
+use crate::segment::Segment;
+use crate::tables::TableCore;
+use crate::types::{Address, SegmentId};
+
+impl Opener {
+    /// Puts the index together from the segments, because no image was usable: the newest record of each key wins,
+    /// by sequence, and a tombstone removes what is older.
+    pub(super) fn rebuild(&self) -> Result<()> {
+        let mut tombstones = Vec::new();
+        for segment in self.catalog.segments() {
+            for entry in page::entries(&segment, &self.tables)? {
+                let Some(table) = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place()) else {
+                    continue;
+                };
+                let address = segment.address(entry.offset);
+                if entry.kind == Kind::Tombstone {
+                    tombstones.push((table, entry.place, segment.clone(), address));
+                } else {
+                    self.insert_newest(&table, entry.place, &segment, address)?;
+                }
+            }
+        }
+        for (table, place, segment, address) in tombstones {
+            self.apply_tombstone(&table, place, &segment, address)?;
+        }
+        self.recount()
+    }
+
+    /// Points the index to a record unless it points to a newer one of the same key. Where one of the two is damaged,
+    /// nobody knows its key: it is taken for the other's unless the order of the segments says which is newer, so
+    /// that a key is rather reported as damaged than found in an older state.
+    fn insert_newest(
+        &self,
+        table: &TableCore,
+        place: u64,
+        segment: &Segment,
+        address: Address,
+    ) -> Result<()> {
+        let lock = table.index.partition(place).lock();
+        let mut found = Candidates::default();
+        lock.find(place, &mut found);
+        if found.is_empty() {
+            lock.insert(place, address);
+            return Ok(());
+        }
+        let new = self.witness(segment, address)?;
+        let guard = epoch::pin();
+        for other in found.iter() {
+            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
+                return Err(self.dangling(other));
+            };
+            let old = self.witness(other_segment, other)?;
+            match new.supersedes(&old, place) {
+                Supersedes::Yes => {
+                    lock.replace(place, other, address);
+                    return Ok(());
+                }
+                Supersedes::No => return Ok(()),
+                Supersedes::OtherKey => {}
+            }
+        }
+        lock.insert(place, address);
+        Ok(())
+    }
+
+    /// Takes a key out of the index unless it was written again after the tombstone; with damage as above.
+    fn apply_tombstone(
+        &self,
+        table: &TableCore,
+        place: u64,
+        segment: &Segment,
+        address: Address,
+    ) -> Result<()> {
+        let lock = table.index.partition(place).lock();
+        let mut found = Candidates::default();
+        lock.find(place, &mut found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let new = self.witness(segment, address)?;
+        let guard = epoch::pin();
+        for other in found.iter() {
+            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
+                return Err(self.dangling(other));
+            };
+            match new.supersedes(&self.witness(other_segment, other)?, place) {
+                Supersedes::Yes if new.known.is_some() => {
+                    lock.remove(place, other);
+                    return Ok(());
+                }
+                Supersedes::Yes => {
+                    // The key may have been deleted: it is reported as damaged.
+                    lock.replace(place, other, address);
+                    return Ok(());
+                }
+                Supersedes::No => return Ok(()),
+                Supersedes::OtherKey => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what a record can tell of its age and its key.
+    fn witness(&self, segment: &Segment, address: Address) -> Result<Witness> {
+        let read = segment.with_record(address.offset(), true, |record| Known {
+            key: record.key.to_vec(),
+            sequence: record.header.sequence,
+            place: self.tables.place_of(record),
+        });
+        let known = match read {
+            Ok(known) => Some(known),
+            Err(Error::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let sequences = (segment.sequence_min.load(order), segment.sequence_max.load(order));
+        let in_log = (segment.header.kind == SegmentKind::Log).then_some(segment.id());
+        Ok(Witness { known, sequences, in_log, offset: address.offset() })
+    }
+
+    /// Counts live bytes and large values anew from the index.
+    fn recount(&self) -> Result<()> {
+        for segment in self.catalog.segments() {
+            let mut live = 0;
+            for entry in page::entries(&segment, &self.tables)? {
+                let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
+                let Some(table) = table else { continue };
+                let address = segment.address(entry.offset);
+                if entry.kind == Kind::Tombstone
+                    || !table.index.partition(entry.place).lock().holds(entry.place, address)
+                {
+                    continue;
+                }
+                live += entry.length;
+                if entry.kind == Kind::Extent {
+                    let extent =
+                        segment.with_record(entry.offset, true, |record| ExtentRef::decode(record.value));
+                    match extent {
+                        Ok(extent) => extent.iter().for_each(|extent| self.extents.note_live(extent)),
+                        // Its key answers so; the large value stays on the disk until the next opening.
+                        Err(Error::Corrupt { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            segment.set_live(live);
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a record while the index is put together.
+struct Witness {
+    /// `None` if the record is damaged.
+    known: Option<Known>,
+    /// The smallest and the largest sequence in its segment, the smallest above the largest if unknown.
+    sequences: (u64, u64),
+    /// The log segment that it lies in, where records lie in the order of their sequences.
+    in_log: Option<SegmentId>,
+    offset: u64,
+}
+
+struct Known {
+    key: Vec<u8>,
+    sequence: u64,
+    place: Option<u64>,
+}
+
+enum Supersedes {
+    Yes,
+    No,
+    OtherKey,
+}
+
+impl Witness {
+    /// Whether this record takes the place of another whose index entry looks the same.
+    fn supersedes(&self, old: &Witness, place: u64) -> Supersedes {
+        let decide = |newer: bool| if newer { Supersedes::Yes } else { Supersedes::No };
+        match (&self.known, &old.known) {
+            (Some(new), Some(old)) if new.key == old.key => decide(new.sequence > old.sequence),
+            (Some(_), Some(_)) => Supersedes::OtherKey,
+            (Some(new), None) => decide(self.is_surely_newer(new, old)),
+            (None, Some(known)) if known.place == Some(place) => decide(!old.is_surely_newer(known, self)),
+            (None, _) => Supersedes::OtherKey,
+        }
+    }
+
+    fn is_surely_newer(&self, known: &Known, damaged: &Witness) -> bool {
+        let (least, most) = damaged.sequences;
+        let is_behind =
+            self.in_log.is_some() && self.in_log == damaged.in_log && self.offset > damaged.offset;
+        is_behind || least <= most && known.sequence > most
+    }
+}
