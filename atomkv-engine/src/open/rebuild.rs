@@ -55,22 +55,13 @@ impl Opener {
             return Ok(());
         }
         let new = self.witness(segment, address)?;
-        let guard = epoch::pin();
-        for other in found.iter() {
-            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
-                return Err(self.dangling(other));
-            };
-            let old = self.witness(other_segment, other)?;
-            match new.supersedes(&old, place) {
-                Supersedes::Yes => {
-                    lock.replace(place, other, address);
-                    return Ok(());
-                }
-                Supersedes::No => return Ok(()),
-                Supersedes::OtherKey => {}
+        match self.compare(&new, place, &found)? {
+            Some((other, true)) => {
+                lock.replace(place, other, address);
             }
+            Some((_, false)) => {}
+            None => lock.insert(place, address),
         }
-        lock.insert(place, address);
         Ok(())
     }
 
@@ -89,26 +80,33 @@ impl Opener {
             return Ok(());
         }
         let new = self.witness(segment, address)?;
+        match self.compare(&new, place, &found)? {
+            Some((other, true)) if new.known.is_some() => {
+                lock.remove(place, other);
+            }
+            // A damaged tombstone: the key may have been deleted, and is reported as damaged.
+            Some((other, true)) => {
+                lock.replace(place, other, address);
+            }
+            Some((_, false)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The entry among those found that counts as one of the same key, and whether the new record takes its place.
+    fn compare(&self, new: &Witness, place: u64, found: &Candidates) -> Result<Option<(Address, bool)>> {
         let guard = epoch::pin();
         for other in found.iter() {
-            let Some(other_segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
+            let Some(segment) = self.catalog.directory.get(other.ordinal(), &guard) else {
                 return Err(self.dangling(other));
             };
-            match new.supersedes(&self.witness(other_segment, other)?, place) {
-                Supersedes::Yes if new.known.is_some() => {
-                    lock.remove(place, other);
-                    return Ok(());
-                }
-                Supersedes::Yes => {
-                    // The key may have been deleted: it is reported as damaged.
-                    lock.replace(place, other, address);
-                    return Ok(());
-                }
-                Supersedes::No => return Ok(()),
+            match new.supersedes(&self.witness(segment, other)?, place) {
+                Supersedes::Yes => return Ok(Some((other, true))),
+                Supersedes::No => return Ok(Some((other, false))),
                 Supersedes::OtherKey => {}
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Reads what a record can tell of its age and its key.

@@ -36,7 +36,9 @@ pub(crate) fn prefetch<T>(line: *const T) {
     let _ = line;
 }
 
-/// A file system as the engine sees it. All paths are complete paths below the database directory.
+/// A file system as the engine sees it. Public so that tests can put something in between; who does hands calls on as
+/// they come, for the engine relies on this: a file is mapped for appending at most once, and what a mapping shows as
+/// readable is never written again. All paths are complete paths below the database directory.
 pub trait Storage: Send + Sync + Debug {
     /// The path of an existing directory in a form that means the same whatever the process's working directory is.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
