@@ -95,6 +95,29 @@ fn roll(database: &Database, table: &Table, counter: &mut u32) {
     }
 }
 
+/// Copies a directory's files. False if something has changed meanwhile.
+fn copy_at_rest(from: &Path, to: &Path) -> bool {
+    let look = || {
+        let files = std::fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
+        let mut files = files
+            .iter()
+            .map(|file| Ok((file.file_name(), file.metadata()?.modified()?, file.metadata()?.len())))
+            .collect::<io::Result<Vec<_>>>()?;
+        files.sort();
+        Ok::<_, io::Error>(files)
+    };
+    let copied = || {
+        let before = look()?;
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::create_dir(to)?;
+        for (name, _, _) in &before {
+            std::fs::copy(from.join(name), to.join(name))?;
+        }
+        Ok::<_, io::Error>(look()? == before)
+    };
+    copied().unwrap_or(false)
+}
+
 #[test]
 fn a_segment_that_came_too_late_is_not_named() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -118,11 +141,9 @@ fn a_segment_that_came_too_late_is_not_named() {
     storage.wait_for_created(2);
     roll(&database, &table, &mut counter);
 
-    // What the death of the process would leave behind.
-    std::fs::create_dir(&copy).expect("a directory");
-    for file in std::fs::read_dir(&path).expect("listed") {
-        let file = file.expect("a file");
-        std::fs::copy(file.path(), copy.join(file.file_name())).expect("copied");
+    // What the death of the process would leave behind, as soon as its helper stands still.
+    while !copy_at_rest(&path, &copy) {
+        std::thread::yield_now();
     }
     let found = Database::open(&copy, Options::default()).expect("opens after the death of the process");
     let copied = found.table("t", TableOptions::new()).expect("a table");
