@@ -138,8 +138,8 @@ fn a_segment_that_came_too_late_is_not_named() {
     database.checkpoint().expect("checkpoint");
     // Now it makes the one that is wanted now and throws the other away.
     storage.permit(1_000);
-    storage.wait_for_created(2);
     roll(&database, &table, &mut counter);
+    storage.wait_for_created(2);
 
     // What the death of the process would leave behind, as soon as its helper stands still.
     while !copy_at_rest(&path, &copy) {
