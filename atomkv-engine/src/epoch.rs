@@ -4,33 +4,36 @@
 //! unpins. Whoever replaces the contents of a cell hands the old ones to [`retire`], and they are dropped once
 //! nobody can still be looking at them. There is one domain for the whole process.
 //!
-//! Pins are counted by two parities in a few padded counters, as in sleepable RCU (P. McKenney, "Sleepable
-//! Read-Copy Update", 2006): readers count themselves under the current parity; the era advances, and with it the
-//! parity, when the counters of the other parity are all zero. Something retired in era `e` was unpublished before
-//! its era was read, so every reader that can hold it was counted by then under one of the parities, and both have
-//! been seen empty once the era is `e + 3`.
+//! Each thread has a slot of its own, in which it writes while it is pinned in which era it began, as in epoch-based
+//! reclamation (K. Fraser, "Practical Lock-Freedom", 2004). The era advances when every pinned thread has begun in the
+//! current one. Something retired in era `e` was unpublished before its era was read, so whoever can hold it has begun
+//! in era `e` or before: it keeps the era from passing `e + 1`, and nobody is left once the era is `e + 2`.
 //!
-//! Pinning costs two uncontended atomic additions. A pin held for long delays reclamation and nothing else.
+//! Pinning costs two ordinary stores ([`crate::fence`]). A pin held for long delays reclamation and nothing else.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
+use crate::fence;
 use crate::sync::{Mutex, MutexGuard};
 
-const STRIPES: usize = 32;
-
+/// Where a thread tells whether it is pinned. Never freed: a thread that ends leaves its slot to the next.
 #[repr(align(128))]
-struct Stripe {
-    readers: [AtomicUsize; 2],
+struct Slot {
+    /// 0, or twice the era in which the thread was pinned, plus one.
+    pinned: AtomicU64,
+    taken: AtomicBool,
+    /// Does not change once the slot is in the list.
+    next: AtomicPtr<Slot>,
 }
 
 struct Domain {
     era: AtomicU64,
-    stripes: [Stripe; STRIPES],
+    slots: AtomicPtr<Slot>,
     /// In the order of their eras.
     retired: Mutex<Queue>,
 }
@@ -43,22 +46,36 @@ impl<T: Send> Retired for T {}
 
 static DOMAIN: Domain = Domain {
     era: AtomicU64::new(0),
-    stripes: [const { Stripe { readers: [AtomicUsize::new(0), AtomicUsize::new(0)] } }; STRIPES],
+    slots: AtomicPtr::new(ptr::null_mut()),
     retired: Mutex::new(VecDeque::new()),
 };
 
-static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
     static PINNED: Pinned =
-        const { Pinned { depth: Cell::new(0), stripe: Cell::new(usize::MAX), counter: Cell::new(None) } };
+        const { Pinned { depth: Cell::new(0), slot: Cell::new(None), ending: Cell::new(false) } };
+    static RETURN: Return = const { Return };
 }
 
-/// How often the thread is pinned, and where it is counted: once, however often.
+/// How often the thread is pinned, and its slot, once it has one.
 struct Pinned {
     depth: Cell<usize>,
-    stripe: Cell<usize>,
-    counter: Cell<Option<&'static AtomicUsize>>,
+    slot: Cell<Option<&'static Slot>>,
+    /// The thread is being taken down: a slot is returned after each use.
+    ending: Cell<bool>,
+}
+
+/// Returns the thread's slot when the thread ends.
+struct Return;
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        PINNED.with(|pinned| {
+            pinned.ending.set(true);
+            if pinned.depth.get() == 0 {
+                give_back(pinned);
+            }
+        });
+    }
 }
 
 /// Proof that the thread is pinned. Not `Send`; several may live at once, and go in any order.
@@ -81,15 +98,11 @@ pub(crate) fn pin() -> Guard {
 
 #[inline]
 fn enter(pinned: &Pinned) {
-    let mut stripe = pinned.stripe.get();
-    if stripe == usize::MAX {
-        stripe = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
-        pinned.stripe.set(stripe);
-    }
-    let parity = (DOMAIN.era.load(Ordering::SeqCst) & 1) as usize;
-    let counter = &DOMAIN.stripes[stripe].readers[parity];
-    counter.fetch_add(1, Ordering::SeqCst);
-    pinned.counter.set(Some(counter));
+    let slot = pinned.slot.get().unwrap_or_else(|| take(pinned));
+    // An era that has passed meanwhile is as good: it holds up the next one, as a slow reader does.
+    let era = DOMAIN.era.load(Ordering::Acquire);
+    slot.pinned.store(era << 1 | 1, Ordering::Relaxed);
+    fence::light();
 }
 
 impl Drop for Guard {
@@ -98,13 +111,64 @@ impl Drop for Guard {
         PINNED.with(|pinned| {
             let depth = pinned.depth.get() - 1;
             pinned.depth.set(depth);
-            if depth == 0
-                && let Some(counter) = pinned.counter.take()
-            {
-                counter.fetch_sub(1, Ordering::Release);
+            if depth == 0 {
+                leave(pinned);
             }
         });
     }
+}
+
+#[inline]
+fn leave(pinned: &Pinned) {
+    if let Some(slot) = pinned.slot.get() {
+        slot.pinned.store(0, Ordering::Release);
+    }
+    if pinned.ending.get() {
+        give_back(pinned);
+    }
+}
+
+/// Finds the thread a slot.
+#[cold]
+fn take(pinned: &Pinned) -> &'static Slot {
+    fence::decide();
+    let unused = slots()
+        .find(|slot| slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok());
+    let slot = unused.unwrap_or_else(|| {
+        let slot: &'static Slot = Box::leak(Box::new(Slot {
+            pinned: AtomicU64::new(0),
+            taken: AtomicBool::new(true),
+            next: AtomicPtr::new(ptr::null_mut()),
+        }));
+        let link = |first| {
+            slot.next.store(first, Ordering::Relaxed);
+            Some(ptr::from_ref(slot).cast_mut())
+        };
+        let _ = DOMAIN.slots.fetch_update(Ordering::SeqCst, Ordering::Acquire, link);
+        slot
+    });
+    pinned.slot.set(Some(slot));
+    if RETURN.try_with(|_| ()).is_err() {
+        pinned.ending.set(true);
+    }
+    slot
+}
+
+#[cold]
+fn give_back(pinned: &Pinned) {
+    if let Some(slot) = pinned.slot.take() {
+        slot.taken.store(false, Ordering::Release);
+    }
+}
+
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    let mut next = DOMAIN.slots.load(Ordering::SeqCst);
+    std::iter::from_fn(move || {
+        // SAFETY: slots in the list were leaked, and are only ever shared.
+        let slot: &'static Slot = unsafe { next.as_ref()? };
+        next = slot.next.load(Ordering::Acquire);
+        Some(slot)
+    })
 }
 
 /// The current era, for [`has_passed`].
@@ -114,7 +178,7 @@ pub(crate) fn era() -> u64 {
 
 /// Whether every reader is gone that can have seen what was unpublished before the era was read.
 pub(crate) fn has_passed(era: u64) -> bool {
-    era + 3 <= DOMAIN.era.load(Ordering::SeqCst)
+    era + 2 <= DOMAIN.era.load(Ordering::SeqCst)
 }
 
 /// How many retired values make it worth while to look whether some may go.
@@ -142,10 +206,14 @@ pub(crate) fn collect() {
         if retired.is_empty() {
             return;
         }
-        for _ in 0..3 {
+        for _ in 0..2 {
+            // Before each look: what was unpublished since the last is seen by nobody who is not seen here.
+            if !fence::heavy() {
+                break;
+            }
             let era = DOMAIN.era.load(Ordering::SeqCst);
-            let other = (era as usize + 1) & 1;
-            if DOMAIN.stripes.iter().any(|stripe| stripe.readers[other].load(Ordering::SeqCst) != 0) {
+            let is_behind = |pinned: u64| pinned != 0 && pinned >> 1 != era;
+            if slots().any(|slot| is_behind(slot.pinned.load(Ordering::Acquire))) {
                 break;
             }
             DOMAIN.era.store(era + 1, Ordering::SeqCst);
@@ -168,14 +236,11 @@ pub(crate) fn hold() -> Held {
 
 /// In a forked child: the readers of other threads are not there, and must not hold up reclamation for ever.
 pub(crate) fn forget_other_threads() {
-    for counter in DOMAIN.stripes.iter().flat_map(|stripe| &stripe.readers) {
-        counter.store(0, Ordering::SeqCst);
+    let own = PINNED.try_with(|pinned| pinned.slot.get()).ok().flatten();
+    for slot in slots().filter(|slot| own.is_none_or(|own| !ptr::eq(own, *slot))) {
+        slot.pinned.store(0, Ordering::SeqCst);
+        slot.taken.store(false, Ordering::SeqCst);
     }
-    let _ = PINNED.try_with(|pinned| {
-        if let Some(counter) = pinned.counter.get() {
-            counter.store(1, Ordering::SeqCst);
-        }
-    });
 }
 
 /// A replaceable `Arc` that pinned readers see through without counting.
@@ -236,7 +301,7 @@ impl<T> Drop for ArcCell<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     struct Canary(u64, Arc<AtomicUsize>);

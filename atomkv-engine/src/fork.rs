@@ -27,7 +27,7 @@ pub(crate) fn watch_forks() {
 fn register() {
     use std::cell::RefCell;
 
-    use crate::{epoch, storage};
+    use crate::{epoch, fence, storage};
 
     /// What no other thread may be in the middle of while the process is copied.
     type Held = (epoch::Held, storage::memory::Held, storage::LockedFiles);
@@ -37,6 +37,8 @@ fn register() {
     }
 
     extern "C" fn before() {
+        // A child could not wait for a thread that is settling it.
+        fence::decide();
         let held = (epoch::hold(), storage::memory::hold(), storage::hold_locked_files());
         // Without it (the thread is ending) the child may meet a held lock, as after any fork.
         let _ = HELD.try_with(|cell| cell.replace(Some(held)));

@@ -41,6 +41,7 @@ mod database;
 mod epoch;
 mod error;
 mod extents;
+mod fence;
 mod fork;
 mod format;
 mod health;
