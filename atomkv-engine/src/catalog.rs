@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::format::checksum::Sum;
 use crate::format::manifest::Manifest;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::health::Health;
@@ -385,6 +386,7 @@ impl Catalog {
             base_time_ms: plan.base_time_ms,
             predecessor: plan.predecessor,
             predecessor_end: plan.predecessor_end,
+            sum: Sum::Crc32c,
         };
         let file = self.storage.create(path).map_err(|error| Error::io("create", path, error))?;
         file.allocate(plan.capacity).map_err(|error| Error::io("allocate", path, error))?;

@@ -11,7 +11,7 @@ use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
 use crate::index::partition::PartitionLock;
-use crate::index::subtable::Candidates;
+use crate::index::subtable::{Candidates, First};
 use crate::log::Draft;
 use crate::options::Durability;
 use crate::tables::TableCore;
@@ -57,12 +57,22 @@ struct Existing {
 struct Indexed {
     /// Of the partition, before it was asked.
     changes: u64,
-    candidates: Candidates,
+    first: First,
 }
 
 struct Lookup {
-    indexed: Indexed,
+    changes: u64,
     existing: Option<Existing>,
+    /// Records of other keys that the index does not tell from a key that is absent; nearly always none.
+    others: Option<Box<Candidates>>,
+}
+
+/// What came of looking at one address.
+enum Look {
+    Key(Existing),
+    Other,
+    /// The segment has gone since the index was asked.
+    Moved,
 }
 
 /// A large value that is removed again unless a commit refers to it.
@@ -133,7 +143,7 @@ impl Inner {
         let mut extents = self.write_extents(changes)?;
         let mut spent = false;
         loop {
-            match self.try_commit(changes, &mut extents, how, versions) {
+            match self.try_commit(changes, &mut extents, how, versions, &guard) {
                 // Somebody else changed one of the keys meanwhile: look again.
                 Ok(None) => {}
                 Ok(Some(sequence)) => {
@@ -184,10 +194,11 @@ impl Inner {
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
         versions: &mut [Option<u64>],
+        guard: &Guard,
     ) -> Result<Option<u64>> {
         if let ([change], [version]) = (changes, &mut *versions) {
             let now_ms = self.now_ms();
-            let lookup = self.look_up(change, self.ask_index(change)?)?;
+            let lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
             let Some(plan) = Plan::new(change, 0, &lookup) else {
                 return Ok(Some(0));
             };
@@ -211,7 +222,7 @@ impl Inner {
             *version = Some(plan.version);
             return Ok(Some(sequence));
         }
-        self.try_commit_many(changes, extents, how, versions)
+        self.try_commit_many(changes, extents, how, versions, guard)
     }
 
     fn try_commit_many(
@@ -220,13 +231,15 @@ impl Inner {
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
         versions: &mut [Option<u64>],
+        guard: &Guard,
     ) -> Result<Option<u64>> {
         // First the index for all, then the records for all: what they wait for comes from memory at once.
-        let indexed = changes.iter().map(|change| self.ask_index(change)).collect::<Result<Vec<_>>>()?;
+        let indexed =
+            changes.iter().map(|change| self.ask_index(change, guard)).collect::<Result<Vec<_>>>()?;
         let lookups = changes
             .iter()
             .zip(indexed)
-            .map(|(change, indexed)| self.look_up(change, indexed))
+            .map(|(change, indexed)| self.look_up(change, indexed, guard))
             .collect::<Result<Vec<_>>>()?;
         let plans: Vec<Plan> = changes
             .iter()
@@ -287,64 +300,82 @@ impl Inner {
     }
 
     /// Asks the index where the key's newest record may be, and has it fetched from memory.
-    fn ask_index(&self, change: &Change<'_>) -> Result<Indexed> {
-        let guard = epoch::pin();
+    #[inline]
+    fn ask_index(&self, change: &Change<'_>, guard: &Guard) -> Result<Indexed> {
         let partition = change.table.index.partition(change.place);
         let changes = partition.changes();
-        let mut candidates = Candidates::default();
-        partition.find(change.place, &guard, &mut candidates)?;
-        for address in candidates.iter() {
-            if let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) {
-                segment.prefetch(address.offset());
-            }
+        let first = partition.first(change.place, guard)?;
+        if let Some(address) = first.address
+            && let Some(segment) = self.catalog.directory.get(address.ordinal(), guard)
+        {
+            segment.prefetch(address.offset());
         }
-        Ok(Indexed { changes, candidates })
+        Ok(Indexed { changes, first })
     }
 
     /// Finds the newest record of the change's key.
-    fn look_up(&self, change: &Change<'_>, mut indexed: Indexed) -> Result<Lookup> {
+    #[inline]
+    fn look_up(&self, change: &Change<'_>, mut indexed: Indexed, guard: &Guard) -> Result<Lookup> {
         let mut times = 0;
         loop {
-            let guard = epoch::pin();
-            let (mut newest, mut moved) = (None, false);
-            for address in indexed.candidates.iter() {
-                let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
-                    self.catalog.look_again(&mut times)?;
-                    moved = true;
-                    break;
-                };
-                let existing = segment.with_record(address.offset(), false, |record| {
-                    let matches = record.header.table == change.table.id && record.key == change.key;
-                    if !matches && !record.verify(&segment.base.at(address.offset())) {
-                        // A damaged key may be this one.
-                        return Err(());
-                    }
-                    let extent =
-                        (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
-                    Ok(matches.then_some(Existing {
-                        address,
-                        version: record.header.version,
-                        length: record.layout.padded(),
-                        extent: extent.flatten(),
-                    }))
-                })?;
-                match existing {
-                    Ok(None) => {}
-                    Ok(existing) => {
-                        newest = existing;
-                        break;
-                    }
-                    Err(()) => {
-                        let detail = "the record's checksum does not match";
-                        return Err(Error::corrupt(&segment.path, address.offset(), detail));
+            let changes = indexed.changes;
+            let look = match indexed.first {
+                First { address: Some(address), .. } => self.look_at(change, address, guard)?,
+                First { address: None, is_only: true } => {
+                    return Ok(Lookup { changes, existing: None, others: None });
+                }
+                First { address: None, is_only: false } => Look::Other,
+            };
+            match look {
+                Look::Key(existing) => return Ok(Lookup { changes, existing: Some(existing), others: None }),
+                Look::Other => {
+                    if let Some(lookup) = self.look_up_all(change, changes, guard)? {
+                        return Ok(lookup);
                     }
                 }
+                Look::Moved => {}
             }
-            if !moved {
-                return Ok(Lookup { indexed, existing: newest });
-            }
-            indexed = self.ask_index(change)?;
+            self.catalog.look_again(&mut times)?;
+            indexed = self.ask_index(change, guard)?;
         }
+    }
+
+    /// Several keys with the same tag, or a line of the index that is full. `None` if a segment has gone meanwhile.
+    #[cold]
+    fn look_up_all(&self, change: &Change<'_>, changes: u64, guard: &Guard) -> Result<Option<Lookup>> {
+        let mut candidates = Candidates::default();
+        change.table.index.partition(change.place).find(change.place, guard, &mut candidates)?;
+        for address in candidates.iter() {
+            match self.look_at(change, address, guard)? {
+                Look::Key(existing) => {
+                    return Ok(Some(Lookup { changes, existing: Some(existing), others: None }));
+                }
+                Look::Other => {}
+                Look::Moved => return Ok(None),
+            }
+        }
+        let others = (!candidates.is_empty()).then(|| Box::new(candidates));
+        Ok(Some(Lookup { changes, existing: None, others }))
+    }
+
+    /// Whether the record at an address is the key's.
+    #[inline]
+    fn look_at(&self, change: &Change<'_>, address: Address, guard: &Guard) -> Result<Look> {
+        let Some(segment) = self.catalog.directory.get(address.ordinal(), guard) else {
+            return Ok(Look::Moved);
+        };
+        let look = segment.peek(address.offset(), false, |record| {
+            if record.table == change.table.id && record.key == change.key {
+                let extent = (record.kind() == Kind::Extent).then(|| ExtentRef::decode(record.value));
+                let (version, length) = (record.version, record.layout.padded());
+                return Some(Look::Key(Existing { address, version, length, extent: extent.flatten() }));
+            }
+            // A damaged key may be this one.
+            record.verify(&segment.base.at(address.offset())).then_some(Look::Other)
+        })?;
+        look.ok_or_else(|| {
+            Error::corrupt(&segment.path, address.offset(), "the record's checksum does not match")
+        })
     }
 
     /// Points the index to the new record and counts the old one as dead. Cannot fail.
@@ -388,14 +419,21 @@ impl Inner {
 }
 
 /// Whether the index says under the lock what it said when the key was looked up.
+#[inline]
 fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) -> Result<bool> {
     lock.prepare(change.place)?;
-    if lock.changes() == lookup.indexed.changes {
+    if lock.changes() == lookup.changes {
         return Ok(true);
+    }
+    if let Some(existing) = &lookup.existing {
+        return Ok(lock.holds(change.place, existing.address));
     }
     let mut now = Candidates::default();
     lock.find(change.place, &mut now);
-    Ok(now.same(&lookup.indexed.candidates))
+    Ok(match &lookup.others {
+        Some(others) => now.same(others),
+        None => now.is_empty(),
+    })
 }
 
 /// What a change becomes, given what is there.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::format::checksum::Sum;
 use crate::format::record::ExtentRef;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::segment::{file_name, read_header};
@@ -63,6 +64,7 @@ impl Extents {
             base_time_ms: 0,
             predecessor: SegmentId(0),
             predecessor_end: 0,
+            sum: Sum::Crc32c,
         };
         let create = || -> Result<Arc<dyn StorageFile>> {
             let file =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::epoch;
 use crate::error::Result;
+use crate::format::record::Peek;
 use crate::segment::Segment;
 use crate::table::{Stored, Table};
 use crate::types::Address;
@@ -72,7 +73,7 @@ impl Iter {
         let verify = self.table.inner.options.verify_checksums;
 
         segment.with_record(address.offset(), verify, |record| {
-            let Some(stored) = Stored::of(record) else {
+            let Some(stored) = Stored::of(&Peek::from(record)) else {
                 return Ok(None);
             };
             let Some(value) = self.table.with_plain(stored, <[u8]>::to_vec)? else {
@@ -107,7 +108,7 @@ impl Iter {
                 if let Some((ahead, address)) = self.waiting.get(PREFETCH_AHEAD) {
                     ahead.prefetch(address.offset());
                 }
-                let flow = segment.with_record(address.offset(), verify, |record| {
+                let flow = segment.peek(address.offset(), verify, |record| {
                     let Some(stored) = Stored::of(record) else {
                         return Ok(ControlFlow::Continue(()));
                     };

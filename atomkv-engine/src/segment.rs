@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::epoch::{ArcCell, Guard};
 use crate::error::{Error, Result};
-use crate::format::record::{Base, Record, RecordError};
+use crate::format::record::{Base, Peek, Record, RecordError};
 use crate::format::segment::{
     FooterEntry, HEADER_BYTES, SegmentHeader, SegmentKind, TRAILER_BYTES, Trailer, decode_footer,
 };
@@ -97,7 +97,7 @@ pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
 const RELEASE_FROM_BYTES: u64 = 256 << 10;
 
 /// Reaches into the third cache line of a record.
-const PREFETCH_BYTES: u64 = 192;
+const PREFETCH_LINES: usize = 3;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -123,6 +123,7 @@ impl Segment {
                 time_ms: header.base_time_ms,
                 table,
                 salt: header.salt(),
+                sum: header.sum,
             },
             header,
             path,
@@ -336,7 +337,6 @@ impl Segment {
     }
 
     /// Reads the record at an offset and hands it to `f`. The bytes live as long as the call.
-    #[inline]
     pub(crate) fn with_record<R>(
         &self,
         offset: u64,
@@ -352,12 +352,30 @@ impl Segment {
         }
     }
 
+    /// [`Segment::with_record`] for lookups: the record of a key, with less decoded.
+    #[inline]
+    pub(crate) fn peek<R>(&self, offset: u64, verify: bool, f: impl FnOnce(&Peek<'_>) -> R) -> Result<R> {
+        match self.peek_mapped(offset, verify) {
+            Some(peek) => Ok(f(&peek)),
+            None => self.with_record(offset, verify, |record| f(&Peek::from(record))),
+        }
+    }
+
+    /// The same where nothing can fail: a record in the mapping that is sound and has nothing unusual.
+    #[inline]
+    pub(crate) fn peek_mapped(&self, offset: u64, verify: bool) -> Option<Peek<'_>> {
+        let map = self.map.as_ref()?;
+        map.prefetch::<PREFETCH_LINES>(offset);
+        let peek = Peek::of(map.readable().get(offset as usize..)?, self.base.table)?;
+        (!verify || peek.verify(&self.base.at(offset))).then_some(peek)
+    }
+
     /// Begins to fetch the first bytes of a record from memory: all of a small one, whose cache lines would else come
     /// one after the other.
     #[inline]
     pub(crate) fn prefetch(&self, offset: u64) {
         if let Some(map) = &self.map {
-            map.prefetch(offset, PREFETCH_BYTES);
+            map.prefetch::<PREFETCH_LINES>(offset);
         }
     }
 

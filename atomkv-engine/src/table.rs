@@ -13,8 +13,8 @@ use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::extents::ExtentBytes;
-use crate::format::record::{ExtentRef, Header, Kind, Record, body_checksum};
-use crate::index::subtable::Candidates;
+use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError, body_checksum};
+use crate::index::subtable::{Candidates, First};
 use crate::options::Durability;
 use crate::scan::Iter;
 use crate::segment::Segment;
@@ -51,7 +51,6 @@ pub struct Table {
 }
 
 thread_local! {
-    static FOUND: RefCell<Candidates> = RefCell::default();
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -72,19 +71,54 @@ pub(crate) enum Stored<'a> {
     Extent(u8, ExtentRef),
 }
 
-/// A record that was found, and where.
+/// The record of a key, and where it is.
 struct Found<'a> {
-    header: &'a Header,
-    stored: Stored<'a>,
+    record: Peek<'a>,
     address: Address,
-    /// Where the stored value begins in the segment.
-    value_at: u64,
+    segment: &'a Segment,
     guard: &'a Guard,
 }
 
+impl<'a> Found<'a> {
+    #[inline]
+    fn stored(&self) -> Result<Stored<'a>> {
+        Stored::of(&self.record)
+            .ok_or_else(|| self.corrupt("the index points to a record that holds no value"))
+    }
+
+    fn header(&self) -> Result<Header> {
+        let corrupt = |error: RecordError| self.corrupt(error.text());
+        self.record.header(&self.segment.base).map_err(corrupt)
+    }
+
+    #[cold]
+    fn corrupt(&self, detail: &str) -> Error {
+        Error::corrupt(&self.segment.path, self.address.offset(), detail)
+    }
+}
+
+/// What a lookup says at once.
+enum AtOnce<'a> {
+    Found(Found<'a>),
+    Absent,
+    /// Something is not as it nearly always is.
+    Unsure,
+}
+
+/// What came of looking at one address.
+enum Look<R> {
+    /// The key's record was there.
+    Found(Option<R>),
+    /// Another key's record was there.
+    Other,
+    /// The segment has gone since the index was asked.
+    Moved,
+}
+
 impl<'a> Stored<'a> {
-    pub(crate) fn of(record: &Record<'a>) -> Option<Stored<'a>> {
-        match (record.header.kind, record.header.codec) {
+    #[inline]
+    pub(crate) fn of(record: &Peek<'a>) -> Option<Stored<'a>> {
+        match (record.kind(), record.codec()) {
             (Kind::Document, 0) => Some(Stored::Raw(record.value)),
             (Kind::Document, codec) => Some(Stored::Compressed(codec, record.value)),
             (Kind::Extent, codec) => {
@@ -235,62 +269,94 @@ impl Table {
 
     /// Finds the key's newest record and hands it to `f`, without locks. `f` may call the database.
     #[inline]
-    fn find<R>(&self, key: &[u8], f: impl FnOnce(Found<'_>) -> Result<Option<R>>) -> Result<Option<R>> {
+    fn find<R>(&self, key: &[u8], mut f: impl FnMut(&Found<'_>) -> Result<Option<R>>) -> Result<Option<R>> {
         self.inner.health.check_open()?;
         let place = self.place(key)?;
-        // A thread that is ending has no buffers any more; its destructors may still read.
-        let mut found = FOUND.try_with(RefCell::take).unwrap_or_default();
-        let result = self.find_in(key, place, &mut found, f);
-        let _ = FOUND.try_with(|cell| cell.replace(found));
-        result
+        let guard = epoch::pin();
+        match self.find_at_once(place, key, &guard) {
+            AtOnce::Found(found) => f(&found),
+            AtOnce::Absent => Ok(None),
+            AtOnce::Unsure => self.find_slowly(place, key, &guard, &mut f),
+        }
     }
 
+    /// What nearly every lookup comes to, in few instructions and without anything that can fail, so that the
+    /// processor is already at the next lookup while this one's record is on its way from memory.
     #[inline]
-    fn find_in<R>(
-        &self,
-        key: &[u8],
-        place: u64,
-        found: &mut Candidates,
-        f: impl FnOnce(Found<'_>) -> Result<Option<R>>,
-    ) -> Result<Option<R>> {
-        let guard = epoch::pin();
-        let mut f = Some(f);
-        let mut times = 0;
-        'again: loop {
-            self.core.index.partition(place).find(place, &guard, found)?;
-            for address in found.iter() {
-                let Some(segment) = self.segment(address.ordinal(), &guard) else {
-                    self.inner.catalog.look_again(&mut times)?;
-                    continue 'again;
-                };
-                segment.prefetch(address.offset());
-                let outcome =
-                    segment.with_record(address.offset(), self.inner.options.verify_checksums, |record| {
-                        if record.key != key || record.header.table != self.core.id {
-                            return None;
-                        }
-                        let stored = Stored::of(record);
-                        let value_at = address.offset() + (record.layout.header + record.layout.key) as u64;
-                        let found = |stored| Found {
-                            header: &record.header,
-                            stored,
-                            address,
-                            value_at,
-                            guard: &guard,
-                        };
-                        Some(stored.map(|stored| f.take().map(|f| f(found(stored)))))
-                    })?;
-                match outcome {
-                    None => {}
-                    Some(Some(Some(result))) => return result,
-                    _ => {
-                        let detail = "the index points to a record that holds no value";
-                        return Err(Error::corrupt(&segment.path, address.offset(), detail));
-                    }
-                }
+    fn find_at_once<'g>(&'g self, place: u64, key: &[u8], guard: &'g Guard) -> AtOnce<'g> {
+        let Some(first) = self.core.index.partition(place).first_at_once(place, guard) else {
+            return AtOnce::Unsure;
+        };
+        let Some(address) = first.address else {
+            return if first.is_only { AtOnce::Absent } else { AtOnce::Unsure };
+        };
+        let Some(segment) = self.segment(address.ordinal(), guard) else {
+            return AtOnce::Unsure;
+        };
+        match segment.peek_mapped(address.offset(), self.inner.options.verify_checksums) {
+            Some(record) if record.key == key && record.table == self.core.id => {
+                AtOnce::Found(Found { record, address, segment, guard })
             }
-            return Ok(None);
+            Some(_) if first.is_only => AtOnce::Absent,
+            _ => AtOnce::Unsure,
         }
+    }
+
+    #[cold]
+    fn find_slowly<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        let mut times = 0;
+        loop {
+            match self.look_at_all(place, key, guard, f)? {
+                Look::Found(result) => return Ok(result),
+                Look::Other => return Ok(None),
+                Look::Moved => self.inner.catalog.look_again(&mut times)?,
+            }
+        }
+    }
+
+    /// Looks at the records of all keys with the same tag.
+    fn look_at_all<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Look<R>> {
+        let mut candidates = Candidates::default();
+        self.core.index.partition(place).find(place, guard, &mut candidates)?;
+        for address in candidates.iter() {
+            match self.look_at(address, key, guard, f)? {
+                Look::Other => {}
+                look => return Ok(look),
+            }
+        }
+        Ok(Look::Other)
+    }
+
+    /// Hands the record at an address to `f` if it is the key's.
+    #[inline]
+    fn look_at<R>(
+        &self,
+        address: Address,
+        key: &[u8],
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Look<R>> {
+        let Some(segment) = self.segment(address.ordinal(), guard) else {
+            return Ok(Look::Moved);
+        };
+        segment.peek(address.offset(), self.inner.options.verify_checksums, |record| {
+            if record.key != key || record.table != self.core.id {
+                return Ok(Look::Other);
+            }
+            f(&Found { record: *record, address, segment, guard }).map(Look::Found)
+        })?
     }
 
     #[inline]
@@ -328,13 +394,13 @@ impl Table {
 
     /// [`Table::find`] with the plain value; looks again if a large value was replaced while it was being found.
     #[inline]
-    fn find_plain<R>(&self, key: &[u8], f: impl FnOnce(&Header, &[u8]) -> R) -> Result<Option<R>> {
+    fn find_plain<R>(&self, key: &[u8], f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>) -> Result<Option<R>> {
         let mut f = Some(f);
         loop {
             let mut missed = false;
             let found = self.find(key, |found| {
-                let result =
-                    self.with_plain(found.stored, |plain| f.take().map(|f| f(found.header, plain)))?;
+                let plain = |plain: &[u8]| f.take().map(|f| f(found, plain)).transpose();
+                let result = self.with_plain(found.stored()?, plain)?.transpose()?;
                 missed = result.is_none();
                 Ok(result.flatten())
             })?;
@@ -350,7 +416,7 @@ impl Table {
     /// [`Error::Corrupt`] if the record is damaged; the errors of a key that the table does not take; an I/O error
     /// of unmapped storage.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.find_plain(key, |_, value| value.to_vec())
+        self.find_plain(key, |_, value| Ok(value.to_vec()))
     }
 
     /// The value of a key with its version, sequence and time.
@@ -358,11 +424,9 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.find_plain(key, |header, value| Entry {
-            value: value.to_vec(),
-            version: header.version,
-            sequence: header.sequence,
-            time_ms: header.time_ms,
+        self.find_plain(key, |found, value| {
+            let Header { version, sequence, time_ms, .. } = found.header()?;
+            Ok(Entry { value: value.to_vec(), version, sequence, time_ms })
         })
     }
 
@@ -372,7 +436,11 @@ impl Table {
     /// As [`Table::get`].
     pub fn get_into(&self, key: &[u8], buffer: &mut Vec<u8>) -> Result<bool> {
         buffer.clear();
-        Ok(self.find_plain(key, |_, value| buffer.extend_from_slice(value))?.is_some())
+        let copy = |_: &Found<'_>, value: &[u8]| {
+            buffer.extend_from_slice(value);
+            Ok(())
+        };
+        Ok(self.find_plain(key, copy)?.is_some())
     }
 
     /// Hands the value of a key to a function, without a copy where the value is stored as it is. The function may
@@ -381,7 +449,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_with<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        self.find_plain(key, |_, value| f(value))
+        self.find_plain(key, |_, value| Ok(f(value)))
     }
 
     /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read as
@@ -419,7 +487,6 @@ impl Table {
         mut f: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
         self.inner.health.check_open()?;
-        let mut found = Candidates::default();
         for (group, keys) in keys.chunks(GET_MANY_GROUP).enumerate() {
             let guard = epoch::pin();
             // First the lines of the index for all, then the records for all, then all that is there already.
@@ -428,17 +495,32 @@ impl Table {
                 *place = self.place(key.as_ref())?;
                 self.core.index.partition(*place).touch(*place, &guard);
             }
-            for place in &places[..keys.len()] {
-                self.core.index.partition(*place).find(*place, &guard, &mut found)?;
-                for address in found.iter() {
-                    if let Some(segment) = self.segment(address.ordinal(), &guard) {
-                        segment.prefetch(address.offset());
-                    }
+            let mut firsts = [First { address: None, is_only: false }; GET_MANY_GROUP];
+            for (first, place) in firsts.iter_mut().zip(&places[..keys.len()]) {
+                *first = self.core.index.partition(*place).first(*place, &guard)?;
+                if let Some(address) = first.address
+                    && let Some(segment) = self.segment(address.ordinal(), &guard)
+                {
+                    segment.prefetch(address.offset());
                 }
             }
-            for (index, key) in keys.iter().enumerate() {
-                let index = group * GET_MANY_GROUP + index;
-                if self.find_plain(key.as_ref(), |_, value| f(index, Some(value)))?.is_none() {
+            for (index, (key, first)) in keys.iter().zip(&firsts).enumerate() {
+                let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + index);
+                let mut done = first.address.is_none() && first.is_only;
+                if done {
+                    f(index, None);
+                } else if let Some(address) = first.address {
+                    let look = self.look_at(address, key, &guard, &mut |found| {
+                        let value = self.with_plain(found.stored()?, |value| f(index, Some(value)))?;
+                        done = value.is_some();
+                        Ok(value)
+                    })?;
+                    if first.is_only && matches!(look, Look::Other) {
+                        done = true;
+                        f(index, None);
+                    }
+                }
+                if !done && self.get_with(key, |value| f(index, Some(value)))?.is_none() {
                     f(index, None);
                 }
             }
@@ -455,8 +537,8 @@ impl Table {
         loop {
             let mut missed = false;
             let found = self.find(key, |found| {
-                let bytes = match found.stored {
-                    Stored::Raw(value) => self.pin_raw(&found, value),
+                let bytes = match found.stored()? {
+                    Stored::Raw(value) => self.pin_raw(found, value),
                     Stored::Extent(0, extent) => {
                         let verify = self.inner.options.verify_checksums;
                         self.inner.extents.read(&extent, verify)?.map(PinnedBytes::Extent)
@@ -464,7 +546,7 @@ impl Table {
                     other => self.with_plain(other, <[u8]>::to_vec)?.map(PinnedBytes::Owned),
                 };
                 missed = bytes.is_none();
-                let (version, sequence) = (found.header.version, found.header.sequence);
+                let Header { version, sequence, .. } = found.header()?;
                 Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
             })?;
             if !missed {
@@ -478,7 +560,8 @@ impl Table {
         let segment = self.inner.catalog.directory.get_arc(found.address.ordinal(), found.guard);
         match segment {
             Some(segment) if segment.is_mapped() => {
-                let start = found.value_at as usize;
+                let layout = found.record.layout;
+                let start = found.address.offset() as usize + layout.header + layout.key;
                 Some(PinnedBytes::Mapped { segment, start, length: value.len() })
             }
             Some(_) => Some(PinnedBytes::Owned(value.to_vec())),

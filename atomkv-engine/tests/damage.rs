@@ -271,25 +271,27 @@ fn damaged_checkpoints_are_made_again_and_the_deleted_stays_deleted() {
 #[test]
 fn a_newer_format_is_refused_by_name() {
     let (whole, _, _) = build(true);
-    // Where the version stands, and where the checksum over which bytes.
-    let frames: [(&str, usize, &[(usize, usize)]); 3] = [
-        ("MANIFEST", 12, &[(0, 12), (16, 24)]),
-        (".seg", 124, &[(0, 124)]),
-        (".idx", 12, &[(0, 12), (16, 64)]),
+    // The version, and where the checksum stands over which bytes.
+    let frames: [(&str, u32, usize, &[(usize, usize)]); 3] = [
+        ("MANIFEST", 1, 12, &[(0, 12), (16, 24)]),
+        (".seg", 2, 124, &[(0, 124)]),
+        (".idx", 1, 12, &[(0, 12), (16, 64)]),
     ];
-    for (kind, checksum_at, covered) in frames {
+    for (kind, present, checksum_at, covered) in frames {
         let path =
             whole.keys().rev().find(|path| path.to_string_lossy().ends_with(kind)).expect("such a file");
         let mut files = whole.clone();
         let bytes = files.get_mut(path).expect("there");
-        bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&(present + 1).to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();
         covered.iter().for_each(|&(from, to)| hasher.update(&bytes[from..to]));
         let checksum = hasher.finalize().to_le_bytes();
         bytes[checksum_at..checksum_at + 4].copy_from_slice(&checksum);
         let sim = disk(&files);
         match Database::open(directory(), sim_options(&sim, 3)) {
-            Err(Error::NewerFormat { file, found: 2, supported: 1 }) => assert_eq!(file, *path),
+            Err(Error::NewerFormat { file, found, supported }) => {
+                assert_eq!((file.as_path(), found, supported), (path.as_path(), present + 1, present));
+            }
             other => panic!("{kind}: {:?}", other.map(drop)),
         }
         assert!(self::files(&sim).get(path) == files.get(path), "{kind} was changed");

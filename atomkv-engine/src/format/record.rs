@@ -4,7 +4,7 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 4 | checksum: CRC-32 (IEEE) of key and value; then XOR the record's salt; then continued over the header from byte 4 to its end |
+//! | 4 | checksum: CRC-32C of the key, continued over the value; then XOR the record's salt; then continued over the header from byte 4 to its end; each of the three padded with zeros to a multiple of 8 bytes |
 //! | 3 | flags, see below |
 //! | 1, 2 | key length |
 //! | 1 to 4 | value length, as stored |
@@ -36,6 +36,7 @@
 //!
 //! Decoding never panics and never reads outside the bytes it is given.
 
+use super::checksum::Sum;
 use crate::types::{Address, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What a record is.
@@ -112,6 +113,8 @@ pub(crate) struct Base {
     pub(crate) table: Option<u32>,
     /// Folded into each checksum, so that a record read from the wrong file does not pass.
     pub(crate) salt: u32,
+    /// How the checksums are computed.
+    pub(crate) sum: Sum,
 }
 
 impl Base {
@@ -220,18 +223,11 @@ impl RecordError {
     }
 }
 
-/// The checksum of key and value, taken before the sequence is known.
+/// The checksum of key and value, taken before the sequence is known; for segments of the present format.
+#[inline]
 pub(crate) fn body_checksum(key: &[u8], value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(value);
-    hasher.finalize()
-}
-
-fn finish_checksum(body: u32, salt: u32, header_tail: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(body ^ salt);
-    hasher.update(header_tail);
-    hasher.finalize()
+    let sum = Sum::Crc32c;
+    sum.go_on(sum.go_on(0, key), value)
 }
 
 /// An encoded header in a buffer of its own.
@@ -272,7 +268,7 @@ fn width_code(value: u64, widths: &[usize; 4]) -> u32 {
     code as u32
 }
 
-/// Encodes a header for a body of these lengths and this checksum.
+/// Encodes a header for a body of these lengths and this checksum, in a segment of the present format.
 ///
 /// The header's sequence and time must not lie below the base's; lengths are checked where documents enter.
 pub(crate) fn encode_header(
@@ -282,7 +278,7 @@ pub(crate) fn encode_header(
     body: u32,
     base: &Base,
 ) -> EncodedHeader {
-    debug_assert!(key <= KEY_BYTES_MAX && value <= VALUE_BYTES_MAX);
+    debug_assert!(key <= KEY_BYTES_MAX && value <= VALUE_BYTES_MAX && base.sum == Sum::Crc32c);
     let sequence = header.sequence.checked_sub(base.sequence).expect("sequence below the segment's base");
     let time = header.time_ms.saturating_sub(base.time_ms).min((1 << 48) - 1);
     let key_code = u32::from(key > 0xff);
@@ -327,7 +323,7 @@ pub(crate) fn encode_header(
     if let Some(place) = header.place {
         out.push(place, 8);
     }
-    let checksum = finish_checksum(body, base.salt, &out.bytes[4..out.length]);
+    let checksum = base.sum.go_on(body ^ base.salt, &out.bytes[4..out.length]);
     out.bytes[..4].copy_from_slice(&checksum.to_le_bytes());
     // What `push` wrote past the end is not part of the header: the padding of a record is zeros.
     let length = out.length;
@@ -463,11 +459,115 @@ impl<'a> Record<'a> {
     /// Whether the checksum matches.
     #[inline]
     pub(crate) fn verify(&self, base: &Base) -> bool {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.bytes[self.layout.header..]);
-        let sum = finish_checksum(hasher.finalize(), base.salt, &self.bytes[4..self.layout.header]);
-        self.bytes[..4] == sum.to_le_bytes()
+        verify(self.bytes, self.layout, base)
     }
+}
+
+/// What a lookup needs of a record of a key, decoded with few instructions: the processor gets on to the next lookup
+/// while the record is still on its way from memory. What is unusual or wrong is left to [`Record::decode`].
+#[derive(Clone, Copy)]
+pub(crate) struct Peek<'a> {
+    flags: u32,
+    pub(crate) table: u32,
+    /// As far as one byte holds it; see [`Peek::of`].
+    pub(crate) version: u64,
+    pub(crate) layout: Layout,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    bytes: &'a [u8],
+}
+
+/// The widths of a field by their codes, four bits each.
+const fn packed(widths: [usize; 4]) -> u32 {
+    (widths[0] | widths[1] << 4 | widths[2] << 8 | widths[3] << 12) as u32
+}
+
+impl<'a> Peek<'a> {
+    /// The record at the start of `bytes` in a segment of this table, or of many. The checksum is not verified. `None`
+    /// if the record is none of a key, or has a long version or an expiry, or ends with the bytes.
+    #[inline]
+    pub(crate) fn of(bytes: &'a [u8], table: Option<u32>) -> Option<Peek<'a>> {
+        const UNUSUAL: u32 = HAS_EXPIRY | RESERVED;
+        let window: &[u8; HEADER_BYTES_MAX + 8] = bytes.first_chunk()?;
+        let word = |at: usize| -> u64 {
+            let mut word = [0; 8];
+            // No caller goes beyond the longest header.
+            word.copy_from_slice(&window[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        let low = |word: u64, width: usize| word & (u64::MAX >> (64 - 8 * width));
+        let flags = (word(0) >> 32) as u32 & 0xff_ffff;
+        let width =
+            |widths: [usize; 4], shift: u32| (packed(widths) >> ((flags >> shift & 3) * 4)) as usize & 15;
+        let key_width = 1 + (flags >> KEY_WIDTH_SHIFT & 1) as usize;
+        let value_width = 1 + (flags >> VALUE_WIDTH_SHIFT & 3) as usize;
+        let table_width = width(TABLE_WIDTHS, TABLE_WIDTH_SHIFT);
+        let lengths = word(7);
+        let key = low(lengths, key_width) as usize;
+        let value = low(lengths >> (8 * key_width), value_width) as usize;
+        let mut at = 7 + key_width + value_width;
+        let is_key = matches!(flags & 15, 1..=4) && flags & UNUSUAL == 0;
+        if !is_key || value > VALUE_BYTES_MAX || table.is_none() != (table_width > 0) {
+            return None;
+        }
+        let table = match table {
+            Some(table) => table,
+            None => low(word(at), table_width) as u32,
+        };
+        at +=
+            table_width + width(SEQUENCE_WIDTHS, SEQUENCE_WIDTH_SHIFT) + width(TIME_WIDTHS, TIME_WIDTH_SHIFT);
+        let mut version = 1;
+        if flags & HAS_VERSION != 0 {
+            version = u64::from(window[at]);
+            if version >= 0x80 {
+                return None;
+            }
+            at += 1;
+        }
+        at += 8 * (usize::from(flags & HAS_HINT != 0) + usize::from(flags & HAS_PLACE != 0));
+        let layout = Layout { header: at, key, value };
+        let bytes = bytes.get(..layout.exact())?;
+        let (head, value) = bytes.split_at(at + key);
+        Some(Peek { flags, table, version, layout, key: &head[at..], value, bytes })
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::from_u8((self.flags & 15) as u8).unwrap_or(Kind::Mark)
+    }
+
+    #[inline]
+    pub(crate) fn codec(&self) -> u8 {
+        (self.flags >> CODEC_SHIFT & 7) as u8
+    }
+
+    /// Whether the checksum matches.
+    #[inline]
+    pub(crate) fn verify(&self, base: &Base) -> bool {
+        verify(self.bytes, self.layout, base)
+    }
+
+    /// All of the header.
+    pub(crate) fn header(&self, base: &Base) -> Result<Header, RecordError> {
+        decode_header(self.bytes, base).map(|(header, _)| header)
+    }
+}
+
+impl<'a> From<&Record<'a>> for Peek<'a> {
+    fn from(record: &Record<'a>) -> Peek<'a> {
+        let Record { header, layout, key, value, bytes } = *record;
+        let flags = header.kind as u32 | u32::from(header.codec) << CODEC_SHIFT;
+        Peek { flags, table: header.table, version: header.version, layout, key, value, bytes }
+    }
+}
+
+/// Whether a record's checksum matches.
+#[inline]
+fn verify(bytes: &[u8], layout: Layout, base: &Base) -> bool {
+    let (head, body) = bytes.split_at(layout.header);
+    let (key, value) = body.split_at(layout.key);
+    let sum = base.sum.of_record(key, value, base.salt, &head[4..]);
+    bytes[..4] == sum.to_le_bytes()
 }
 
 /// The body of a [`Kind::Mark`].
@@ -532,7 +632,13 @@ pub(crate) fn read_u64(bytes: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const LOG: Base = Base { sequence: 1_000, time_ms: 1_700_000_000_000, table: None, salt: 0xdead_beef };
+    const LOG: Base = Base {
+        sequence: 1_000,
+        time_ms: 1_700_000_000_000,
+        table: None,
+        salt: 0xdead_beef,
+        sum: Sum::Crc32c,
+    };
     const PAGE: Base = Base { table: Some(7), ..LOG };
 
     fn sample(base: &Base, step: u64) -> Header {
@@ -576,6 +682,23 @@ mod tests {
                 assert_eq!(record.header, header);
                 assert_eq!((record.key, record.value), (&key[..], &value[..]));
                 assert_eq!(record.layout.padded(), bytes.len() as u64);
+
+                assert!(Peek::of(&bytes[..record.layout.exact() - 1], base.table).is_none());
+                // Room for the longest header behind it, as in every segment that goes on.
+                let longer = [&bytes[..], &[0xff; HEADER_BYTES_MAX + 8]].concat();
+                let usual = header.version < 0x80 && header.expiry_ms.is_none();
+                let peek = Peek::of(&longer, base.table);
+                assert_eq!(peek.is_some(), usual);
+                if let Some(peek) = peek {
+                    assert_eq!(
+                        (peek.key, peek.value, peek.layout),
+                        (record.key, record.value, record.layout)
+                    );
+                    assert_eq!((peek.kind(), peek.codec()), (header.kind, header.codec));
+                    assert_eq!((peek.table, peek.version), (header.table, header.version));
+                    assert_eq!(peek.header(&base), Ok(header));
+                    assert!(peek.verify(&base) && !peek.verify(&base.at(8)));
+                }
             }
         }
     }
@@ -629,6 +752,7 @@ mod tests {
                 *byte = state as u8;
             }
             assert!(Record::decode_verified(&bytes, &LOG).is_err());
+            assert!(Peek::of(&bytes, None).is_none_or(|peek| !peek.verify(&LOG)));
             assert!(Record::decode_verified(&bytes[..(state % 97) as usize], &PAGE).is_err());
         }
     }

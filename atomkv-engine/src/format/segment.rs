@@ -5,7 +5,7 @@
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `AtomKVSG` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2; 1 in segments whose records carry CRC-32 instead of CRC-32C |
 //! | 12 | 1 | kind: 1 log, 2 page, 3 extent |
 //! | 13 | 1 | 0 |
 //! | 14 | 2 | lane, 0 |
@@ -36,6 +36,7 @@
 //! trailer's first 60 bytes. Between footer and trailer there may be a hole. A segment without a valid trailer
 //! is read record by record instead: the footer saves work, it is never the only copy of anything.
 
+use super::checksum::Sum;
 use super::record::Kind;
 use super::wire::{FormatError, Reader, put_varint};
 use crate::types::{RECORD_ALIGNMENT, SegmentId};
@@ -44,8 +45,8 @@ use crate::types::{RECORD_ALIGNMENT, SegmentId};
 pub(crate) const HEADER_BYTES: u64 = 128;
 /// The length of a sealed segment's trailer.
 pub(crate) const TRAILER_BYTES: u64 = 64;
-/// The format version of segments and extents.
-pub(crate) const SEGMENT_FORMAT: u32 = 1;
+/// The format version of segments and extents. Version 1, whose records carry CRC-32, is read and not written.
+pub(crate) const SEGMENT_FORMAT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"AtomKVSG";
 const TRAILER_MAGIC: &[u8; 8] = b"AtomKVFT";
@@ -75,13 +76,19 @@ pub(crate) struct SegmentHeader {
     pub(crate) base_time_ms: u64,
     pub(crate) predecessor: SegmentId,
     pub(crate) predecessor_end: u64,
+    /// What the records carry; the format version tells it.
+    pub(crate) sum: Sum,
 }
 
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES as usize] {
         let mut out = Vec::with_capacity(HEADER_BYTES as usize);
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&SEGMENT_FORMAT.to_le_bytes());
+        let version = match self.sum {
+            Sum::Crc32 => 1,
+            Sum::Crc32c => SEGMENT_FORMAT,
+        };
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&[self.kind as u8, 0]);
         out.extend_from_slice(&self.lane.to_le_bytes());
         out.extend_from_slice(&self.ordinal.to_le_bytes());
@@ -118,9 +125,11 @@ impl SegmentHeader {
         if !intact {
             return Err(damaged(0, "the segment header's checksum does not match"));
         }
-        if version != SEGMENT_FORMAT {
-            return Err(FormatError::Newer { found: version, supported: SEGMENT_FORMAT });
-        }
+        let sum = match version {
+            1 => Sum::Crc32,
+            SEGMENT_FORMAT => Sum::Crc32c,
+            found => return Err(FormatError::Newer { found, supported: SEGMENT_FORMAT }),
+        };
         let kind = match bytes[12] {
             1 => SegmentKind::Log,
             2 => SegmentKind::Page,
@@ -140,6 +149,7 @@ impl SegmentHeader {
             base_time_ms: u64_at(56),
             predecessor: SegmentId(u64_at(64)),
             predecessor_end: u64_at(72),
+            sum,
         })
     }
 
@@ -304,6 +314,7 @@ mod tests {
             base_time_ms: 1_700_000_000_000,
             predecessor: SegmentId(76),
             predecessor_end: 4096,
+            sum: Sum::Crc32c,
         }
     }
 
@@ -317,15 +328,17 @@ mod tests {
             assert!(matches!(SegmentHeader::decode(&flipped), Err(FormatError::Damaged { .. })), "bit {bit}");
         }
         assert!(SegmentHeader::decode(&bytes[..127]).is_err());
+        let old = SegmentHeader { sum: Sum::Crc32, ..header() };
+        assert_eq!((old.encode()[8], SegmentHeader::decode(&old.encode()).ok()), (1, Some(old)));
     }
 
     #[test]
     fn a_newer_header_is_named() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32fast::hash(&bytes[..124]);
         bytes[124..].copy_from_slice(&checksum.to_le_bytes());
-        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 2, supported: 1 })));
+        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 3, supported: 2 })));
     }
 
     #[test]

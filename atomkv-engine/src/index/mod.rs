@@ -4,6 +4,7 @@
 //! a directory of sub-tables ([`subtable::SubTable`]) addressed by a prefix of the place. A place is 64 bits: the
 //! key's slot in the top 14, bits of its hash below. Readers take no lock at all ([`partition::Partition::find`]).
 
+mod line;
 pub(crate) mod partition;
 pub(crate) mod subtable;
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::subtable::{Candidates, DEPTH_MAX, IndexEntry, SPLIT_ENTRIES, SubTable, TAG_START, tag_of};
+use super::subtable::{Candidates, DEPTH_MAX, First, IndexEntry, SPLIT_ENTRIES, SubTable, TAG_START, tag_of};
 use crate::checkpoint::ImageFile;
 use crate::epoch::{self, ArcCell, Guard};
 use crate::error::Result;
@@ -145,9 +145,44 @@ impl Partition {
     }
 
     /// The addresses of the records whose keys may be the one with this place, without taking a lock.
-    #[inline]
     pub(crate) fn find(&self, place: u64, guard: &Guard, found: &mut Candidates) -> Result<()> {
-        let tag = tag_of(place);
+        self.look(place, guard, |table| {
+            found.clear();
+            if let Some(table) = table {
+                table.find(tag_of(place), found);
+            }
+        })
+    }
+
+    /// The first of them, which nearly always is all.
+    #[inline]
+    pub(crate) fn first(&self, place: u64, guard: &Guard) -> Result<First> {
+        match self.first_at_once(place, guard) {
+            Some(first) => Ok(first),
+            None => self.first_after_all(place, guard),
+        }
+    }
+
+    #[cold]
+    fn first_after_all(&self, place: u64, guard: &Guard) -> Result<First> {
+        self.look(place, guard, |table| First::of(table, place))
+    }
+
+    /// [`Partition::first`], unless somebody moves entries right now or the sub-table must be read from an image.
+    #[inline]
+    pub(crate) fn first_at_once(&self, place: u64, guard: &Guard) -> Option<First> {
+        let before = self.version.load(Ordering::Acquire);
+        let first = match self.directory(guard).cell(place).load(guard) {
+            Some(Node::Loaded(table)) => First::of(Some(table), place),
+            Some(Node::Stored(_)) => return None,
+            None => First::of(None, place),
+        };
+        fence(Ordering::Acquire);
+        (before & 1 == 0 && self.version.load(Ordering::Relaxed) == before).then_some(first)
+    }
+
+    /// Has `f` look at the sub-table of a place until nobody has moved entries meanwhile.
+    fn look<R>(&self, place: u64, guard: &Guard, mut f: impl FnMut(Option<&SubTable>) -> R) -> Result<R> {
         loop {
             let before = self.version.load(Ordering::Acquire);
             if before & 1 == 1 {
@@ -155,18 +190,17 @@ impl Partition {
                 drop(self.writer.lock());
                 continue;
             }
-            found.clear();
-            match self.directory(guard).cell(place).load(guard) {
-                Some(Node::Loaded(table)) => table.find(tag, found),
+            let seen = match self.directory(guard).cell(place).load(guard) {
+                Some(Node::Loaded(table)) => f(Some(table)),
                 Some(Node::Stored(_)) => {
                     self.lock().prepare(place)?;
                     continue;
                 }
-                None => {}
-            }
+                None => f(None),
+            };
             fence(Ordering::Acquire);
             if self.version.load(Ordering::Relaxed) == before {
-                return Ok(());
+                return Ok(seen);
             }
         }
     }
@@ -198,6 +232,16 @@ impl Partition {
         };
         let end = (prefix + 1).checked_shl(64 - depth).filter(|&end| end != 0 && end <= self.last_place);
         Ok(SubTableCopy { depth, prefix, entries, next_place: end })
+    }
+}
+
+impl First {
+    #[inline]
+    fn of(table: Option<&SubTable>, place: u64) -> First {
+        match table {
+            Some(table) => table.first(tag_of(place)),
+            None => First { address: None, is_only: true },
+        }
     }
 }
 

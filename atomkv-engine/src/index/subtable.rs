@@ -11,6 +11,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::line;
 use crate::storage::memory::{CacheLine, CacheLines};
 use crate::storage::prefetch;
 use crate::types::Address;
@@ -106,6 +107,14 @@ impl Candidates {
     }
 }
 
+/// What the line says that a lookup reads first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First {
+    pub(crate) address: Option<Address>,
+    /// Whether this, or nothing, is all that [`Candidates`] would hold.
+    pub(crate) is_only: bool,
+}
+
 /// See the module's head.
 pub(crate) struct SubTable {
     /// How many leading bits of a place all entries share, and their value.
@@ -158,6 +167,21 @@ impl SubTable {
     #[inline]
     fn next(&self, line: usize) -> usize {
         if line + 1 == self.lines.len() { 0 } else { line + 1 }
+    }
+
+    /// The first entry with this tag in its home line, and whether there can be no other. As [`SubTable::find`] for
+    /// those who do not hold the partition's lock. Without branches on what the line holds: its slots are in no order,
+    /// and a wrong guess would keep the processor from going on while the line is on its way from memory.
+    #[inline]
+    pub(crate) fn first(&self, tag: u64) -> First {
+        let line = &self.lines[self.home(tag)].0;
+        let (hits, empty) = line::compare(line, tag);
+        let is_only = empty != 0 && hits & hits.wrapping_sub(1) == 0;
+        let address = (hits != 0).then(|| {
+            let slot = hits.trailing_zeros() as usize % LINE;
+            Address::from_bits(line[slot].load(Ordering::Acquire))
+        });
+        First { address, is_only }
     }
 
     /// Collects the addresses of the entries with this tag. A reader that does not hold the partition's lock must
@@ -345,6 +369,9 @@ mod tests {
             let mut found = Candidates::default();
             table.find(entry.tag(), &mut found);
             assert!(found.contains(entry.address()), "{bits:x} is lost");
+            let first = table.first(entry.tag());
+            assert!(first.address.is_none_or(|address| found.contains(address)));
+            assert!(!first.is_only || first.address == Some(entry.address()) && found.iter().count() == 1);
         }
     }
 

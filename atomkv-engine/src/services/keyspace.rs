@@ -237,6 +237,13 @@ impl Keyspace {
     /// The place of a key.
     #[inline]
     pub(crate) fn place(&self, key: &[u8]) -> Result<u64> {
+        match (&self.hashing, &self.sharding) {
+            (Hashing::Rapid(secrets), Sharding::Hash) => Ok(rapidhash_v3_seeded(key, secrets)),
+            _ => self.place_by_services(key),
+        }
+    }
+
+    fn place_by_services(&self, key: &[u8]) -> Result<u64> {
         let hash = match &self.hashing {
             Hashing::Rapid(secrets) => rapidhash_v3_seeded(key, secrets),
             Hashing::Other(hasher, seed) => hasher.hash(*seed, key),

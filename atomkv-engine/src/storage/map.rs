@@ -92,15 +92,13 @@ impl Mapping {
         }
     }
 
-    /// Begins to bring the cache lines of a stretch from memory, without waiting for them. Any place will do.
+    /// Begins to bring some cache lines from memory, without waiting for them. Any place will do.
     #[inline]
-    pub fn prefetch(&self, start: u64, length: u64) {
+    pub fn prefetch<const LINES: usize>(&self, start: u64) {
         if let Some(map) = &self.shared.map {
-            let end = start.saturating_add(length).min(map.len() as u64);
-            let mut at = start;
-            while at < end {
-                super::prefetch(map.as_ptr().wrapping_add(at as usize));
-                at += 64;
+            let start = map.as_ptr().wrapping_add(start as usize);
+            for line in 0..LINES {
+                super::prefetch(start.wrapping_add(line * 64));
             }
         }
     }
