@@ -9,7 +9,7 @@ use crate::{Result, fail};
 pub const KEY_BYTES: usize = 24;
 
 /// Values are windows of a pool of this size: larger than any compressor's look-back, small enough for the caches.
-const POOL_BYTES: usize = 1 << 20;
+const POOL_BYTES: usize = 128 << 10;
 /// The longest value.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
