@@ -58,8 +58,11 @@ pub trait Compressor: Debug + Send + Sync + 'static {
     fn decompress(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// Values shorter than this gain too little from compression to pay for it, in bytes.
-const COMPRESS_FROM_BYTES: usize = 256;
+/// Values shorter than this gain nothing from compression that anybody has asked for, in bytes.
+const SMALLEST_BYTES: usize = 256;
+/// What LZ4 compresses unless told otherwise: a value that is smaller than a page of memory takes one read from the disk
+/// either way, and compressing it takes longer than all the rest of a put.
+const LZ4_FROM_BYTES: usize = 4096;
 
 /// Whether the stored form saves at least an eighth.
 fn pays(stored: usize, plain: usize) -> bool {
@@ -89,11 +92,27 @@ impl Compressor for NoCompression {
     }
 }
 
-/// LZ4 blocks, for values of at least 256 bytes, where an eighth is saved. After some values that did not shrink only
-/// one in sixteen is tried, until one does.
-#[derive(Debug, Default)]
+/// LZ4 blocks, for values of at least 4 KiB or what [`Lz4::from_bytes`] says, where an eighth is saved. After some values
+/// that did not shrink only one in sixteen is tried, until one does.
+#[derive(Debug)]
 pub struct Lz4 {
+    from_bytes: usize,
     failures: AtomicU32,
+}
+
+impl Lz4 {
+    /// For values of at least so many bytes, but never for those below 256. May be another each time that a table is
+    /// opened: every record says how it is stored.
+    #[must_use]
+    pub fn from_bytes(bytes: usize) -> Lz4 {
+        Lz4 { from_bytes: bytes.max(SMALLEST_BYTES), failures: AtomicU32::new(0) }
+    }
+}
+
+impl Default for Lz4 {
+    fn default() -> Lz4 {
+        Lz4::from_bytes(LZ4_FROM_BYTES)
+    }
 }
 
 /// So many values in a row must not shrink before the compressor begins to save its effort.
@@ -109,7 +128,7 @@ impl Compressor for Lz4 {
     }
 
     fn compress(&self, value: &[u8], out: &mut Vec<u8>) -> Result<bool> {
-        if value.len() < COMPRESS_FROM_BYTES {
+        if value.len() < self.from_bytes {
             return Ok(false);
         }
         let failures = self.failures.load(Ordering::Relaxed);
@@ -152,7 +171,7 @@ impl Compressor for Gzip {
     }
 
     fn compress(&self, value: &[u8], out: &mut Vec<u8>) -> Result<bool> {
-        if value.len() < COMPRESS_FROM_BYTES {
+        if value.len() < SMALLEST_BYTES {
             return Ok(false);
         }
         let start = out.len();
@@ -230,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_shrinks_is_compressed_and_comes_back() {
-        for compressor in [&Lz4::default() as &dyn Compressor, &Gzip] {
+        for compressor in [&Lz4::from_bytes(0) as &dyn Compressor, &Gzip] {
             for length in [256, 1000, 100_000] {
                 let value = text(length);
                 let mut stored = vec![1, 2, 3];
@@ -248,8 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn lz4_leaves_what_fits_into_a_page_alone() {
+        for (lz4, length, expected) in
+            [(Lz4::default(), 4095, false), (Lz4::default(), 4096, true), (Lz4::from_bytes(500), 499, false)]
+        {
+            assert_eq!(lz4.compress(&text(length), &mut Vec::new()).expect("tried"), expected, "{length}");
+        }
+    }
+
+    #[test]
     fn lz4_learns_that_values_do_not_shrink() {
-        let lz4 = Lz4::default();
+        let lz4 = Lz4::from_bytes(1024);
         let mut out = Vec::new();
         for _ in 0..100 {
             assert!(!lz4.compress(&noise(1024), &mut out).expect("tried"));

@@ -19,7 +19,7 @@ pub const KIND: Kind = Kind {
             Durability::Durable => "`Durability::Sync`",
         };
         format!(
-            "Default options, one table of 16 partitions, LZ4 from 256 bytes (default), checksums verified, {durability}."
+            "Default options, one table of 16 partitions, LZ4 from 4 KiB (default), checksums verified, {durability}."
         )
     },
     caveat: |_| None,
