@@ -101,17 +101,23 @@ impl Batch {
             let reason = "the batch has a table of another database".to_string();
             return Err(Error::InvalidArgument { reason });
         }
-        // Table, partition, place and number of each operation, in the order in which partitions are locked.
+        // Table, place and number of each operation, from the high bits down: the order in which partitions are
+        // locked, because a partition is a range of places.
         let mut order = Vec::with_capacity(self.operations.len());
         for (number, operation) in self.operations.iter().enumerate() {
             let table = &self.tables[operation.table];
             let place = table.locate(&self.bytes[operation.key.clone()])?;
-            order.push((table.core.id, table.core.index.number_of(place), place, number));
+            let number = u32::try_from(number).map_err(|_| {
+                let reason = format!("a batch of {} operations is too large", self.operations.len());
+                Error::InvalidArgument { reason }
+            })?;
+            order.push(u128::from(table.core.id) << 96 | u128::from(place) << 32 | u128::from(number));
         }
         order.sort_unstable();
         let mut kept: Vec<Change<'_>> = Vec::with_capacity(order.len());
-        for (_, _, place, number) in order {
-            let operation = &self.operations[number];
+        for word in order {
+            let (place, number) = ((word >> 32) as u64, word as u32);
+            let operation = &self.operations[number as usize];
             let table = &self.tables[operation.table];
             let key = &self.bytes[operation.key.clone()];
             let change = match operation.value_end {

@@ -5,6 +5,7 @@
 //! read is checked to be still true, the commit is appended to the log, the entries swing, and the locks go.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::database::Inner;
 use crate::epoch::{self, Guard};
@@ -12,10 +13,14 @@ use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
 use crate::index::partition::PartitionLock;
 use crate::index::subtable::{Candidates, First};
-use crate::log::Draft;
+use crate::log::{Commit, Draft};
 use crate::options::Durability;
+use crate::storage::StorageFile;
 use crate::tables::TableCore;
 use crate::types::{Address, Written};
+
+/// How many lookups of a batch wait for memory together.
+const LOOK_UP_GROUP: usize = 64;
 
 /// A change with everything that can be known before the locks.
 pub(crate) struct Change<'a> {
@@ -50,7 +55,8 @@ struct Existing {
     address: Address,
     version: u64,
     length: u64,
-    extent: Option<ExtentRef>,
+    /// The id of the large value that it refers to.
+    extent: Option<u64>,
 }
 
 /// What the index says of a key.
@@ -79,7 +85,8 @@ enum Look {
 struct PendingExtent<'a> {
     inner: &'a Inner,
     reference: ExtentRef,
-    file: std::sync::Arc<dyn crate::storage::StorageFile>,
+    encoded: [u8; ExtentRef::BYTES],
+    file: Arc<dyn StorageFile>,
     committed: bool,
 }
 
@@ -108,6 +115,14 @@ impl Drop for Poison<'_> {
     }
 }
 
+/// What became of a commit.
+pub(crate) struct Committed {
+    /// 0 if there was nothing to do.
+    sequence: u64,
+    /// The version of the first key that it changed.
+    version: u64,
+}
+
 impl Inner {
     /// Applies one change. `None`: a delete of a key that is not there; nothing was written.
     pub(crate) fn commit_one(
@@ -116,24 +131,21 @@ impl Inner {
         how: Durability,
         guard: Guard,
     ) -> Result<Option<Written>> {
-        let mut written = [None];
-        let sequence = self.commit(std::slice::from_ref(change), how, &mut written, guard)?;
-        Ok(written[0].map(|version| Written { version, sequence }))
+        let Committed { sequence, version } = self.commit(std::slice::from_ref(change), how, guard)?;
+        Ok((sequence > 0).then_some(Written { version, sequence }))
     }
 
-    /// Applies all changes or none, under one sequence, which it returns; `versions` receives the version that each
-    /// key has now. No two changes may be of one key, and they come in the order of
-    /// [`Change::partition_number`].
+    /// Applies all changes or none, under one sequence, and tells it unless there was nothing to do.
+    pub(crate) fn commit_many(&self, changes: &[Change<'_>], how: Durability) -> Result<Option<u64>> {
+        let Committed { sequence, .. } = self.commit(changes, how, epoch::pin())?;
+        Ok((sequence > 0).then_some(sequence))
+    }
+
+    /// No two changes may be of one key, and they come in the order of [`Change::partition_number`].
     ///
     /// The guard is held until the commit is done, though not while it is synced: an address that was found before
     /// the locks must mean the same record under them.
-    pub(crate) fn commit(
-        &self,
-        changes: &[Change<'_>],
-        how: Durability,
-        versions: &mut [Option<u64>],
-        guard: Guard,
-    ) -> Result<u64> {
+    fn commit(&self, changes: &[Change<'_>], how: Durability, guard: Guard) -> Result<Committed> {
         self.health.check_writable()?;
         self.backpressure();
         let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
@@ -143,15 +155,19 @@ impl Inner {
         let mut extents = self.write_extents(changes)?;
         let mut spent = false;
         loop {
-            match self.try_commit(changes, &mut extents, how, versions, &guard) {
+            let outcome = match changes {
+                [change] => self.try_commit_one(change, &mut extents, how, &guard),
+                _ => self.try_commit_many(changes, &mut extents, how, &guard),
+            };
+            match outcome {
                 // Somebody else changed one of the keys meanwhile: look again.
                 Ok(None) => {}
-                Ok(Some(sequence)) => {
+                Ok(Some(committed)) => {
                     drop(guard);
-                    if how == Durability::Sync && sequence > 0 {
-                        self.log.sync_to(sequence)?;
+                    if how == Durability::Sync && committed.sequence > 0 {
+                        self.log.sync_to(committed.sequence)?;
                     }
-                    return Ok(sequence);
+                    return Ok(committed);
                 }
                 // Deletes are what frees a full disk, once what they leave is settled.
                 Err(error @ Error::NoSpace { .. }) if !puts => {
@@ -180,49 +196,46 @@ impl Inner {
         let write = |change: &Change<'_>| match &change.body {
             Body::Put { stored, .. } if is_large(change) => {
                 let (reference, file) = self.extents.write(stored)?;
-                Ok(Some(PendingExtent { inner: self, reference, file, committed: false }))
+                let encoded = reference.encode();
+                Ok(Some(PendingExtent { inner: self, reference, encoded, file, committed: false }))
             }
             _ => Ok(None),
         };
         changes.iter().map(write).collect()
     }
 
-    /// One attempt. `Ok(None)` if what was read before the locks was no longer true under them.
-    fn try_commit(
+    /// One attempt. `Ok(None)` if what was read before the lock was no longer true under it.
+    fn try_commit_one(
         &self,
-        changes: &[Change<'_>],
+        change: &Change<'_>,
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
-        versions: &mut [Option<u64>],
         guard: &Guard,
-    ) -> Result<Option<u64>> {
-        if let ([change], [version]) = (changes, &mut *versions) {
-            let now_ms = self.now_ms();
-            let lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
-            let Some(plan) = Plan::new(change, 0, &lookup) else {
-                return Ok(Some(0));
-            };
-            let reference = extents.first().and_then(Option::as_ref).map(|extent| extent.reference.encode());
-            let mut drafts = [plan.draft(change, reference.as_ref().map(|bytes| &bytes[..]))];
-            drafts[0].extent = extents.first().and_then(Option::as_ref).map(|extent| extent.file.clone());
-            let lock = change.table.index.partition(change.place).lock();
-            if !still_true(&lock, change, &lookup)? {
-                return Ok(None);
-            }
-            let poison = Poison(self);
-            let sequence = match self.log.append(&mut drafts, now_ms, how) {
-                Ok(appended) => appended.sequence,
-                Err(error) => {
-                    poison.lift();
-                    return Err(error);
-                }
-            };
-            self.swing(&lock, change, &plan, &drafts[0], extents, sequence);
-            poison.lift();
-            *version = Some(plan.version);
-            return Ok(Some(sequence));
+    ) -> Result<Option<Committed>> {
+        let now_ms = self.now_ms();
+        let lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
+        if lookup.is_idle(change) {
+            return Ok(Some(Committed { sequence: 0, version: 0 }));
         }
-        self.try_commit_many(changes, extents, how, versions, guard)
+        let version = lookup.version();
+        let changes = std::slice::from_ref(change);
+        let lookups = std::slice::from_ref(&lookup);
+        let mut records = Records { changes, lookups, kept: &[0], extents, addresses: &mut [None] };
+        let lock = change.table.index.partition(change.place).lock();
+        if !still_true(&lock, change, &lookup)? {
+            return Ok(None);
+        }
+        let poison = Poison(self);
+        let sequence = match self.log.append(&mut records, now_ms, how) {
+            Ok(sequence) => sequence,
+            Err(error) => {
+                poison.lift();
+                return Err(error);
+            }
+        };
+        self.swing(&lock, &mut records, 0, sequence);
+        poison.lift();
+        Ok(Some(Committed { sequence, version }))
     }
 
     fn try_commit_many(
@@ -230,37 +243,28 @@ impl Inner {
         changes: &[Change<'_>],
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
-        versions: &mut [Option<u64>],
         guard: &Guard,
-    ) -> Result<Option<u64>> {
-        // First the index for all, then the records for all: what they wait for comes from memory at once.
-        let indexed =
-            changes.iter().map(|change| self.ask_index(change, guard)).collect::<Result<Vec<_>>>()?;
-        let lookups = changes
-            .iter()
-            .zip(indexed)
-            .map(|(change, indexed)| self.look_up(change, indexed, guard))
-            .collect::<Result<Vec<_>>>()?;
-        let plans: Vec<Plan> = changes
-            .iter()
-            .enumerate()
-            .filter_map(|(index, change)| Plan::new(change, index, &lookups[index]))
-            .collect();
-        if plans.is_empty() {
-            return Ok(Some(0));
+    ) -> Result<Option<Committed>> {
+        // First the index for some, then the records for these: what they wait for comes from memory at once.
+        let mut lookups = Vec::with_capacity(changes.len());
+        let mut kept = Vec::with_capacity(changes.len());
+        for some in changes.chunks(LOOK_UP_GROUP) {
+            let mut indexed = [const { None }; LOOK_UP_GROUP];
+            for (indexed, change) in indexed.iter_mut().zip(some) {
+                *indexed = Some(self.ask_index(change, guard)?);
+            }
+            for (change, indexed) in some.iter().zip(indexed.into_iter().flatten()) {
+                let lookup = self.look_up(change, indexed, guard)?;
+                if !lookup.is_idle(change) {
+                    kept.push(lookups.len());
+                }
+                lookups.push(lookup);
+            }
         }
-        let references: Vec<_> =
-            extents.iter().map(|extent| extent.as_ref().map(|extent| extent.reference.encode())).collect();
-        let mut drafts: Vec<Draft<'_>> = plans
-            .iter()
-            .map(|plan| {
-                let reference = references.get(plan.index).and_then(Option::as_ref);
-                let mut draft = plan.draft(&changes[plan.index], reference.map(|bytes| &bytes[..]));
-                let extent = extents.get(plan.index).and_then(Option::as_ref);
-                draft.extent = extent.map(|extent| extent.file.clone());
-                draft
-            })
-            .collect();
+        let Some(&first) = kept.first() else {
+            return Ok(Some(Committed { sequence: 0, version: 0 }));
+        };
+        let version = lookups[first].version();
         let mut locks: Vec<((u32, u32), PartitionLock<'_>)> = Vec::new();
         for (change, lookup) in changes.iter().zip(&lookups) {
             let number = change.partition_number();
@@ -277,9 +281,12 @@ impl Inner {
                 return Ok(None);
             }
         }
+        let mut addresses = vec![None; kept.len()];
+        let mut records =
+            Records { changes, lookups: &lookups, kept: &kept, extents, addresses: &mut addresses };
         let poison = Poison(self);
-        let sequence = match self.log.append(&mut drafts, self.now_ms(), how) {
-            Ok(appended) => appended.sequence,
+        let sequence = match self.log.append(&mut records, self.now_ms(), how) {
+            Ok(sequence) => sequence,
             Err(error) => {
                 poison.lift();
                 return Err(error);
@@ -288,15 +295,16 @@ impl Inner {
         for (_, lock) in &mut locks {
             lock.begin_multiple();
         }
-        for (plan, draft) in plans.iter().zip(&drafts) {
-            let change = &changes[plan.index];
-            if let Ok(at) = locks.binary_search_by_key(&change.partition_number(), |(number, _)| *number) {
-                self.swing(&locks[at].1, change, plan, draft, extents, sequence);
+        let mut at = 0;
+        for (index, kept) in kept.iter().enumerate() {
+            let number = changes[*kept].partition_number();
+            while locks[at].0 != number {
+                at += 1;
             }
-            versions[plan.index] = Some(plan.version);
+            self.swing(&locks[at].1, &mut records, index, sequence);
         }
         poison.lift();
-        Ok(Some(sequence))
+        Ok(Some(Committed { sequence, version }))
     }
 
     /// Asks the index where the key's newest record may be, and has it fetched from memory.
@@ -366,9 +374,11 @@ impl Inner {
         };
         let look = segment.peek(address.offset(), false, |record| {
             if record.table == change.table.id && record.key == change.key {
-                let extent = (record.kind() == Kind::Extent).then(|| ExtentRef::decode(record.value));
+                let is_extent = record.kind() == Kind::Extent;
+                let extent = if is_extent { ExtentRef::decode(record.value) } else { None };
                 let (version, length) = (record.version, record.layout.padded());
-                return Some(Look::Key(Existing { address, version, length, extent: extent.flatten() }));
+                let extent = extent.map(|extent| extent.id);
+                return Some(Look::Key(Existing { address, version, length, extent }));
             }
             // A damaged key may be this one.
             record.verify(&segment.base.at(address.offset())).then_some(Look::Other)
@@ -379,19 +389,20 @@ impl Inner {
     }
 
     /// Points the index to the new record and counts the old one as dead. Cannot fail.
+    #[inline]
     fn swing(
         &self,
         lock: &PartitionLock<'_>,
-        change: &Change<'_>,
-        plan: &Plan,
-        draft: &Draft<'_>,
-        extents: &mut [Option<PendingExtent<'_>>],
+        records: &mut Records<'_, '_, '_>,
+        index: usize,
         sequence: u64,
     ) {
-        let Some(address) = draft.address else {
+        let kept = records.kept[index];
+        let (change, lookup) = (&records.changes[kept], &records.lookups[kept]);
+        let Some(address) = records.addresses[index] else {
             unreachable!("an appended record has an address");
         };
-        match (&plan.existing, &change.body) {
+        match (&lookup.existing, &change.body) {
             (None, _) => lock.insert(change.place, address),
             (Some(old), Body::Put { .. }) => {
                 let swung = lock.replace(change.place, old.address, address);
@@ -402,17 +413,17 @@ impl Inner {
                 assert!(removed, "the entry was there under this lock");
             }
         }
-        if let Some(extent) = extents.get_mut(plan.index).and_then(Option::as_mut) {
+        if let Some(extent) = records.extents.get_mut(kept).and_then(Option::as_mut) {
             extent.committed = true;
             self.extents.note_live(&extent.reference);
         }
-        if let Some(old) = &plan.existing {
+        if let Some(old) = &lookup.existing {
             let guard = epoch::pin();
             if let Some(segment) = self.catalog.directory.get(old.address.ordinal(), &guard) {
                 segment.add_dead(old.length);
             }
-            if let Some(extent) = &old.extent {
-                self.extents.note_dead(extent.id, sequence);
+            if let Some(extent) = old.extent {
+                self.extents.note_dead(extent, sequence);
             }
         }
     }
@@ -436,33 +447,47 @@ fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) ->
     })
 }
 
-/// What a change becomes, given what is there.
-struct Plan {
-    /// Which of the changes.
-    index: usize,
-    existing: Option<Existing>,
-    version: u64,
-}
-
-impl Plan {
-    /// `None` if there is nothing to do.
-    fn new(change: &Change<'_>, index: usize, lookup: &Lookup) -> Option<Plan> {
-        match (&lookup.existing, &change.body) {
-            (None, Body::Delete) => None,
-            (existing, _) => {
-                let version = existing.map_or(1, |old| old.version.saturating_add(1));
-                Some(Plan { index, existing: *existing, version })
-            }
-        }
+impl Lookup {
+    /// Whether there is nothing to do: a delete of a key that is not there.
+    fn is_idle(&self, change: &Change<'_>) -> bool {
+        self.existing.is_none() && matches!(change.body, Body::Delete)
     }
 
-    fn draft<'a>(&self, change: &'a Change<'_>, extent: Option<&'a [u8]>) -> Draft<'a> {
-        let (kind, codec, value, body) = match (&change.body, extent) {
+    /// The version that the key will have.
+    fn version(&self) -> u64 {
+        self.existing.as_ref().map_or(1, |old| old.version.saturating_add(1))
+    }
+}
+
+/// The records that the changes become, given what is there.
+struct Records<'a, 'c, 'e> {
+    changes: &'a [Change<'c>],
+    /// One for each change.
+    lookups: &'a [Lookup],
+    /// Which of the changes become records.
+    kept: &'a [usize],
+    /// One for each change, or empty.
+    extents: &'a mut [Option<PendingExtent<'e>>],
+    /// Of the records; filled by the log.
+    addresses: &'a mut [Option<Address>],
+}
+
+impl Commit for Records<'_, '_, '_> {
+    fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    #[inline]
+    fn draft(&self, index: usize) -> Draft<'_> {
+        let index = self.kept[index];
+        let (change, lookup) = (&self.changes[index], &self.lookups[index]);
+        let (kind, codec, value, body) = match (&change.body, self.extents.get(index)) {
             (Body::Delete, _) => (Kind::Tombstone, 0, &[][..], body_checksum(change.key, &[])),
-            (Body::Put { codec, .. }, Some(reference)) => {
+            (Body::Put { codec, .. }, Some(Some(extent))) => {
+                let reference = &extent.encoded[..];
                 (Kind::Extent, *codec, reference, body_checksum(change.key, reference))
             }
-            (Body::Put { codec, stored, checksum }, None) => (Kind::Document, *codec, &stored[..], *checksum),
+            (Body::Put { codec, stored, checksum }, _) => (Kind::Document, *codec, &stored[..], *checksum),
         };
         Draft {
             kind,
@@ -471,18 +496,24 @@ impl Plan {
             key: change.key,
             value,
             body,
-            version: self.version,
-            new_key: self.existing.is_none(),
-            hint: self.existing.map(|old| Hint {
+            version: lookup.version(),
+            new_key: lookup.existing.is_none(),
+            hint: lookup.existing.as_ref().map(|old| Hint {
                 address: old.address,
                 extent: old.extent.is_some(),
                 length: old.length,
             }),
             place: change.place,
             store_place: change.store_place,
-            extent: None,
-            address: None,
-            length: 0,
         }
+    }
+
+    #[inline]
+    fn placed(&mut self, index: usize, address: Address) {
+        self.addresses[index] = Some(address);
+    }
+
+    fn files(&self) -> Vec<Arc<dyn StorageFile>> {
+        self.extents.iter().flatten().map(|extent| extent.file.clone()).collect()
     }
 }

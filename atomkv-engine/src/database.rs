@@ -8,14 +8,13 @@ use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::compaction::{self, Compacted};
-use crate::epoch;
 use crate::error::{Error, Result};
 use crate::extents::Extents;
 use crate::format::manifest::{TableRecord, encode_table};
 use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
-use crate::log::{Draft, Log};
+use crate::log::{Draft, Log, Notice};
 use crate::maintenance::Signals;
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, TableOptions};
 use crate::services::Services;
@@ -230,10 +229,7 @@ impl Database {
         if batch.is_empty() {
             return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
-        let changes = batch.changes(inner)?;
-        let mut versions = vec![None; changes.len()];
-        let sequence = inner.commit(&changes, durability, &mut versions, epoch::pin())?;
-        Ok((sequence > 0).then_some(sequence))
+        inner.commit_many(&batch.changes(inner)?, durability)
     }
 
     /// Returns when everything acknowledged before the call is on stable storage.
@@ -332,12 +328,12 @@ impl Inner {
         let mut bytes = Vec::new();
         encode_table(&record, &mut bytes);
         let core = Arc::new(TableCore::new(record, self.hash_seed));
-        let mut drafts = [Draft::notice(Kind::TableChange, core.id, &bytes)];
-        let appended = self.log.append(&mut drafts, self.now_ms(), Durability::Sync)?;
+        let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
+        let sequence = self.log.append(&mut notice, self.now_ms(), Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id += 1;
         self.tables.insert(core.clone());
-        self.log.sync_to(appended.sequence)?;
+        self.log.sync_to(sequence)?;
         match self.name_tables() {
             // The log tells it again if the manifest cannot.
             Ok(()) | Err(Error::NoSpace { .. }) => Ok(core),

@@ -107,7 +107,7 @@ impl Candidates {
     }
 }
 
-/// What the line says that a lookup reads first.
+/// What a lookup finds first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct First {
     pub(crate) address: Option<Address>,
@@ -169,19 +169,26 @@ impl SubTable {
         if line + 1 == self.lines.len() { 0 } else { line + 1 }
     }
 
-    /// The first entry with this tag in its home line, and whether there can be no other. As [`SubTable::find`] for
-    /// those who do not hold the partition's lock. Without branches on what the line holds: its slots are in no order,
-    /// and a wrong guess would keep the processor from going on while the line is on its way from memory.
+    /// The first entry with this tag, and whether there can be no other. As [`SubTable::find`] for those who do not hold
+    /// the partition's lock. Without branches on which slot it is in: a wrong guess would keep the processor from going
+    /// on while the line is on its way from memory.
     #[inline]
     pub(crate) fn first(&self, tag: u64) -> First {
-        let line = &self.lines[self.home(tag)].0;
-        let (hits, empty) = line::compare(line, tag);
-        let is_only = empty != 0 && hits & hits.wrapping_sub(1) == 0;
-        let address = (hits != 0).then(|| {
-            let slot = hits.trailing_zeros() as usize % LINE;
-            Address::from_bits(line[slot].load(Ordering::Acquire))
-        });
-        First { address, is_only }
+        let home = self.home(tag);
+        let mut line = home;
+        loop {
+            let entries = &self.lines[line].0;
+            let (hits, empty) = line::compare(entries, tag);
+            if hits != 0 {
+                let slot = hits.trailing_zeros() as usize % LINE;
+                let address = Address::from_bits(entries[slot].load(Ordering::Acquire));
+                return First { address: Some(address), is_only: empty != 0 && hits & (hits - 1) == 0 };
+            }
+            line = self.next(line);
+            if empty != 0 || line == home {
+                return First { address: None, is_only: true };
+            }
+        }
     }
 
     /// Collects the addresses of the entries with this tag. A reader that does not hold the partition's lock must
@@ -243,8 +250,10 @@ impl SubTable {
         assert!(self.has_room(), "a sub-table is grown before it is full");
         let mut line = self.home(entry.tag());
         loop {
-            if let Some(word) = self.lines[line].0.iter().find(|word| word.load(Ordering::Relaxed) == 0) {
-                word.store(entry.bits(), Ordering::Release);
+            let entries = &self.lines[line].0;
+            let (_, empty) = line::compare(entries, 0);
+            if empty != 0 {
+                entries[empty.trailing_zeros() as usize % LINE].store(entry.bits(), Ordering::Release);
                 break;
             }
             line = self.next(line);

@@ -37,6 +37,7 @@ pub(crate) struct LogPosition {
 }
 
 /// A record that waits for its sequence.
+#[derive(Clone, Copy)]
 pub(crate) struct Draft<'a> {
     pub(crate) kind: Kind,
     pub(crate) codec: u8,
@@ -52,12 +53,35 @@ pub(crate) struct Draft<'a> {
     pub(crate) place: u64,
     /// Whether the record carries the place, in tables whose services this release may not know.
     pub(crate) store_place: bool,
-    /// The file of a large value, to be synced before the record is.
-    pub(crate) extent: Option<Arc<dyn StorageFile>>,
-    /// Filled by [`Log::append`].
-    pub(crate) address: Option<Address>,
-    /// The padded length of the record; filled by [`Log::append`].
-    pub(crate) length: u64,
+}
+
+/// The records of one commit.
+pub(crate) trait Commit {
+    /// How many they are: at least one.
+    fn len(&self) -> usize;
+    /// One of them.
+    fn draft(&self, index: usize) -> Draft<'_>;
+    /// Where it was put.
+    fn placed(&mut self, index: usize, address: Address);
+    /// The files of large values, to be synced before the records are.
+    fn files(&self) -> Vec<Arc<dyn StorageFile>> {
+        Vec::new()
+    }
+}
+
+/// A commit of one record that stands for no key.
+pub(crate) struct Notice<'a>(pub(crate) Draft<'a>);
+
+impl Commit for Notice<'_> {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn draft(&self, _: usize) -> Draft<'_> {
+        self.0
+    }
+
+    fn placed(&mut self, _: usize, _: Address) {}
 }
 
 impl<'a> Draft<'a> {
@@ -75,9 +99,6 @@ impl<'a> Draft<'a> {
             hint: None,
             place: 0,
             store_place: false,
-            extent: None,
-            address: None,
-            length: 0,
         }
     }
 
@@ -179,12 +200,6 @@ pub(crate) struct LogStart {
     pub(crate) sequence_ceiling: u64,
 }
 
-/// What [`Log::append`] decided.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Appended {
-    pub(crate) sequence: u64,
-}
-
 impl Log {
     pub(crate) fn new(catalog: Arc<Catalog>, options: &Options, start: &LogStart) -> Log {
         Log {
@@ -243,8 +258,9 @@ impl Log {
     }
 
     /// Appends one commit. With `Durability::Sync` the caller must still call [`Log::sync_to`].
-    pub(crate) fn append(&self, drafts: &mut [Draft<'_>], now_ms: u64, how: Durability) -> Result<Appended> {
-        let room: u64 = drafts.iter().map(Draft::room).sum();
+    /// Returns its sequence.
+    pub(crate) fn append<C: Commit>(&self, commit: &mut C, now_ms: u64, how: Durability) -> Result<u64> {
+        let room: u64 = (0..commit.len()).map(|index| commit.draft(index).room()).sum();
         if room > self.commit_bytes_max() {
             let limit = self.commit_bytes_max();
             return Err(Error::InvalidArgument {
@@ -261,18 +277,18 @@ impl Log {
                 self.extend_lease(now_ms)?;
                 continue;
             }
-            return self.append_locked(&mut core, room, drafts, now_ms, how);
+            return self.append_locked(&mut core, room, commit, now_ms, how);
         }
     }
 
-    fn append_locked(
+    fn append_locked<C: Commit>(
         &self,
         core: &mut Core,
         room: u64,
-        drafts: &mut [Draft<'_>],
+        commit: &mut C,
         now_ms: u64,
         how: Durability,
-    ) -> Result<Appended> {
+    ) -> Result<u64> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
         let time_ms = core.last_time_ms.max(now_ms);
@@ -292,7 +308,7 @@ impl Log {
         let mark = core.mark.take();
         let stamp = Stamp { sequence, time_ms };
         let result = match &mut core.active {
-            Some(active) => write_commit(active, &mut core.scratch, mark, drafts, stamp, how),
+            Some(active) => write_commit(active, &mut core.scratch, mark, commit, stamp, how),
             None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
         };
         result.map_err(|error| self.health.fail(error))?;
@@ -304,15 +320,13 @@ impl Log {
             self.request_populate(active);
         }
         let mut bytes = end - start;
-        for draft in drafts.iter_mut() {
-            if let Some(file) = draft.extent.take() {
-                bytes += file.len().unwrap_or(0);
-                core.unsynced_extents.push((active.segment.path.clone(), file));
-            }
+        for file in commit.files() {
+            bytes += file.len().unwrap_or(0);
+            core.unsynced_extents.push((active.segment.path.clone(), file));
         }
         // Only this lock's holder writes the counter.
         self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
-        Ok(Appended { sequence })
+        Ok(sequence)
     }
 
     /// Makes sure that sequences may be handed out: writes how far, and waits until that is on stable storage.
@@ -327,9 +341,9 @@ impl Log {
                 return Err(Error::Closed);
             }
             let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
-            let mut drafts = [Draft::notice(Kind::Lease, 0, &ceiling)];
-            let room = drafts[0].room();
-            self.append_locked(&mut core, room, &mut drafts, now_ms, Durability::Sync)?.sequence
+            let mut notice = Notice(Draft::notice(Kind::Lease, 0, &ceiling));
+            let room = notice.0.room();
+            self.append_locked(&mut core, room, &mut notice, now_ms, Durability::Sync)?
         };
         self.sync_to(sequence)?;
         let mut core = self.lock_core();
@@ -387,12 +401,12 @@ impl Core {
     }
 }
 
-/// Writes the records of one commit behind each other and tells each draft its address.
-fn write_commit(
+/// Writes the records of one commit behind each other and tells where they are.
+fn write_commit<C: Commit>(
     active: &mut Active,
     scratch: &mut Vec<u8>,
     mark: Option<SyncMark>,
-    drafts: &mut [Draft<'_>],
+    commit: &mut C,
     stamp: Stamp,
     how: Durability,
 ) -> Result<()> {
@@ -401,14 +415,18 @@ fn write_commit(
     let start = active.tail;
     scratch.clear();
     if let Some(mark) = mark.map(SyncMark::encode) {
-        write_record(active, scratch, &mut Draft::notice(Kind::Mark, 0, &mark), stamp, false, direct);
+        write_record(active, scratch, &Draft::notice(Kind::Mark, 0, &mark), stamp, false, direct);
     }
-    let last = drafts.len() - 1;
+    let last = commit.len() - 1;
     let mut born = 0;
-    for (index, draft) in drafts.iter_mut().enumerate() {
-        write_record(active, scratch, draft, stamp, index == last, direct);
-        if matches!(draft.kind, Kind::Document | Kind::Extent) {
-            born += draft.length;
+    for index in 0..=last {
+        let at = active.tail;
+        let draft = commit.draft(index);
+        let kind = draft.kind;
+        write_record(active, scratch, &draft, stamp, index == last, direct);
+        commit.placed(index, active.segment.address(at));
+        if matches!(kind, Kind::Document | Kind::Extent) {
+            born += active.tail - at;
         }
     }
     if !direct {
@@ -442,7 +460,7 @@ struct Stamp {
 fn write_record(
     active: &mut Active,
     scratch: &mut Vec<u8>,
-    draft: &mut Draft<'_>,
+    draft: &Draft<'_>,
     stamp: Stamp,
     end_of_commit: bool,
     direct: bool,
@@ -463,23 +481,22 @@ fn write_record(
     let base = active.segment.base.at(active.tail);
     let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &base);
     let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
-    draft.length = layout.padded();
-    draft.address = Some(active.segment.address(active.tail));
+    let length = layout.padded();
     active.footer.push(&FooterEntry {
         kind: draft.kind,
         end_of_commit,
         table: draft.table,
         offset: active.tail,
-        length: draft.length,
+        length,
         place: draft.place,
     });
     let parts = [head.bytes(), draft.key, draft.value];
     match &mut active.writer {
-        Writer::Mapped(writer) if direct => writer.append_padded(&parts, draft.length),
+        Writer::Mapped(writer) if direct => writer.append_padded(&parts, length),
         _ => {
             parts.iter().for_each(|part| scratch.extend_from_slice(part));
             scratch.resize(scratch.len().next_multiple_of(RECORD_ALIGNMENT as usize), 0);
         }
     }
-    active.tail += draft.length;
+    active.tail += length;
 }

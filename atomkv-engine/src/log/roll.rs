@@ -3,7 +3,7 @@
 //! A rolled segment ends in a roll record that names its successor. The successor's header and name were durable
 //! before the roll record was written, so a roll record whose segment is missing means damage, never loss.
 
-use super::{Active, Core, Draft, Log, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
+use super::{Active, Core, Draft, Log, Notice, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
 use crate::format::record::Kind;
@@ -51,9 +51,9 @@ impl Log {
         };
         if let Some(active) = &mut core.active {
             let target = new.segment.id().0.to_le_bytes();
-            let mut draft = [Draft::notice(Kind::Roll, 0, &target)];
+            let mut notice = Notice(Draft::notice(Kind::Roll, 0, &target));
             let stamp = Stamp { sequence: core.next_sequence - 1, time_ms: core.last_time_ms };
-            let written = write_commit(active, &mut core.scratch, None, &mut draft, stamp, Durability::Sync);
+            let written = write_commit(active, &mut core.scratch, None, &mut notice, stamp, Durability::Sync);
             written.map_err(|error| self.health.fail(error))?;
             active.segment.seal_at(active.tail);
             self.catalog.note_records(active.footer.records());
