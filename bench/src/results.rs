@@ -19,7 +19,7 @@ pub enum Unit {
     Rate,
     /// A time in nanoseconds; less is better.
     Nanoseconds,
-    /// Bytes a key; less is better.
+    /// Bytes a key or an operation; less is better.
     BytesPerKey,
     /// How many times as large as need be; less is better.
     Factor,

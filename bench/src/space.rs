@@ -1,12 +1,16 @@
 //! What files and processes take.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::Result;
+use memmap2::MmapOptions;
+
+use crate::drive::commas;
+use crate::{Result, fail};
 
 /// The blocks that the files below a directory really occupy, in bytes. A file that goes meanwhile counts nothing.
 pub fn disk_bytes(directory: &Path) -> u64 {
@@ -56,20 +60,73 @@ pub fn resident() -> Result<Resident> {
     Ok(Resident { own_bytes: field("RssAnon:")?, mapped_bytes: field("RssFile:")? + field("RssShmem:")? })
 }
 
-/// Takes the files below a directory out of the page cache, as far as they are clean.
+/// The bytes that this process and its threads have had the device read, page cache and read-ahead included.
+pub fn device_read_bytes() -> Result<u64> {
+    Ok(read_bytes(&fs::read_to_string("/proc/self/io")?).ok_or("no read_bytes in /proc/self/io")?)
+}
+
+fn read_bytes(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("read_bytes:"))?.trim().parse().ok()
+}
+
+/// Takes the files below a directory out of the page cache. An error if more than a hundredth stays there, as on file
+/// systems that lie in memory.
 pub fn forget_pages(directory: &Path) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            forget_pages(&path)?;
-            continue;
-        }
-        let file = fs::File::open(&path)?;
+    let (mut cached, mut all) = (0, 0);
+    each_file(directory, &mut |file, length| {
         file.sync_all()?;
-        // SAFETY: the descriptor is open; the call only advises the kernel.
-        unsafe {
-            libc::posix_fadvise(std::os::fd::AsRawFd::as_raw_fd(&file), 0, 0, libc::POSIX_FADV_DONTNEED)
-        };
+        forget(file);
+        cached += cached_bytes(file, length)?;
+        all += length;
+        Ok(())
+    })?;
+    if cached > all / 100 {
+        return fail(format!("{} of {} bytes stay in the page cache", commas(cached), commas(all)));
     }
     Ok(())
+}
+
+/// Takes the clean pages of one file out of the page cache.
+pub fn forget(file: &File) {
+    // SAFETY: the descriptor is open; the call only advises the kernel.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+fn each_file(directory: &Path, work: &mut impl FnMut(&File, u64) -> Result<()>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let metadata = fs::metadata(&path)?;
+        if metadata.is_dir() {
+            each_file(&path, work)?;
+        } else if metadata.len() > 0 {
+            work(&File::open(&path)?, metadata.len())?;
+        }
+    }
+    Ok(())
+}
+
+/// How much of a file lies in the page cache, whoever brought it there.
+fn cached_bytes(file: &File, length: u64) -> Result<u64> {
+    const PAGE_BYTES: u64 = 4096;
+    // SAFETY: nothing is read through the map.
+    let map = unsafe { MmapOptions::new().len(length as usize).map(file)? };
+    let mut pages = vec![0_u8; length.div_ceil(PAGE_BYTES) as usize];
+    // SAFETY: the range is the map's, and there is a byte for each of its pages.
+    if unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(pages.iter().filter(|page| **page & 1 == 1).count() as u64 * PAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_read_are_those_of_the_device() {
+        let text = "rchar: 323934931\nsyscr: 632687\nread_bytes: 12288\nwrite_bytes: 4096\n";
+        assert_eq!(read_bytes(text), Some(12_288));
+        assert_eq!(read_bytes("rchar: 1\n"), None);
+        assert_eq!(read_bytes("read_bytes: many\n"), None);
+    }
 }

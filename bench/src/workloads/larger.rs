@@ -1,6 +1,6 @@
 //! Data four times as large as the memory of the process, which a control group limits.
 
-use super::get::gets;
+use super::get::{count_of, gets};
 use super::{Who, Workload};
 use crate::cgroup::Group;
 use crate::context::{Context, scale_text};
@@ -15,23 +15,20 @@ pub const WORKLOAD: Workload = Workload {
     name: "larger",
     title: "Data four times as large as memory",
     about: "Loaded without a limit and taken out of the page cache; then a new process in a control group, whose \
-            `memory.max` is a quarter of the keys and values, opens it and gets: caches are half of that limit. Values of \
-            400 bytes.",
+            memory is limited to a quarter of the keys and values, opens it and gets: caches are half of that limit. Values of \
+            400 bytes. What a get reads is what the device read meanwhile, read-ahead included.",
     who: Who::Everyone,
     run,
 };
 
+/// How many times as large as the memory the keys and values are.
+pub const TIMES: u64 = 4;
 const VALUE_BYTES: usize = 400;
-const MEASURES: [(&str, Choice, u64); 4] = [
-    ("uniform gets, 1 thread", Choice::Uniform, 1),
-    ("uniform gets, 8 threads", Choice::Uniform, 8),
-    ("zipfian gets, 1 thread", Choice::Zipfian, 1),
-    ("zipfian gets, 8 threads", Choice::Zipfian, 8),
-];
+const CHOICES: [(&str, Choice); 2] = [("uniform", Choice::Uniform), ("zipfian", Choice::Zipfian)];
 
 fn run(context: &Context) -> Result<()> {
     let limit = context.scale().larger_memory_bytes;
-    let keys = limit * 4 / (KEY_BYTES + VALUE_BYTES) as u64;
+    let keys = limit * TIMES / (KEY_BYTES + VALUE_BYTES) as u64;
     match context.job.phase.as_deref() {
         None => start(context, keys, limit),
         Some("read") => read(context, keys, limit),
@@ -58,12 +55,20 @@ fn start(context: &Context, keys: u64, limit: u64) -> Result<()> {
 fn read(context: &Context, keys: u64, limit: u64) -> Result<()> {
     let setup = Setup { cache_bytes: limit / 2, ..context.setup("larger", Durability::Buffered, VALUE_BYTES) };
     let peer = context.open_as(&setup)?;
-    for (measure, choice, threads) in MEASURES {
-        let outcome = gets(context, &*peer, keys, VALUE_BYTES, choice, threads, false)?;
-        let mut row = context.rate(measure, &outcome).scale(scale_text(keys, VALUE_BYTES));
-        // It is to go on until time is up.
-        row.note = None;
-        row.tell()?;
+    let scale = scale_text(keys, VALUE_BYTES);
+    for (name, choice) in CHOICES {
+        for threads in [1, 8] {
+            let before = space::device_read_bytes()?;
+            let outcome = gets(context, &*peer, keys, VALUE_BYTES, choice, threads, false)?;
+            let read_bytes = (space::device_read_bytes()? - before) as f64 / outcome.done as f64;
+            let threads = count_of(threads, "thread");
+            let mut row = context.rate(format!("{name} gets, {threads}"), &outcome).scale(scale.clone());
+            // It is to go on until time is up.
+            row.note = None;
+            row.tell()?;
+            let measure = format!("bytes read a get, {name}, {threads}");
+            context.row(measure, Unit::BytesPerKey, Some(read_bytes)).scale(scale.clone()).tell()?;
+        }
     }
     peer.close()
 }
