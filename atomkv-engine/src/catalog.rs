@@ -19,7 +19,7 @@ use crate::format::manifest::Manifest;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::health::Health;
 use crate::segment::{Segment, SegmentDirectory, file_name, format_error};
-use crate::storage::{DirectoryLock, MapWriter, Storage, StorageFile};
+use crate::storage::{DirectoryLock, MapWriter, Storage, StorageFile, memory_bytes};
 use crate::sync::Mutex;
 use crate::types::SegmentId;
 
@@ -40,6 +40,10 @@ const RESERVE_BYTES: u64 = 512 << 10;
 /// segments take, within these bounds.
 const UPKEEP_BYTES_MIN: u64 = 256 << 10;
 const UPKEEP_BYTES_MAX: u64 = 64 << 20;
+
+/// Segments that take more than one part in so many of the memory are not counted on to stay there: others use it too,
+/// and a database that is read around in vain is slower by far than one that comes to memory page by page.
+const RESIDENT_SHARE: u64 = 2;
 
 /// A record moves once in a compaction: nobody meets so many of them in one call.
 const LOOK_AGAIN_MAX: u32 = 100_000;
@@ -287,6 +291,19 @@ impl Catalog {
     /// All segments, in the order of their ids.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.state.lock().by_id.values().cloned().collect()
+    }
+
+    /// Tells the system how the sealed segments will be read. Around a page that is missing it reads some hundred
+    /// kilobytes or megabytes more, which is how a database that fits into memory gets there soon, and which costs one
+    /// that does not fit most of what it has there.
+    pub(crate) fn expect_reads(&self) {
+        let segments = self.segments();
+        let bytes: u64 = segments.iter().map(|segment| segment.end()).sum();
+        let sealed = || segments.iter().filter(|segment| segment.is_mapped() && segment.is_sealed());
+        if sealed().next().is_some() {
+            let random = memory_bytes().is_some_and(|memory| bytes > memory / RESIDENT_SHARE);
+            sealed().for_each(|segment| segment.expect_random(random));
+        }
     }
 
     /// What to do when the index points to a segment that is gone: compaction has moved the record since, so look

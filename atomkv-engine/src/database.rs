@@ -376,6 +376,7 @@ impl Inner {
             let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
             self.catalog.note_image(image);
             self.catalog.fill_upkeep_reserve();
+            self.catalog.expect_reads();
         }
         outcome
     }

@@ -182,6 +182,7 @@ impl Found {
         inner.catalog.note_image(image);
         inner.catalog.note_records(end.records);
         inner.catalog.fill_upkeep_reserve();
+        inner.catalog.expect_reads();
         if rebuilt {
             match inner.checkpoint() {
                 Ok(()) | Err(Error::NoSpace { .. }) => {}

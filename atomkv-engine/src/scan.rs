@@ -14,6 +14,13 @@ use crate::types::Address;
 
 /// How many records ahead an iteration has fetched from memory.
 const PREFETCH_AHEAD: usize = 8;
+/// How much it has the disk read ahead, where the system does not (`Catalog::expect_reads`).
+const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// Places that lie closer together are read in one go, with what is between them.
+const READ_GAP_BYTES: u64 = 16 << 10;
+const PAGE_BYTES: u64 = 4 << 10;
+/// What is read of a record that stands alone: all of most.
+const READ_RECORD_BYTES: u64 = 512;
 
 /// One key that an iteration found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +43,16 @@ pub struct Iter {
     partition: usize,
     place: Option<u64>,
     waiting: VecDeque<(Arc<Segment>, Address)>,
+    /// How many of these the disk was asked for, and at how many it is asked again.
+    asked: usize,
+    ask_again_at: usize,
     done: bool,
 }
 
 impl Iter {
     pub(crate) fn new(table: Table) -> Iter {
-        Iter { table, partition: 0, place: None, waiting: VecDeque::new(), done: false }
+        let waiting = VecDeque::new();
+        Iter { table, partition: 0, place: None, waiting, asked: 0, ask_again_at: 0, done: false }
     }
 
     /// The next key with all that is known of it.
@@ -49,9 +60,10 @@ impl Iter {
         loop {
             if let Err(error) = self.table.inner.health.check_open() {
                 self.waiting.clear();
+                self.asked = 0;
                 return (!std::mem::replace(&mut self.done, true)).then_some(Err(error));
             }
-            while let Some((segment, address)) = self.waiting.pop_front() {
+            while let Some((segment, address)) = self.next_waiting() {
                 match self.read(&segment, address) {
                     Ok(Some(entry)) => return Some(Ok(entry)),
                     // A large value that was replaced since the sub-table was copied: its key has another now.
@@ -104,7 +116,7 @@ impl Iter {
         let verify = self.table.inner.options.verify_checksums;
         while !self.done {
             self.table.inner.health.check_open()?;
-            while let Some((segment, address)) = self.waiting.pop_front() {
+            while let Some((segment, address)) = self.next_waiting() {
                 if let Some((ahead, address)) = self.waiting.get(PREFETCH_AHEAD) {
                     ahead.prefetch(address.offset());
                 }
@@ -126,6 +138,44 @@ impl Iter {
             self.fill()?;
         }
         Ok(())
+    }
+
+    #[inline]
+    fn next_waiting(&mut self) -> Option<(Arc<Segment>, Address)> {
+        if self.asked <= self.ask_again_at && self.asked < self.waiting.len() {
+            self.read_ahead();
+        }
+        self.asked = self.asked.saturating_sub(1);
+        self.waiting.pop_front()
+    }
+
+    /// Has the disk read the next stretch of what is waiting, in the order of the log.
+    #[cold]
+    fn read_ahead(&mut self) {
+        let mut bytes = 0;
+        let mut run: Option<(&Segment, u64, u64)> = None;
+        for (segment, address) in self.waiting.range(self.asked..) {
+            let end = address.offset() + READ_RECORD_BYTES;
+            run = match run {
+                Some((of, start, old_end))
+                    if of.id() == segment.id() && address.offset() <= old_end + READ_GAP_BYTES =>
+                {
+                    bytes += end - old_end;
+                    Some((of, start, end))
+                }
+                other => {
+                    read_run(other);
+                    bytes += PAGE_BYTES;
+                    Some((segment, address.offset(), end))
+                }
+            };
+            self.asked += 1;
+            if bytes >= READ_AHEAD_BYTES {
+                break;
+            }
+        }
+        read_run(run);
+        self.ask_again_at = self.asked / 2;
     }
 
     /// Copies the next sub-table.
@@ -167,10 +217,56 @@ impl Iter {
     }
 }
 
+fn read_run(run: Option<(&Segment, u64, u64)>) {
+    if let Some((segment, start, end)) = run
+        && let Some(map) = segment.random_map()
+    {
+        map.read_ahead(start, end);
+    }
+}
+
 impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_entry().map(|entry| entry.map(|entry| (entry.key, entry.value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, Options, TableOptions};
+
+    /// Close neighbours, far ones, and records of many pages.
+    #[test]
+    fn everything_is_seen_where_the_system_reads_nothing_ahead() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+        let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
+        for number in 0..20_000_u32 {
+            let length = if number % 1_000 == 0 { 40_000 } else { 100 };
+            let value: Vec<u8> = (0..length).map(|at: u32| (number ^ at.wrapping_mul(at)) as u8).collect();
+            table.put(&number.to_be_bytes(), &value).expect("put");
+        }
+        for settled in [false, true] {
+            if settled {
+                database.compact().expect("compacted");
+            }
+            let segments = table.inner.catalog.segments();
+            segments.iter().for_each(|segment| segment.expect_random(true));
+            let mut keys: Vec<Vec<u8>> = table.iter().map(|pair| pair.expect("a pair").0).collect();
+            let mut seen = 0;
+            let visit = |key: &[u8], value: &[u8]| {
+                seen += 1;
+                assert_eq!(table.get(key).expect("read").as_deref(), Some(value));
+                ControlFlow::Continue(())
+            };
+            table.for_each(visit).expect("scanned");
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!((keys.len(), seen), (20_000, 20_000));
+        }
+        database.close().expect("closed");
     }
 }

@@ -379,6 +379,18 @@ impl Segment {
         }
     }
 
+    /// Tells the system how the segment will be read, see [`Mapping::expect_random`].
+    pub(crate) fn expect_random(&self, random: bool) {
+        if let Some(map) = &self.map {
+            map.expect_random(random);
+        }
+    }
+
+    /// The mapping, if the system reads no more of it than it is asked for.
+    pub(crate) fn random_map(&self) -> Option<&Mapping> {
+        self.map.as_ref().filter(|map| map.is_random())
+    }
+
     pub(crate) fn is_mapped(&self) -> bool {
         self.map.is_some()
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -70,6 +70,14 @@ struct Shared {
     /// Bytes below it may be read; bytes at or above it belong to the writer, if there is one.
     published: AtomicU64,
     writable: bool,
+    /// Whether the system was told to read no more than it is asked for.
+    random: AtomicBool,
+}
+
+impl Shared {
+    fn new(map: Option<MmapRaw>, published: u64, writable: bool) -> Shared {
+        Shared { map, published: AtomicU64::new(published), writable, random: AtomicBool::new(false) }
+    }
 }
 
 /// A mapped file. Cheap to clone; unmapped when the last clone goes.
@@ -127,6 +135,30 @@ impl Mapping {
 }
 
 impl Mapping {
+    /// Tells the system how the mapping will be read: at random, where whatever it reads around a page pushes others
+    /// out of memory, or (as at first) so that reading around pays. What is in the page cache is found as fast either
+    /// way.
+    pub fn expect_random(&self, random: bool) {
+        if let Some(map) = &self.shared.map
+            && self.shared.random.swap(random, Ordering::Relaxed) != random
+        {
+            advise_random(map, random);
+        }
+    }
+
+    /// Whether the system reads no more than it is asked for.
+    #[inline]
+    pub fn is_random(&self) -> bool {
+        self.shared.random.load(Ordering::Relaxed)
+    }
+
+    /// Begins to read a stretch from the disk, as far as it is not in memory, without waiting for it.
+    pub fn read_ahead(&self, start: u64, end: u64) {
+        if let Some(map) = &self.shared.map {
+            read_ahead(map, start, end);
+        }
+    }
+
     /// Takes a stretch of a writer's mapping out of the page tables before it is synced: the kernel would write-protect
     /// each page on its own there, with an interrupt to every processor that runs a thread of the process. The bytes
     /// stay in the page cache, and reading them maps them again, many pages at a time.
@@ -159,6 +191,28 @@ fn release(map: &MmapRaw, start: u64, end: u64) {
 
 #[cfg(not(target_os = "linux"))]
 fn release(_map: &MmapRaw, _start: u64, _end: u64) {}
+
+#[cfg(target_os = "linux")]
+fn advise_random(map: &MmapRaw, random: bool) {
+    // Only advice: where it is refused, more is read than need be.
+    let _ = map.advise(if random { memmap2::Advice::Random } else { memmap2::Advice::Normal });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_random(_map: &MmapRaw, _random: bool) {}
+
+#[cfg(target_os = "linux")]
+fn read_ahead(map: &MmapRaw, start: u64, end: u64) {
+    const PAGE: u64 = 4096;
+    let start = start / PAGE * PAGE;
+    let end = end.min(map.len() as u64);
+    if start < end {
+        let _ = map.advise_range(memmap2::Advice::WillNeed, start as usize, (end - start) as usize);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_ahead(_map: &MmapRaw, _start: u64, _end: u64) {}
 
 #[cfg(target_os = "linux")]
 fn populate(map: &MmapRaw, start: u64, length: u64) -> io::Result<()> {
@@ -242,8 +296,7 @@ pub(super) fn map(file: &File, length: u64) -> io::Result<Mapping> {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its mapping"));
     }
     let map = if length == 0 { None } else { Some(options(length)?.map_raw_read_only(file)?) };
-    let published = AtomicU64::new(length);
-    Ok(Mapping { shared: Arc::new(Shared { map, published, writable: false }) })
+    Ok(Mapping { shared: Arc::new(Shared::new(map, length, false)) })
 }
 
 pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Option<MapWriter>> {
@@ -251,8 +304,7 @@ pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Opt
         return Ok(None);
     }
     let map = Some(options(length)?.map_raw(file)?);
-    let published = AtomicU64::new(start);
-    let mapping = Mapping { shared: Arc::new(Shared { map, published, writable: true }) };
+    let mapping = Mapping { shared: Arc::new(Shared::new(map, start, true)) };
     Ok(Some(MapWriter { mapping, position: start }))
 }
 
@@ -330,6 +382,22 @@ mod tests {
         assert_eq!(&bytes, b"onetwo\0\0by file.");
         assert!(file.map(1 << 20).is_err(), "past the end");
         assert!(file.map(0).expect("mapped").is_some_and(|map| map.is_empty()));
+    }
+
+    #[test]
+    fn advice_changes_no_byte() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = MappedStorage.create(&directory.path().join("file")).expect("created");
+        file.write_at(0, &[7; 10_000]).expect("written");
+        let mapping = file.map(10_000).expect("mapped").expect("a mapping");
+        for random in [false, true, true, false] {
+            mapping.expect_random(random);
+            assert_eq!(mapping.is_random(), random);
+            for (start, end) in [(0, 10_000), (5_000, 5_001), (9_999, 1 << 40), (1 << 40, 1 << 41), (9, 3)] {
+                mapping.read_ahead(start, end);
+            }
+            assert!(mapping.readable().iter().all(|byte| *byte == 7));
+        }
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //! per 512-byte sector; a file name created, renamed or removed since the last sync of its directory may be
 //! there or not.
 
+mod available;
 mod file;
 mod map;
 pub(crate) mod memory;
 pub mod sim;
 
+pub(crate) use available::memory_bytes;
 pub use file::FileStorage;
 #[cfg(unix)]
 pub(crate) use file::{LockedFiles, hold_locked_files};
