@@ -96,6 +96,8 @@ pub(crate) fn format_error(path: &Path, error: FormatError) -> Error {
 /// From so many unsynced bytes on it pays to take them out of the page tables before a sync.
 const RELEASE_FROM_BYTES: u64 = 256 << 10;
 
+const PAGE_BYTES: u64 = 4 << 10;
+
 /// Reaches into the third cache line of a record.
 const PREFETCH_LINES: usize = 3;
 
@@ -367,6 +369,10 @@ impl Segment {
         let map = self.map.as_ref()?;
         map.prefetch::<PREFETCH_LINES>(offset);
         let peek = Peek::of(map.readable().get(offset as usize..)?, self.base.table)?;
+        if peek.layout.exact() as u64 > 2 * PAGE_BYTES && map.is_random() {
+            // The system would read one page after the other.
+            map.read_ahead(offset + PAGE_BYTES, offset + peek.layout.exact() as u64);
+        }
         (!verify || peek.verify(&self.base.at(offset))).then_some(peek)
     }
 
