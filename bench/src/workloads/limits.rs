@@ -23,7 +23,8 @@ pub const WORKLOAD: Workload = Workload {
     title: "Limits of the machine",
     about: "Without any store: appends of 136 bytes to a preallocated file, each followed by `fdatasync`; a random probe \
             of a hash table of 8-byte entries (hashbrown); a copy of 100 bytes from a random place of a mapped file as \
-            large as the data; both, one after the other, which is the least that a get by hash can do; and reads of 4 KiB from \
+            large as the data; both, one after the other, which is the least that a get by hash can do; the same where the \
+            next key hangs on the bytes just copied, so that latency is the bound and not throughput; and reads of 4 KiB from \
             random places of a file as large as the data of \"larger\", past the page cache.",
     who: Who::Machine,
     run,
@@ -76,7 +77,8 @@ fn run(context: &Context) -> Result<()> {
     each(context, "copy of 100 B", &[1, 2], |number, buffer| copy(number * RECORD_BYTES, buffer))?;
     each(context, "probe + copy", &[1, 2, 8], |number, buffer| {
         copy(probe(number).unwrap_or_default(), buffer);
-    })
+    })?;
+    chained(context, |number, buffer| copy(probe(number).unwrap_or_default(), buffer))
 }
 
 /// A file of bytes that no device can leave out or store once for many.
@@ -122,6 +124,23 @@ fn each(context: &Context, name: &str, threads: &[u64], work: impl Fn(u64, &mut 
         context.row(measure, Unit::Rate, Some(rate)).scale(scale_text(keys, COPY_BYTES)).tell()?;
     }
     Ok(())
+}
+
+/// Tells how often a second `work` can be done by one thread that must see what it copied to know the next key.
+fn chained(context: &Context, work: impl Fn(u64, &mut Vec<u8>)) -> Result<()> {
+    let keys = context.scale().keys;
+    let count = context.scale().operations.max(4_000_000);
+    let mut buffer = Vec::with_capacity(COPY_BYTES);
+    let mut word = 0;
+    let start = Instant::now();
+    for step in 0..count {
+        // The word as a share of all words: a division would be part of what is waited for.
+        work(((u128::from(word) * u128::from(keys)) >> 64) as u64, &mut buffer);
+        word = mix(word ^ buffer.first().map_or(0, |byte| u64::from(*byte)) ^ step);
+    }
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    let measure = "probe + copy, each waiting for the last, 1 thread";
+    context.row(measure, Unit::Rate, Some(rate)).scale(scale_text(keys, COPY_BYTES)).tell()
 }
 
 /// A page where a direct read may put it.
