@@ -125,15 +125,18 @@ impl Context {
         &self,
         measure: &str,
         durability: Option<Durability>,
+        scale: &str,
         latency: &Histogram<u64>,
     ) -> Result<()> {
         for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
             let value = latency.value_at_quantile(quantile) as f64;
-            let mut row = self.row(format!("{measure}, {name}"), Unit::Nanoseconds, Some(value));
+            let measure = format!("{measure}, {name}");
+            let mut row = self.row(measure, Unit::Nanoseconds, Some(value)).scale(scale.to_string());
             row.durability = durability;
             row.tell()?;
         }
-        let mut row = self.row(format!("{measure}, max"), Unit::Nanoseconds, Some(latency.max() as f64));
+        let (measure, max) = (format!("{measure}, max"), latency.max() as f64);
+        let mut row = self.row(measure, Unit::Nanoseconds, Some(max)).scale(scale.to_string());
         row.durability = durability;
         row.curve = curve(latency);
         row.tell()

@@ -37,7 +37,7 @@ fn run(context: &Context) -> Result<()> {
         let measure = format!("puts, {threads} {word}");
         context.rate(&measure, &outcome).durability(Durability::Durable).tell()?;
         if let Some(latency) = &outcome.latency {
-            context.latencies(&measure, Some(Durability::Durable), latency)?;
+            context.latencies(&measure, Some(Durability::Durable), "", latency)?;
         }
     }
     let peer = context.open("durable", Durability::Durable, VALUE_BYTES)?;

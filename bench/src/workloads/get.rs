@@ -36,7 +36,7 @@ fn run(context: &Context) -> Result<()> {
     }
     let timed = gets(context, &*peer, keys, VALUE_BYTES, Choice::Uniform, 1, true)?;
     if let Some(latency) = &timed.latency {
-        context.latencies("uniform, 1 thread", None, latency)?;
+        context.latencies("uniform, 1 thread", None, &scale, latency)?;
     }
     missing(context, &*peer, keys)?;
     many(context, &*peer, keys)?;
