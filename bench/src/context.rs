@@ -42,6 +42,7 @@ impl Context {
             durability,
             value_bytes,
             cache_bytes: self.scale().cache_bytes,
+            larger_than_memory: false,
         }
     }
 

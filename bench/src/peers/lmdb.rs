@@ -25,8 +25,9 @@ pub const KIND: Kind = Kind {
             }
             Durability::Durable => "default flags: each commit is written and synced, then its meta page",
         };
+        let ahead = if setup.larger_than_memory { " `MDB_NORDAHEAD`." } else { "" };
         format!(
-            "Through heed {}; {flags}. One write transaction a put; a read transaction for each thread, begun anew for \
+            "Through heed {}; {flags}.{ahead} One write transaction a put; a read transaction for each thread, begun anew for \
                  each get where data changes.",
             super::version("heed")
         )
@@ -43,11 +44,17 @@ fn open(setup: &Setup) -> Result<Box<dyn Peer>> {
     std::fs::create_dir_all(&setup.directory)?;
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES).max_readers(64);
+    let mut flags = EnvFlags::empty();
     if setup.durability == Durability::Buffered {
-        // SAFETY: the flags give up durability against power loss, which is what this workload asks for; nothing
-        // else in this process writes through the mapping.
-        unsafe { options.flags(EnvFlags::WRITE_MAP | EnvFlags::NO_SYNC) };
+        flags |= EnvFlags::WRITE_MAP | EnvFlags::NO_SYNC;
     }
+    if setup.larger_than_memory {
+        // As its manual advises: what is read around a page would push others out.
+        flags |= EnvFlags::NO_READ_AHEAD;
+    }
+    // SAFETY: the flags give up durability against power loss where the workload asks for no more; nothing else in
+    // this process writes through the mapping.
+    unsafe { options.flags(flags) };
     // SAFETY: the directory is this process's own, so that nobody else changes the file.
     let env = unsafe { options.open(&setup.directory)? };
     let transaction = env.write_txn()?;

@@ -76,6 +76,8 @@ pub struct Setup {
     pub value_bytes: usize,
     /// The most that its caches may take.
     pub cache_bytes: u64,
+    /// Whether the data is larger than memory, for those who must be told.
+    pub larger_than_memory: bool,
 }
 
 /// A kind of peer.

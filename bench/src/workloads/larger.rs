@@ -53,7 +53,11 @@ fn start(context: &Context, keys: u64, limit: u64) -> Result<()> {
 }
 
 fn read(context: &Context, keys: u64, limit: u64) -> Result<()> {
-    let setup = Setup { cache_bytes: limit / 2, ..context.setup("larger", Durability::Buffered, VALUE_BYTES) };
+    let setup = Setup {
+        cache_bytes: limit / 2,
+        larger_than_memory: true,
+        ..context.setup("larger", Durability::Buffered, VALUE_BYTES)
+    };
     let peer = context.open_as(&setup)?;
     let scale = scale_text(keys, VALUE_BYTES);
     for (name, choice) in CHOICES {
