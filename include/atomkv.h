@@ -305,7 +305,7 @@ atomkv_status atomkv_options_set_checkpoint_bytes(atomkv_options *options,
                                                   uint64_t bytes);
 
 /**
- * How many dead bytes compaction tolerates, as a share of the live bytes. Default 0.5; at least 0.05. Since 0.1.
+ * How many dead bytes compaction tolerates, as a share of the live bytes. Default 0.33; at least 0.05. Since 0.1.
  */
 atomkv_status atomkv_options_set_dead_ratio(atomkv_options *options,
                                             double ratio);
@@ -351,7 +351,7 @@ atomkv_status atomkv_table_options_set_durability(atomkv_table_options *options,
 
 /**
  * Chooses one of AtomKV's own services by its kind and its name, both NUL-terminated:
- * "compressor": "lz4" (default), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots", "key-space-v1";
+ * "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots", "key-space-v1";
  * "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer": "json". The names
  * are stored when the table is created; opening it with others is `ATOMKV_ERR_SERVICES_MISMATCH`. Since 0.1.
  */

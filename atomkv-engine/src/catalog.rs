@@ -293,6 +293,11 @@ impl Catalog {
         self.state.lock().by_id.values().cloned().collect()
     }
 
+    /// How far the records of all segments reach, in bytes.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.state.lock().by_id.values().map(|segment| segment.end()).sum()
+    }
+
     /// Tells the system how the sealed segments will be read. Around a page that is missing it reads some hundred
     /// kilobytes or megabytes more, which is how a database that fits into memory gets there soon, and which costs one
     /// that does not fit most of what it has there.

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
-use crate::format::record::{Kind, Record};
+use crate::format::record::{Kind, Record, RecordError};
 use crate::format::segment::{FooterEntry, HEADER_BYTES, SegmentKind};
 use crate::index::subtable::Candidates;
 use crate::page::{self, PageWriter};
 use crate::segment::Segment;
 use crate::stats::CompactionReport;
+use crate::tables::TableCore;
 use crate::tombstones::{self, Holders};
 use crate::types::{Address, SegmentId};
 
@@ -231,29 +232,75 @@ pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
     Ok(report)
 }
 
+/// What the segments hold, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Balance {
+    live: u64,
+    dead: u64,
+}
+
+impl Balance {
+    fn of(segments: &[Arc<Segment>]) -> Balance {
+        segments.iter().fold(Balance::default(), |sum, segment| Balance {
+            live: sum.live + segment.live_bytes(),
+            dead: sum.dead + dead_bytes(segment),
+        })
+    }
+
+    /// How much may be dead before compaction begins.
+    fn allowed(&self, inner: &Inner) -> u64 {
+        let share = (self.live as f64 * inner.options.dead_ratio_max) as u64;
+        share.saturating_add(inner.options.segment_bytes_min)
+    }
+}
+
+/// So much more than compaction allows may be dead before writers are slowed down: what is dead in the segments of
+/// which it has not had its turn yet.
+const PACE_SLACK_BYTES: u64 = 16 << 20;
+
+/// Slows writers down or lets them go, as compaction keeps up with them. Segments that it leaves alone do not count.
+pub(crate) fn pace_writers(inner: &Inner) {
+    let mut segments = inner.catalog.segments();
+    segments.retain(|segment| !segment.is_damaged());
+    let balance = Balance::of(&segments);
+    let tolerated = balance.allowed(inner).saturating_add(balance.live / 8 + PACE_SLACK_BYTES);
+    inner.pace.set(balance.dead, tolerated);
+}
+
+/// Whether too much is dead, and half of that in segments that a checkpoint would make eligible.
+pub(crate) fn waits_for_checkpoint(inner: &Inner) -> bool {
+    let mut segments = inner.catalog.segments();
+    segments.retain(|segment| segment.is_sealed() && !segment.is_damaged());
+    let all = Balance::of(&segments);
+    all.dead > all.allowed(inner) && all.dead / 2 > Balance::of(&eligible(inner)).dead
+}
+
 /// The victims of the next round; none if the bounds are kept.
 fn choose(inner: &Inner) -> Vec<Arc<Segment>> {
     let mut segments = eligible(inner);
-    let dead: u64 = segments.iter().map(|segment| dead_bytes(segment)).sum();
-    let live: u64 = segments.iter().map(|segment| segment.live_bytes()).sum();
+    let balance = Balance::of(&segments);
     let largest = inner.options.segment_bytes_max;
-    let allowed = (live as f64 * inner.options.dead_ratio_max) as u64;
-    let allowed = allowed.saturating_add(inner.options.segment_bytes_min);
-    if dead > allowed {
+    if balance.dead > balance.allowed(inner) {
         // Where most is dead, a copied byte frees most.
         segments.retain(|segment| dead_bytes(segment) > 0);
         segments.sort_by_key(|segment| std::cmp::Reverse(dead_share(segment)));
+        // Until its checkpoint a round takes the space of what it settles twice. One commit may have made the first
+        // larger than any round should be.
+        let budget = ((balance.live + balance.dead) / ROUND_SHARE).max(SMALL_ROUND_BYTES).min(largest * 2);
         let mut bytes = 0;
-        // One commit may have made the first larger than any round should be.
         let mut fits = |segment: &Arc<Segment>| {
             let is_first = bytes == 0;
             bytes += segment.end();
-            is_first || bytes <= largest * 2
+            is_first || bytes <= budget
         };
         return segments.into_iter().take_while(|segment| fits(segment)).collect();
     }
     small_to_merge(segments, largest, SMALL_SEGMENTS_MAX, largest * 2)
 }
+
+/// A round takes one part in so many of the database, but no less than these bytes: each ends in a checkpoint.
+const ROUND_SHARE: u64 = 8;
+const SMALL_ROUND_BYTES: u64 = 16 << 20;
 
 /// So many small segments may be there that a merge would save.
 const SMALL_SEGMENTS_MAX: usize = 16;
@@ -347,6 +394,8 @@ pub(crate) struct Survivor {
     pub(crate) victim: usize,
     pub(crate) offset: u64,
     length: u64,
+    /// The checksum of its body.
+    body: u32,
     pub(crate) is_tombstone: bool,
 }
 
@@ -373,10 +422,21 @@ impl Victim {
         Ok(Victim { segment, bytes, oldest: (u64::MAX, u64::MAX) })
     }
 
+    /// A record that was verified before.
     pub(crate) fn record(&self, offset: u64) -> Result<Record<'_>> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or(&[]);
-        Record::decode_verified(bytes, &self.segment.base.at(offset))
-            .map_err(|error| Error::corrupt(&self.segment.path, offset, error.text()))
+        Record::decode(bytes, &self.segment.base).map_err(|error| self.corrupt(offset, error))
+    }
+
+    /// A record and the checksum of its body.
+    fn verified(&self, offset: u64) -> Result<(Record<'_>, u32)> {
+        let record = self.record(offset)?;
+        let body = record.verified_body(&self.segment.base.at(offset));
+        Ok((record, body.ok_or_else(|| self.corrupt(offset, RecordError::Checksum))?))
+    }
+
+    fn corrupt(&self, offset: u64, error: RecordError) -> Error {
+        Error::corrupt(&self.segment.path, offset, error.text())
     }
 }
 
@@ -421,11 +481,18 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
     let mut survivors = Vec::new();
     let mut oldest = victim.oldest;
     let mut found = Candidates::default();
-    for entry in page::entries(segment, &inner.tables)? {
-        if !wanted(inner, segment, &entry, &mut found)? {
+    let mut known = Known { inner, last: None };
+    let entries = page::entries(segment, &inner.tables)?;
+    for (at, entry) in entries.iter().enumerate() {
+        if let Some(ahead) = entries.get(at + INDEX_AHEAD)
+            && let Some(table) = known.table(ahead.table)
+        {
+            table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
+        }
+        if !entry.kind.has_place() || !wanted(known.table(entry.table), segment, entry, &mut found)? {
             continue;
         }
-        let record = victim.record(entry.offset)?;
+        let (record, body) = victim.verified(entry.offset)?;
         if record.layout.padded() != entry.length || record.header.kind != entry.kind {
             return Err(Error::corrupt(&segment.path, entry.offset, "footer and record disagree"));
         }
@@ -437,6 +504,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
             victim: number,
             offset: entry.offset,
             length: entry.length,
+            body,
             is_tombstone: entry.kind == Kind::Tombstone,
         });
     }
@@ -444,12 +512,32 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
     Ok((victim, survivors))
 }
 
-/// Whether the index points to the record, or it is a tombstone of a table that exists.
-fn wanted(inner: &Inner, segment: &Segment, entry: &FooterEntry, found: &mut Candidates) -> Result<bool> {
-    if !entry.kind.has_place() {
-        return Ok(false);
+/// For so many records ahead the index is fetched from memory.
+const INDEX_AHEAD: usize = 16;
+
+/// Finds tables by their ids: most often the one that it found before.
+struct Known<'a> {
+    inner: &'a Inner,
+    last: Option<(u32, Option<Arc<TableCore>>)>,
+}
+
+impl Known<'_> {
+    fn table(&mut self, id: u32) -> Option<&TableCore> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
+            self.last = Some((id, self.inner.tables.by_id(id)));
+        }
+        self.last.as_ref().and_then(|(_, table)| table.as_deref())
     }
-    let Some(table) = inner.tables.by_id(entry.table) else {
+}
+
+/// Whether the index points to the record, or it is a tombstone of a table that exists.
+fn wanted(
+    table: Option<&TableCore>,
+    segment: &Segment,
+    entry: &FooterEntry,
+    found: &mut Candidates,
+) -> Result<bool> {
+    let Some(table) = table else {
         return Ok(false);
     };
     if entry.kind == Kind::Tombstone {
@@ -489,7 +577,7 @@ fn write_pages(
             }
             if let Some((_, page)) = &mut writing {
                 let record = victims[survivor.victim].record(survivor.offset)?;
-                moved.push(page.push(&record, survivor.place)?);
+                moved.push(page.push(&record, survivor.place, survivor.body)?);
             }
         }
         if let Some((_, page)) = writing.take() {
@@ -535,13 +623,17 @@ fn name_pages(inner: &Inner, outputs: &[Arc<Segment>]) -> Result<()> {
 
 /// Points the index to the copies, wherever it still points to the originals.
 fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Address, u64)]) -> Result<()> {
-    let mut tables = HashMap::new();
-    for (survivor, &(address, length)) in survivors.iter().zip(moved) {
+    let mut known = Known { inner, last: None };
+    for (at, (survivor, &(address, length))) in survivors.iter().zip(moved).enumerate() {
+        if let Some(ahead) = survivors.get(at + INDEX_AHEAD)
+            && let Some(table) = known.table(ahead.table)
+        {
+            table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
+        }
         if survivor.is_tombstone {
             continue;
         }
-        let table = tables.entry(survivor.table).or_insert_with(|| inner.tables.by_id(survivor.table));
-        let Some(table) = table else { continue };
+        let Some(table) = known.table(survivor.table) else { continue };
         let victim = &victims[survivor.victim].segment;
         let lock = table.index.partition(survivor.place).lock();
         lock.prepare(survivor.place)?;

@@ -17,6 +17,7 @@ use crate::health::Health;
 use crate::log::{Draft, Log, Notice};
 use crate::maintenance::Signals;
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, TableOptions};
+use crate::pace::Pace;
 use crate::services::Services;
 use crate::stats::{CompactionReport, Counters, Stats};
 use crate::sync::{Mutex, RwLock};
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     /// Held by checkpoints and compactions: one at a time.
     pub(crate) maintenance: Mutex<()>,
     pub(crate) compacted: Mutex<Compacted>,
+    pub(crate) pace: Pace,
     pub(crate) opening: Opening,
     /// Held while a table is created.
     pub(crate) schema: Mutex<u32>,
@@ -398,11 +400,14 @@ impl Inner {
     }
 
     /// Whether so much of the log lies behind the newest checkpoint that the next one is due: what opening had to
-    /// replay counts, or the log of a process that is killed again and again would never get shorter.
+    /// replay counts, or the log of a process that is killed again and again would never get shorter. So much, too, is
+    /// what compaction may not settle before.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let written = self.log.bytes().0 + self.opening.replayed_bytes;
         let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
-        written.saturating_sub(self.counters.checkpointed_at()) >= self.options.checkpoint_bytes.max(image)
+        let behind = written.saturating_sub(self.counters.checkpointed_at());
+        behind >= self.options.checkpoint_bytes.max(image)
+            || behind >= image && compaction::waits_for_checkpoint(self)
     }
 
     /// The last acts of a database that accepts no calls any more.

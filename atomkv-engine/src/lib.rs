@@ -50,6 +50,7 @@ mod log;
 mod maintenance;
 mod open;
 mod options;
+mod pace;
 mod page;
 mod scan;
 mod segment;

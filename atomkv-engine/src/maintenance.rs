@@ -111,6 +111,7 @@ fn run_upkeep(inner: &Inner) {
             let outcome = upkeep(inner);
             if outcome.is_err() {
                 rest_until = Instant::now() + RETRY;
+                inner.pace.lift();
             }
             note(inner, outcome);
         }
@@ -121,13 +122,18 @@ fn run_upkeep(inner: &Inner) {
 }
 
 fn upkeep(inner: &Inner) -> Result<()> {
-    if inner.is_checkpoint_due() {
+    while !inner.health.is_closed() {
+        compaction::pace_writers(inner);
+        let checkpoint = inner.is_checkpoint_due();
+        if !checkpoint && !compaction::is_due(inner) {
+            break;
+        }
         let _turn = inner.maintenance.lock();
-        inner.checkpoint()?;
-    }
-    while !inner.health.is_closed() && compaction::is_due(inner) {
-        let _turn = inner.maintenance.lock();
-        compaction::compact_some(inner)?;
+        if checkpoint {
+            inner.checkpoint()?;
+        } else {
+            compaction::compact_some(inner)?;
+        }
     }
     Ok(())
 }
@@ -140,10 +146,12 @@ fn note(inner: &Inner, outcome: Result<()>) {
 }
 
 impl Inner {
-    /// Slows writers down when the disk does not keep up with them: the more is unsynced, the longer each waits.
+    /// Slows writers down when compaction or the disk does not keep up with them: the more is dead or unsynced, the longer
+    /// each waits.
     #[inline]
     pub(crate) fn backpressure(&self) {
         let (appended, synced) = self.log.bytes();
+        self.pace.keep(appended);
         let unsynced = appended.saturating_sub(synced);
         if unsynced > self.options.sync_bytes && self.options.background {
             self.wait_for_sync(unsynced);

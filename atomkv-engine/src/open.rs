@@ -28,6 +28,7 @@ use crate::log::recovery::{Durable, LogEnd, Recovery};
 use crate::log::{Log, LogPosition, LogStart};
 use crate::maintenance::Signals;
 use crate::options::Options;
+use crate::pace::Pace;
 use crate::segment::{Segment, parse_file_name};
 use crate::stats::Counters;
 use crate::storage::{DirectoryLock, LockOutcome, Storage};
@@ -172,6 +173,7 @@ impl Found {
             maintenance: Mutex::new(()),
             changing: RwLock::default(),
             compacted: Mutex::default(),
+            pace: Pace::default(),
             opening: Opening { replayed_records: end.records, replayed_bytes, rebuilt, skipped: end.skipped },
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
             catalog: opener.catalog,

@@ -53,7 +53,7 @@ impl Default for Options {
             segment_bytes_min: 256 << 10,
             segment_bytes_max: 64 << 20,
             checkpoint_bytes: 128 << 20,
-            dead_ratio_max: 0.5,
+            dead_ratio_max: 0.33,
             large_value_bytes: 1 << 20,
             verify_checksums: true,
             skip_damaged_log: false,
@@ -135,7 +135,7 @@ impl Options {
         self
     }
 
-    /// How many dead bytes compaction tolerates, as a share of the live bytes. Default 0.5; at least 0.05.
+    /// How many dead bytes compaction tolerates, as a share of the live bytes. Default 0.33; at least 0.05.
     #[must_use]
     pub fn dead_ratio(mut self, ratio: f64) -> Self {
         self.dead_ratio_max = ratio;

@@ -461,6 +461,19 @@ impl<'a> Record<'a> {
     pub(crate) fn verify(&self, base: &Base) -> bool {
         verify(self.bytes, self.layout, base)
     }
+
+    /// The body's checksum for a copy in the present format, if the record's own matches.
+    pub(crate) fn verified_body(&self, base: &Base) -> Option<u32> {
+        let body = body_checksum(self.key, self.value);
+        let is_sound = match base.sum {
+            Sum::Crc32c => {
+                let sum = base.sum.go_on(body ^ base.salt, &self.bytes[4..self.layout.header]);
+                self.bytes[..4] == sum.to_le_bytes()
+            }
+            Sum::Crc32 => self.verify(base),
+        };
+        is_sound.then_some(body)
+    }
 }
 
 /// What a lookup needs of a record of a key, decoded with few instructions: the processor gets on to the next lookup
@@ -680,6 +693,8 @@ mod tests {
                 let moved = Record::decode_verified(&bytes, &base.at(8));
                 assert_eq!(moved.err(), Some(RecordError::Checksum), "a record that has moved does not pass");
                 assert_eq!(record.header, header);
+                assert_eq!(record.verified_body(&base), Some(body_checksum(&key, &value)));
+                assert_eq!(record.verified_body(&base.at(8)), None);
                 assert_eq!((record.key, record.value), (&key[..], &value[..]));
                 assert_eq!(record.layout.padded(), bytes.len() as u64);
 

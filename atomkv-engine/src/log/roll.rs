@@ -17,6 +17,9 @@ const POPULATE_AHEAD_BYTES: u64 = 4 << 20;
 /// How much it populates in one call: a huge page.
 const POPULATE_STEP_BYTES: u64 = 2 << 20;
 
+/// Segments grow up to this size however small the database is: making one takes some syncs.
+const SMALL_SEGMENT_BYTES: u64 = 16 << 20;
+
 impl Log {
     /// Makes room for a commit of this many bytes at the start of a new segment. Fails without a trace: the old
     /// segment stays the active one.
@@ -86,16 +89,16 @@ impl Log {
         Ok(())
     }
 
-    /// Segments double up to the largest.
+    /// Segments double, but each is a small part of the database: what is dead in one that is still written, and what
+    /// is reserved and not written yet, are space that nobody can have back.
     fn next_capacity(&self, active: Option<&Active>) -> u64 {
-        match active {
-            Some(active) => (active.capacity * 2).clamp(self.segment_bytes_min, self.segment_bytes_max),
-            None => {
-                // A database that is already large does not start small again at each opening.
-                let settled = self.catalog.segments().iter().map(|segment| segment.end()).sum::<u64>() / 16;
-                settled.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
-            }
-        }
+        let part = (self.catalog.segment_bytes() / 16).max(SMALL_SEGMENT_BYTES);
+        let wanted = match active {
+            Some(active) => (active.capacity * 2).min(part),
+            // A database that is already large does not start small again at each opening.
+            None => self.catalog.segment_bytes() / 16,
+        };
+        wanted.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
     }
 
     fn create(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::append_footer;
 use crate::catalog::{Catalog, NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
-use crate::format::record::{Header, Layout, Record, body_checksum, encode_header};
+use crate::format::record::{Header, Layout, Record, encode_header};
 use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, SegmentKind};
 use crate::segment::Segment;
 use crate::types::{Address, SegmentId};
@@ -54,11 +54,10 @@ impl PageWriter {
         self.written + self.buffer.len() as u64
     }
 
-    /// Appends a copy of a record; tells where it is and how long.
-    pub(crate) fn push(&mut self, record: &Record<'_>, place: u64) -> Result<(Address, u64)> {
+    /// Appends a copy of a record, the checksum of whose body is known; tells where it is and how long.
+    pub(crate) fn push(&mut self, record: &Record<'_>, place: u64, body: u32) -> Result<(Address, u64)> {
         let segment = &self.new.segment;
         let header = Header { end_of_commit: true, hint: None, ..record.header };
-        let body = body_checksum(record.key, record.value);
         let offset = self.offset();
         let base = segment.base.at(offset);
         let head = encode_header(&header, record.key.len(), record.value.len(), body, &base);
