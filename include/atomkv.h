@@ -351,9 +351,10 @@ atomkv_status atomkv_table_options_set_durability(atomkv_table_options *options,
 
 /**
  * Chooses one of AtomKV's own services by its kind and its name, both NUL-terminated:
- * "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots", "key-space-v1";
- * "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer": "json". The names
- * are stored when the table is created; opening it with others is `ATOMKV_ERR_SERVICES_MISMATCH`. Since 0.1.
+ * "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots",
+ * "key-space-v1"; "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer":
+ * "json". The names are stored when the table is created; opening it with others is
+ * `ATOMKV_ERR_SERVICES_MISMATCH`. Since 0.1.
  */
 atomkv_status atomkv_table_options_set_service(atomkv_table_options *options,
                                                const char *kind,

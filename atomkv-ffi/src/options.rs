@@ -302,9 +302,10 @@ pub unsafe extern "C" fn atomkv_table_options_set_durability(
 }
 
 /// Chooses one of AtomKV's own services by its kind and its name, both NUL-terminated:
-/// "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots", "key-space-v1";
-/// "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer": "json". The names
-/// are stored when the table is created; opening it with others is `ATOMKV_ERR_SERVICES_MISMATCH`. Since 0.1.
+/// "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots",
+/// "key-space-v1"; "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer":
+/// "json". The names are stored when the table is created; opening it with others is
+/// `ATOMKV_ERR_SERVICES_MISMATCH`. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; the texts are NULL or NUL-terminated.
