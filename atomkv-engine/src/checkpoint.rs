@@ -25,6 +25,7 @@ use crate::index::subtable::IndexEntry;
 use crate::log::LogPosition;
 use crate::segment::{Segment, format_error};
 use crate::storage::{Mapping, Storage, StorageFile};
+use crate::sync::Mutex;
 use crate::tables::Tables;
 use crate::types::SegmentId;
 
@@ -141,6 +142,7 @@ impl Image {
                 offset: record.offset,
                 checksum: record.checksum,
                 image: self.file.clone(),
+                added: Mutex::default(),
             };
             if !partition.lock().adopt(stored) {
                 return Err(damaged("a sub-table outside its partition"));

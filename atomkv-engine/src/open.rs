@@ -458,6 +458,7 @@ impl Opener {
             fuzzy_end,
             rebuild,
             adopted: None,
+            table: None,
             found: Candidates::default(),
             broken: BTreeMap::new(),
             extents: Vec::new(),

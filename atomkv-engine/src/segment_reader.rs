@@ -1,6 +1,7 @@
 //! Reads the records of a segment in file order, always by `pread`: for recovery, compaction and rebuilding the
 //! index, which must get an error and not a signal from a failing device.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -10,6 +11,8 @@ use crate::storage::StorageFile;
 use crate::types::RECORD_ALIGNMENT;
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// How much of it is there at least when a record is decoded.
+const NEXT_BYTES: usize = 64 << 10;
 /// Longer than any segment: the largest commit, a header, marks and a trailer.
 const SEGMENT_FILE_BYTES_MAX: u64 = 2 * SEGMENT_BYTES_CEILING;
 
@@ -23,6 +26,10 @@ pub(crate) struct SegmentReader<'a> {
     buffer: Vec<u8>,
     buffer_offset: u64,
     filled: usize,
+    /// What lies from here on in the buffer stays there when more is read, within reason.
+    keep_from: u64,
+    /// The records between these places were verified, and are in the buffer as they were then.
+    verified: Range<u64>,
 }
 
 /// What stands at a place where a record should.
@@ -44,6 +51,8 @@ impl<'a> SegmentReader<'a> {
             buffer: Vec::new(),
             buffer_offset: from,
             filled: 0,
+            keep_from: u64::MAX,
+            verified: from..from,
         }
     }
 
@@ -57,6 +66,59 @@ impl<'a> SegmentReader<'a> {
         self.offset = offset;
     }
 
+    /// What lies from this place on will be asked for again.
+    pub(crate) fn keep_from(&mut self, offset: u64) {
+        self.keep_from = offset;
+    }
+
+    /// The header of the record at the current place; as [`SegmentReader::next`] otherwise.
+    pub(crate) fn advance(&mut self) -> Result<Option<std::result::Result<(Header, Layout), RecordError>>> {
+        let offset = self.offset;
+        if offset >= self.end {
+            return Ok(None);
+        }
+        let window = self.window(offset, NEXT_BYTES)?;
+        let base = self.base.at(offset);
+        let outcome = match Record::decode_verified(self.bytes(window), &base) {
+            Ok(record) if record.layout.padded() <= self.end - offset => Ok((record.header, record.layout)),
+            // Longer than the window, or none.
+            _ => match self.next()? {
+                Some(found) => found.record.map(|record| (record.header, record.layout)),
+                None => return Ok(None),
+            },
+        };
+        if let Ok((_, layout)) = &outcome {
+            self.offset = offset + layout.padded();
+            if self.verified.end != offset {
+                self.verified.start = offset;
+            }
+            self.verified.end = self.offset;
+        }
+        Ok(Some(outcome))
+    }
+
+    /// The records at these places, which were met before, one behind the other up to `end`. They are verified again
+    /// only where they had to be read again.
+    pub(crate) fn again(&mut self, offsets: &[u64], end: u64) -> Result<Vec<(u64, Record<'_>)>> {
+        let Some(&first) = offsets.first() else { return Ok(Vec::new()) };
+        let window = self.window(first, (end - first) as usize)?;
+        let is_verified = self.verified.start <= first && end <= self.verified.end;
+        let bytes = self.bytes(window);
+        let decode = |&offset: &u64| {
+            let bytes = bytes.get((offset - first) as usize..).unwrap_or(&[]);
+            let base = self.base.at(offset);
+            let record = if is_verified {
+                Record::decode(bytes, &base)
+            } else {
+                Record::decode_verified(bytes, &base)
+            };
+            let changed =
+                |_| Error::corrupt(self.path, offset, "the record reads differently the second time");
+            record.map(|record| (offset, record)).map_err(changed)
+        };
+        offsets.iter().map(decode).collect()
+    }
+
     /// The record at the current place, verified; the place moves behind it if it is good and stays otherwise.
     /// `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Found<'_>>> {
@@ -64,7 +126,7 @@ impl<'a> SegmentReader<'a> {
         if offset >= self.end {
             return Ok(None);
         }
-        let mut window = self.window(offset, CHUNK_BYTES.min(64 << 10))?;
+        let mut window = self.window(offset, NEXT_BYTES)?;
         if let Ok((_, layout)) = decode_header(self.bytes(window), &self.base)
             && layout.exact() > window.1 - window.0
             && offset + layout.exact() as u64 <= self.end
@@ -95,16 +157,40 @@ impl<'a> SegmentReader<'a> {
         if let Some(skip) = held {
             return Ok((skip, self.filled));
         }
-        let length = (wanted.max(CHUNK_BYTES) as u64).min(self.end - offset) as usize;
+        let kept = self.keep(offset);
+        let skip = (offset - self.buffer_offset) as usize;
+        let length = (wanted.max(CHUNK_BYTES) as u64).min(self.end - offset) as usize + skip;
         if self.buffer.len() < length {
             self.buffer.resize(length, 0);
         }
-        self.filled = self
+        // Until it is known what was read.
+        self.filled = 0;
+        let read = self
             .file
-            .read_at(offset, &mut self.buffer[..length])
+            .read_at(self.buffer_offset + kept as u64, &mut self.buffer[kept..length])
             .map_err(|error| Error::io("read", self.path, error))?;
-        self.buffer_offset = offset;
-        Ok((0, self.filled))
+        self.filled = kept + read;
+        Ok((skip, self.filled.max(skip)))
+    }
+
+    /// Moves what is to be kept to the start of the buffer, which is then to be filled behind it, beyond `offset`.
+    fn keep(&mut self, offset: u64) -> usize {
+        let held = self.buffer_offset..=self.buffer_offset + self.filled as u64;
+        let from = self.keep_from;
+        if from > offset
+            || offset - from > CHUNK_BYTES as u64
+            || !held.contains(&from)
+            || !held.contains(&offset)
+        {
+            self.verified = offset..offset;
+            self.buffer_offset = offset;
+            return 0;
+        }
+        let from_index = (from - self.buffer_offset) as usize;
+        self.buffer.copy_within(from_index..self.filled, 0);
+        self.verified.start = self.verified.start.max(from);
+        self.buffer_offset = from;
+        self.filled - from_index
     }
 
     /// Looks for the next intact record at or behind the current place, at any record boundary; moves there.

@@ -28,6 +28,12 @@ impl TableCore {
             record,
         }
     }
+
+    /// The place of a record's key, if it stands there or can be computed.
+    #[inline]
+    pub(crate) fn place_of(&self, record: &Record<'_>) -> Option<u64> {
+        record.header.place.or_else(|| self.keyspace.as_ref()?.place(record.key).ok())
+    }
 }
 
 #[derive(Default)]
@@ -66,10 +72,6 @@ impl Tables {
 
     /// The place of a record's key; `None` where the table is unknown or its services refuse.
     pub(crate) fn place_of(&self, record: &Record<'_>) -> Option<u64> {
-        if let Some(place) = record.header.place {
-            return Some(place);
-        }
-        let table = self.by_id(record.header.table)?;
-        table.keyspace.as_ref()?.place(record.key).ok()
+        record.header.place.or_else(|| self.by_id(record.header.table)?.place_of(record))
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct StoredSubTable {
     pub(crate) offset: u64,
     pub(crate) checksum: u32,
     pub(crate) image: Arc<ImageFile>,
+    /// Entries that were added without reading those in the image.
+    pub(crate) added: Mutex<Vec<IndexEntry>>,
 }
 
 pub(crate) enum Node {
@@ -137,7 +139,9 @@ impl Partition {
                 previous = Some(std::ptr::from_ref(node));
                 total += match node {
                     Node::Loaded(table) => table.bytes(),
-                    Node::Stored(_) => size_of::<Node>() as u64,
+                    Node::Stored(stored) => {
+                        (size_of::<Node>() + stored.added.lock().len() * size_of::<IndexEntry>()) as u64
+                    }
                 };
             }
         }
@@ -293,11 +297,10 @@ impl PartitionLock<'_> {
         let Some(Node::Stored(stored)) = directory.cell(place).load(guard) else {
             return Ok(());
         };
-        let entries = stored.image.read_entries(stored)?;
+        let mut entries = stored.image.read_entries(stored)?;
+        entries.extend_from_slice(&stored.added.lock());
         let table = SubTable::with_room(stored.depth, stored.prefix, entries.len() + entries.len() / 4 + 8);
-        for entry in entries {
-            table.insert(entry);
-        }
+        table.fill(&entries);
         self.place_node(directory, Arc::new(Node::Loaded(table)));
         Ok(())
     }
@@ -395,6 +398,22 @@ impl PartitionLock<'_> {
                 }
             }
         }
+    }
+
+    /// Adds a key to a sub-table that still lies in an image, without reading it. False if it does not, or would have to
+    /// be split.
+    pub(crate) fn insert_later(&self, place: u64, address: Address) -> bool {
+        let guard = &self.guard;
+        let Some(Node::Stored(stored)) = self.partition.directory(guard).cell(place).load(guard) else {
+            return false;
+        };
+        let mut added = stored.added.lock();
+        let has_room = stored.entries as usize + added.len() < SPLIT_ENTRIES;
+        if has_room {
+            added.push(IndexEntry::new(tag_of(place), address));
+            self.note_change(1);
+        }
+        has_room
     }
 
     /// Whether some place of this sub-table belongs to the partition.

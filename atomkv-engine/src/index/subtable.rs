@@ -261,6 +261,21 @@ impl SubTable {
         self.entries.store(self.entries.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
+    /// Adds many entries to an empty sub-table that nobody else knows yet; there must be room.
+    pub(crate) fn fill(&self, entries: &[IndexEntry]) {
+        assert!(self.len() == 0 && entries.len() <= self.lines.len() * (LINE - 1), "there is room for all");
+        let mut filled = vec![0u8; self.lines.len()];
+        for entry in entries {
+            let mut line = self.home(entry.tag());
+            while usize::from(filled[line]) == LINE {
+                line = self.next(line);
+            }
+            self.lines[line].0[usize::from(filled[line])].store(entry.bits(), Ordering::Relaxed);
+            filled[line] += 1;
+        }
+        self.entries.store(entries.len() as u32, Ordering::Relaxed);
+    }
+
     /// Puts one entry in the place of another of the same tag. False if the other is not here.
     pub(crate) fn replace(&self, old: IndexEntry, new: IndexEntry) -> bool {
         debug_assert_eq!(old.tag(), new.tag());

@@ -19,12 +19,17 @@ use crate::format::record::{Header, Kind, Layout, Record, SyncMark, read_u64};
 use crate::format::segment::HEADER_BYTES;
 use crate::segment::{Segment, read_trailer};
 use crate::segment_reader::{Found, SegmentReader};
-use crate::types::{Address, SegmentId};
+use crate::types::SegmentId;
 
-/// What recovery tells of each record of a complete commit, in order.
+/// What recovery tells of the records of complete commits, in order, a few at once, so that what is to be read for
+/// them can be on its way from memory at the same time.
 pub(crate) trait Replay {
-    fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()>;
+    fn records(&mut self, segment: &Arc<Segment>, records: &[(u64, Record<'_>)]) -> Result<()>;
 }
+
+/// How many records are handed over at once, and in how many bytes at most, unless one is longer.
+const GROUP_RECORDS: usize = 64;
+const GROUP_BYTES: u64 = 256 << 10;
 
 /// Where the log was found to end.
 #[derive(Debug, Default)]
@@ -65,6 +70,9 @@ pub(crate) struct Recovery<'a> {
     /// Commits up to this one were on stable storage when the manifest was written.
     durable: Durable,
     end: LogEnd,
+    /// Where the records of complete commits begin that were not handed over yet, and of the commit that is being
+    /// measured.
+    waiting: Vec<u64>,
 }
 
 /// How the reading of one segment ended.
@@ -95,7 +103,7 @@ impl<'a> Recovery<'a> {
         };
         // Of several at one place the last one holds: the others were begun and lost.
         let continuations = segments.values().filter_map(continuation).collect();
-        Recovery { segments, continuations, skip_damage, stop_before, durable, end }
+        Recovery { segments, continuations, skip_damage, stop_before, durable, end, waiting: Vec::new() }
     }
 
     /// Replays everything there is.
@@ -158,53 +166,92 @@ impl<'a> Recovery<'a> {
             return Err(Error::corrupt(&segment.path, length, "the segment file is cut short"));
         }
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
+        let id = segment.id();
+        let continued: Vec<u64> =
+            self.continuations.keys().filter(|(of, _)| *of == id).map(|(_, end)| *end).collect();
         loop {
             let start = reader.offset();
-            if self.successor(segment.id(), start).is_some() {
+            if continued.contains(&start) {
+                self.hand_over(&mut reader, start, segment, replay)?;
                 return Ok(Stop::Bad { end: start });
             }
-            let commit_end = match self.measure_commit(&mut reader, segment)? {
+            let complete = self.waiting.len();
+            reader.keep_from(self.waiting.first().copied().unwrap_or(start));
+            let end = match self.measure_commit(&mut reader, segment)? {
                 Measured::Commit { end } => end,
-                Measured::Roll { next } => {
-                    return Ok(Stop::Rolled { end: reader.offset(), next });
-                }
-                Measured::Bad { at } => {
-                    if self.skip_damage && self.proof_of_damage(segment, at)?.is_some() {
-                        self.end.skipped += 1;
-                        reader.seek(at + 8);
-                        let last = self.end.last_sequence;
-                        let is_later = |record: &Record<'_>| {
-                            // The damaged commit's own remaining records carry the next sequence, mostly.
-                            record.header.sequence > last + 1 || record.header.kind == Kind::Roll
-                        };
-                        if reader.resync(|header, _| header.sequence > last, is_later)? {
-                            self.pass_broken_commit(&mut reader)?;
-                            continue;
-                        }
+                other => {
+                    self.waiting.truncate(complete);
+                    self.hand_over(&mut reader, start, segment, replay)?;
+                    match other {
+                        Measured::Roll { end, next } => return Ok(Stop::Rolled { end, next }),
+                        Measured::Bad { at } if self.pass_damage(&mut reader, segment, at)? => continue,
+                        _ => return Ok(Stop::Bad { end: start }),
                     }
-                    return Ok(Stop::Bad { end: start });
                 }
             };
-            reader.seek(start);
-            while reader.offset() < commit_end {
-                let Some(found) = reader.next()? else { break };
-                let Ok(record) = &found.record else { break };
-                self.end.last_sequence = record.header.sequence;
-                self.end.last_time_ms = self.end.last_time_ms.max(record.header.time_ms);
-                self.end.records += 1;
-                segment.note_sequence(record.header.sequence);
-                match record.header.kind {
-                    Kind::Lease => self.end.lease = self.end.lease.max(read_u64(record.value).unwrap_or(0)),
-                    Kind::Mark => {
-                        if let Some(mark) = SyncMark::decode(record.value) {
-                            let place = LogPosition { segment: SegmentId(mark.segment), offset: mark.offset };
-                            self.end.synced = self.end.synced.max(place);
-                        }
-                    }
-                    _ => {}
-                }
-                replay.record(segment, segment.address(found.offset), record)?;
+            let first = self.waiting.first().copied().unwrap_or(start);
+            if self.waiting.len() >= GROUP_RECORDS || end - first >= GROUP_BYTES {
+                self.hand_over(&mut reader, end, segment, replay)?;
+                reader.seek(end);
             }
+        }
+    }
+
+    /// Goes on behind a damaged place if that is wanted and possible.
+    fn pass_damage(&mut self, reader: &mut SegmentReader<'_>, segment: &Segment, at: u64) -> Result<bool> {
+        if !self.skip_damage || self.proof_of_damage(segment, at)?.is_none() {
+            return Ok(false);
+        }
+        self.end.skipped += 1;
+        reader.seek(at + 8);
+        let last = self.end.last_sequence;
+        let is_later = |record: &Record<'_>| {
+            // The damaged commit's own remaining records carry the next sequence, mostly.
+            record.header.sequence > last + 1 || record.header.kind == Kind::Roll
+        };
+        if !reader.resync(|header, _| header.sequence > last, is_later)? {
+            return Ok(false);
+        }
+        self.pass_broken_commit(reader)?;
+        Ok(true)
+    }
+
+    /// Hands over the records that wait, which reach up to `end`.
+    fn hand_over(
+        &mut self,
+        reader: &mut SegmentReader<'_>,
+        end: u64,
+        segment: &Arc<Segment>,
+        replay: &mut impl Replay,
+    ) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut rest = waiting.as_slice();
+        while let Some(&first) = rest.first() {
+            let fits = |next: &&u64| **next - first < GROUP_BYTES;
+            let (group, behind) = rest.split_at(rest.iter().take(GROUP_RECORDS).take_while(fits).count());
+            rest = behind;
+            let records = reader.again(group, rest.first().copied().unwrap_or(end))?;
+            records.iter().for_each(|(_, record)| self.note(segment, record));
+            replay.records(segment, &records)?;
+        }
+        self.waiting = waiting;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn note(&mut self, segment: &Segment, record: &Record<'_>) {
+        self.end.last_time_ms = self.end.last_time_ms.max(record.header.time_ms);
+        self.end.records += 1;
+        segment.note_sequence(record.header.sequence);
+        match record.header.kind {
+            Kind::Lease => self.end.lease = self.end.lease.max(read_u64(record.value).unwrap_or(0)),
+            Kind::Mark => {
+                if let Some(mark) = SyncMark::decode(record.value) {
+                    let place = LogPosition { segment: SegmentId(mark.segment), offset: mark.offset };
+                    self.end.synced = self.end.synced.max(place);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -234,26 +281,25 @@ impl<'a> Recovery<'a> {
         self.segments.values().rev().find(continues).or_else(|| self.segments.values().rev().find(rolled))
     }
 
-    /// Looks whether a whole commit stands at the reader's place, without replaying it.
+    /// Looks whether a whole commit stands at the reader's place, without replaying it: its records wait
+    /// behind those of the commits before.
     fn measure_commit(&mut self, reader: &mut SegmentReader<'_>, segment: &Segment) -> Result<Measured> {
         let mut commit = None;
         loop {
             let at = reader.offset();
-            let Some(found) = reader.next()? else {
+            let Some(Ok((header, _))) = reader.advance()? else {
                 return Ok(Measured::Bad { at });
             };
-            let record = match found.record {
-                Ok(record) => record,
-                Err(_) => return Ok(Measured::Bad { at }),
-            };
-            let sequence = record.header.sequence;
-            if record.header.kind == Kind::Roll {
-                let next = read_u64(record.value).map(SegmentId);
+            let sequence = header.sequence;
+            if header.kind == Kind::Roll {
+                let end = reader.offset();
+                let next = reader.again(&[at], end)?.first().and_then(|(_, record)| read_u64(record.value));
+                let next = next.map(SegmentId);
                 return match next {
                     Some(next) if commit.is_none() && self.is_last(sequence) => {
                         let follows = |next: &Arc<Segment>| next.header.predecessor == segment.id();
                         if self.segments.get(&next).is_some_and(follows) {
-                            Ok(Measured::Roll { next })
+                            Ok(Measured::Roll { end, next })
                         } else {
                             // A large value that was lost may excuse it: who has read everything decides.
                             self.end.missing = Some(next);
@@ -271,7 +317,9 @@ impl<'a> Recovery<'a> {
                 Some(first) if first == sequence => {}
                 _ => return Ok(Measured::Bad { at }),
             }
-            if record.header.end_of_commit {
+            self.waiting.push(at);
+            if header.end_of_commit {
+                self.end.last_sequence = sequence;
                 return Ok(Measured::Commit { end: reader.offset() });
             }
         }
@@ -360,6 +408,6 @@ impl<'a> Recovery<'a> {
 
 enum Measured {
     Commit { end: u64 },
-    Roll { next: SegmentId },
+    Roll { end: u64, next: SegmentId },
     Bad { at: u64 },
 }

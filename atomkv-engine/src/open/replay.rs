@@ -8,7 +8,7 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::manifest::decode_table;
 use crate::format::record::{ExtentRef, Kind, Record};
-use crate::index::subtable::Candidates;
+use crate::index::subtable::{Candidates, First};
 use crate::log::recovery::Replay;
 use crate::segment::Segment;
 use crate::tables::TableCore;
@@ -21,6 +21,8 @@ pub(super) struct Replayer<'a> {
     /// The index is put together afterwards: only tables matter now.
     pub(super) rebuild: bool,
     pub(super) adopted: Option<SegmentId>,
+    /// The table of the last record.
+    pub(super) table: Option<Arc<TableCore>>,
     pub(super) found: Candidates,
     /// Large values that the index points to and that are not whole.
     pub(super) broken: BTreeMap<u64, Broken>,
@@ -36,22 +38,64 @@ pub(super) struct Broken {
 }
 
 impl Replayer<'_> {
+    /// The table of a record; most often the one of the record before it.
+    fn table(&mut self, id: u32) -> Option<&Arc<TableCore>> {
+        if self.table.as_ref().is_none_or(|table| table.id != id) {
+            self.table = self.opener.tables.by_id(id);
+        }
+        self.table.as_ref()
+    }
+
+    /// Whether the image may have the record already.
+    fn is_fuzzy(&self, record: &Record<'_>) -> bool {
+        record.header.sequence <= self.fuzzy_end
+    }
+
+    /// Whether the record's key must be looked for, whatever the record says of the one before it.
+    fn is_careful(&self, record: &Record<'_>) -> bool {
+        // Where commits were left out, what is said of them may not be so.
+        self.is_fuzzy(record) || self.opener.options.skip_damaged_log
+    }
+
+    /// Has everything that applying these records will read fetched from memory at once, not one after the other.
+    fn touch(&mut self, records: &[(u64, Record<'_>)]) {
+        let guard = epoch::pin();
+        for (_, record) in records {
+            if record.header.kind.has_place()
+                && let Some(table) = self.table(record.header.table)
+                && let Some(place) = table.place_of(record)
+            {
+                table.index.partition(place).touch(place, &guard);
+            }
+        }
+        for (_, record) in records {
+            if record.header.kind.has_place()
+                && self.is_careful(record)
+                && let Some(table) = self.table(record.header.table)
+                && let Some(place) = table.place_of(record)
+                && let Some(First { address: Some(address), .. }) =
+                    table.index.partition(place).first_at_once(place, &guard)
+                && let Some(segment) = self.opener.catalog.directory.get(address.ordinal(), &guard)
+            {
+                segment.prefetch(address.offset());
+            }
+        }
+    }
+
     fn document(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
         let header = &record.header;
         let opener = self.opener;
-        let Some(table) = opener.tables.by_id(header.table) else {
+        let Some(table) = self.table(header.table).cloned() else {
             let detail = format!("a record of table {}, which was never created", header.table);
             return Err(Error::corrupt(&segment.path, address.offset(), detail));
         };
-        let Some(place) = opener.tables.place_of(record) else {
+        let Some(place) = table.place_of(record) else {
             let detail = "a record whose place cannot be computed";
             return Err(Error::corrupt(&segment.path, address.offset(), detail));
         };
-        let fuzzy = header.sequence <= self.fuzzy_end;
-        // Where commits were left out, what a record says of the one before it may not be so.
-        let careful = fuzzy || opener.options.skip_damaged_log;
+        let fuzzy = self.is_fuzzy(record);
         let partition = table.index.partition(place);
-        let current = self.current(&table, place, record, careful)?;
+        let current = self.current(&table, place, record)?;
         if let Some(current) = &current
             && current.sequence >= header.sequence
         {
@@ -59,16 +103,22 @@ impl Replayer<'_> {
             return Ok(());
         }
         let lock = partition.lock();
-        lock.prepare(place)?;
         match (&current, header.kind) {
             (Some(current), Kind::Tombstone) => {
+                lock.prepare(place)?;
                 lock.remove(place, current.address);
             }
             (Some(current), _) => {
+                lock.prepare(place)?;
                 lock.replace(place, current.address, address);
             }
             (None, Kind::Tombstone) => {}
-            (None, _) => lock.insert(place, address),
+            (None, _) => {
+                if !lock.insert_later(place, address) {
+                    lock.prepare(place)?;
+                    lock.insert(place, address);
+                }
+            }
         }
         drop(lock);
         if header.kind == Kind::Extent
@@ -104,14 +154,9 @@ impl Replayer<'_> {
     }
 
     /// What the index points to for the record's key, reading as little as can be.
-    fn current(
-        &mut self,
-        table: &TableCore,
-        place: u64,
-        record: &Record<'_>,
-        careful: bool,
-    ) -> Result<Option<Current>> {
+    fn current(&mut self, table: &TableCore, place: u64, record: &Record<'_>) -> Result<Option<Current>> {
         let header = &record.header;
+        let careful = self.is_careful(record);
         if !careful && header.new_key && header.kind != Kind::Tombstone {
             return Ok(None);
         }
@@ -132,14 +177,23 @@ impl Replayer<'_> {
 }
 
 impl Replay for Replayer<'_> {
-    fn record(&mut self, segment: &Arc<Segment>, address: Address, record: &Record<'_>) -> Result<()> {
-        let opener = self.opener;
+    fn records(&mut self, segment: &Arc<Segment>, records: &[(u64, Record<'_>)]) -> Result<()> {
         if self.adopted != Some(segment.id()) {
             self.adopted = Some(segment.id());
-            if !opener.catalog.has(segment.id()) {
-                opener.catalog.adopt(segment.clone())?;
+            if !self.opener.catalog.has(segment.id()) {
+                self.opener.catalog.adopt(segment.clone())?;
             }
         }
+        if !self.rebuild {
+            self.touch(records);
+        }
+        records.iter().try_for_each(|(offset, record)| self.record(segment, segment.address(*offset), record))
+    }
+}
+
+impl Replayer<'_> {
+    fn record(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
+        let opener = self.opener;
         match record.header.kind {
             Kind::TableChange => {
                 let Some(table) = decode_table(record.value) else {
