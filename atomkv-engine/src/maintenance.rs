@@ -146,10 +146,11 @@ fn note(inner: &Inner, outcome: Result<()>) {
 }
 
 impl Inner {
-    /// Slows writers down when compaction or the disk does not keep up with them: the more is dead or unsynced, the longer
-    /// each waits.
+    /// Slows writers down when compaction, the disk or the log's helper does not keep up with them: the more is dead or
+    /// unsynced, the longer each waits.
     #[inline]
     pub(crate) fn backpressure(&self) {
+        self.log.pace();
         let (appended, synced) = self.log.bytes();
         self.pace.keep(appended);
         let unsynced = appended.saturating_sub(synced);

@@ -14,7 +14,7 @@ mod sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::catalog::{Catalog, NewSegment};
 use crate::error::{Error, Result};
@@ -134,6 +134,8 @@ struct Active {
     direct_from: u64,
     /// The helper is asked to populate when the tail passes this.
     populate_at: u64,
+    /// The successor should be ready when the tail passes this.
+    ready_at: u64,
     /// Grows with the records, so that sealing need not read them again.
     footer: FooterBuilder,
 }
@@ -169,6 +171,8 @@ struct Requests {
     prepare: Option<SegmentId>,
     /// Populate this segment from this offset.
     populate: Option<(Arc<Segment>, u64)>,
+    /// The index wants its next memory, see [`memory::populate_ahead`].
+    memory: bool,
     stop: bool,
 }
 
@@ -186,6 +190,10 @@ pub(crate) struct Log {
     requests: Mutex<Requests>,
     requested: Condvar,
     has_helper: bool,
+    /// Whether the active segment is nearly full and its successor not ready.
+    behind: AtomicBool,
+    /// Whether the helper was asked for memory and has not begun.
+    memory_asked: AtomicBool,
     /// Bytes appended since opening, extents included.
     appended_bytes: AtomicU64,
     synced_bytes: AtomicU64,
@@ -227,6 +235,8 @@ impl Log {
             requests: Mutex::new(Requests::default()),
             requested: Condvar::new(),
             has_helper: options.background,
+            behind: AtomicBool::new(false),
+            memory_asked: AtomicBool::new(false),
             appended_bytes: AtomicU64::new(0),
             synced_bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -318,6 +328,9 @@ impl Log {
         let end = active.tail;
         if how == Durability::Buffered && end >= active.populate_at {
             self.request_populate(active);
+        }
+        if end >= active.ready_at {
+            self.note_behind(active);
         }
         let mut bytes = end - start;
         for file in commit.files() {

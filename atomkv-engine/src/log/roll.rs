@@ -3,6 +3,9 @@
 //! A rolled segment ends in a roll record that names its successor. The successor's header and name were durable
 //! before the roll record was written, so a roll record whose segment is missing means damage, never loss.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use super::{Active, Core, Draft, Log, Notice, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
@@ -10,12 +13,16 @@ use crate::format::record::Kind;
 use crate::format::segment::{FooterBuilder, HEADER_BYTES, SegmentKind, TRAILER_BYTES};
 use crate::options::{Durability, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FLOOR};
 use crate::segment::Segment;
+use crate::storage::memory;
 use crate::types::SegmentId;
 
 /// How far ahead of the tail the helper populates.
 const POPULATE_AHEAD_BYTES: u64 = 4 << 20;
 /// How much it populates in one call: a huge page.
 const POPULATE_STEP_BYTES: u64 = 2 << 20;
+/// How long a writer lets the helper have the processor before a put, where it runs ahead of it. Many short waits
+/// instead of a long one.
+const WAIT_FOR_HELPER: Duration = Duration::from_micros(500);
 
 /// Segments grow up to this size however small the database is: making one takes some syncs.
 const SMALL_SEGMENT_BYTES: u64 = 16 << 20;
@@ -73,8 +80,10 @@ impl Log {
             capacity: new.capacity,
             direct_from: 0,
             populate_at: HEADER_BYTES,
+            ready_at: new.capacity / 4 * 3,
             footer: FooterBuilder::default(),
         });
+        self.behind.store(false, Ordering::Relaxed);
         let old = old.map(|old| (old.segment, old.footer));
         if self.has_helper
             && let Some(active) = &core.active
@@ -134,11 +143,46 @@ impl Log {
         }
     }
 
+    /// The last quarter of the active segment has begun.
+    pub(super) fn note_behind(&self, active: &mut Active) {
+        active.ready_at = u64::MAX;
+        let ready = self.ready.lock();
+        let is_ready =
+            ready.as_ref().is_some_and(|new| new.segment.header.predecessor == active.segment.id());
+        self.behind.store(self.has_helper && !is_ready, Ordering::Relaxed);
+    }
+
+    /// Called before each put, without locks: a writer that is about to come to a segment or to memory of the index
+    /// that the helper has not made ready yet waits a little, or it would have to do the helper's work under locks.
+    #[inline]
+    pub(crate) fn pace(&self) {
+        if self.behind.load(Ordering::Relaxed) || memory::head_start().is_some() {
+            self.wait_for_helper();
+        }
+    }
+
+    #[cold]
+    fn wait_for_helper(&self) {
+        if !self.has_helper {
+            return;
+        }
+        let head_start = memory::head_start();
+        if head_start.is_some() && !self.memory_asked.swap(true, Ordering::Relaxed) {
+            self.requests.lock().memory = true;
+            self.requested.notify_one();
+        }
+        if self.behind.load(Ordering::Relaxed)
+            || head_start.is_some_and(|bytes| bytes < memory::HEAD_START_BYTES_MIN)
+        {
+            std::thread::sleep(WAIT_FOR_HELPER);
+        }
+    }
+
     /// The helper thread: prepares, populates and seals until told to stop.
     pub(crate) fn run_helper(&self) {
         let mut populated = (SegmentId(0), 0);
         loop {
-            let (seal, prepare, populate) = {
+            let (seal, prepare, populate, memory) = {
                 let mut requests = self.requests.lock();
                 loop {
                     if requests.stop {
@@ -146,7 +190,7 @@ impl Log {
                     }
                     let idle =
                         requests.seal.is_empty() && requests.prepare.is_none() && requests.populate.is_none();
-                    if !idle {
+                    if !idle || requests.memory {
                         break;
                     }
                     requests = self.requested.wait(requests);
@@ -155,13 +199,22 @@ impl Log {
                 let prepare = requests.prepare.take();
                 let populate = requests.populate.take();
                 let seal = if prepare.is_none() && populate.is_none() { requests.seal.pop() } else { None };
-                (seal, prepare, populate)
+                (seal, prepare, populate, std::mem::take(&mut requests.memory))
             };
+            if memory {
+                self.memory_asked.store(false, Ordering::Relaxed);
+                memory::populate_ahead();
+            }
             if let Some((segment, tail)) = populate {
                 self.populate(&segment, tail, &mut populated);
             }
             if let Some(id) = prepare {
                 self.prepare(id);
+                // Made or not: who waits any longer waits in vain, unless the log has rolled meanwhile.
+                let _ready = self.ready.lock();
+                if self.requests.lock().prepare.is_none() {
+                    self.behind.store(false, Ordering::Relaxed);
+                }
             }
             if let Some((segment, footer)) = seal {
                 self.seal(&segment, footer);
