@@ -1,4 +1,4 @@
-//! The database's own threads: one syncs what is buffered, one checkpoints and compacts, one serves the log
+//! The database's own threads: one syncs what is buffered, one checkpoints and compacts, two serve the log
 //! (`log/roll.rs`). They hold no lock for longer than a bounded copy, end when the database is closed, and tell of
 //! their failures in the statistics.
 
@@ -58,8 +58,9 @@ impl Signals {
 /// Starts the threads.
 pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
-    let tasks: [(&str, fn(&Inner)); 3] = [
+    let tasks: [(&str, fn(&Inner)); 4] = [
         ("atomkv-log", |inner| inner.log.run_helper()),
+        ("atomkv-memory", |inner| inner.log.run_memory_helper()),
         ("atomkv-sync", run_sync),
         ("atomkv-compact", run_upkeep),
     ];

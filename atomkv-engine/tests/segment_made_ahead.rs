@@ -1,5 +1,6 @@
 //! A log segment that is made ahead of need and comes too late is thrown away. A checkpoint once named such a segment
-//! in the manifest, and the database could not be opened again.
+//! in the manifest, and the database could not be opened again. And it should not come too late: a writer that ran
+//! ahead of the helper once made the next segment itself, with all its syncs, while everybody waited for the log.
 
 use std::io;
 use std::path::Path;
@@ -20,6 +21,10 @@ struct SlowHelper {
 struct State {
     permitted: u64,
     created: u64,
+    /// Log segments that were made by writers.
+    created_by_others: u64,
+    /// What the helper takes for a file.
+    takes: Duration,
 }
 
 impl SlowHelper {
@@ -43,7 +48,10 @@ impl Storage for SlowHelper {
         if is_helper {
             let state = self.state.lock().expect("whole");
             let full = |state: &mut State| state.created >= state.permitted;
-            drop(self.changed.wait_while(state, full).expect("whole"));
+            let takes = self.changed.wait_while(state, full).expect("whole").takes;
+            std::thread::sleep(takes);
+        } else if path.extension().is_some_and(|extension| extension == "seg") {
+            self.state.lock().expect("whole").created_by_others += 1;
         }
         let file = FileStorage.create(path);
         if is_helper {
@@ -149,5 +157,25 @@ fn a_segment_that_came_too_late_is_not_named() {
     let copied = found.table("t", TableOptions::new()).expect("a table");
     assert_eq!(copied.len(), u64::from(counter));
     found.close().expect("closes");
+    database.close().expect("closes");
+}
+
+#[test]
+fn a_writer_that_runs_ahead_of_the_helper_waits_for_it_before_the_segment_is_full() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(SlowHelper::default());
+    storage.state.lock().expect("whole").takes = Duration::from_millis(20);
+    storage.permit(u64::MAX);
+    let options = Options::default().storage(storage.clone()).segment_bytes(1 << 20, 1 << 20);
+    let database = Database::open(directory.path().join("db"), options).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let created_by_others = || storage.state.lock().expect("whole").created_by_others;
+    let first = created_by_others();
+    // Four thousand puts fill a segment, a thousand its last quarter.
+    for counter in 0..20_000u32 {
+        table.put(&counter.to_be_bytes(), &[0x5a; 240]).expect("put");
+    }
+    assert!(database.stats().log_segments >= 5);
+    assert_eq!(created_by_others(), first, "a writer has made a segment");
     database.close().expect("closes");
 }

@@ -162,7 +162,7 @@ struct SyncState {
     running: bool,
 }
 
-/// What the log's helpers are asked for.
+/// What the log's helper threads are asked for.
 #[derive(Default)]
 struct Requests {
     /// Rolled segments that want their footers.
@@ -189,6 +189,7 @@ pub(crate) struct Log {
     ready: Mutex<Option<NewSegment>>,
     requests: Mutex<Requests>,
     requested: Condvar,
+    memory_requested: Condvar,
     has_helper: bool,
     /// Whether the active segment is nearly full and its successor not ready.
     behind: AtomicBool,
@@ -234,6 +235,7 @@ impl Log {
             ready: Mutex::new(None),
             requests: Mutex::new(Requests::default()),
             requested: Condvar::new(),
+            memory_requested: Condvar::new(),
             has_helper: options.background,
             behind: AtomicBool::new(false),
             memory_asked: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! Moving on to the next log segment, and the helper that makes it, populates it ahead and seals the last one.
+//! Moving on to the next log segment, and the helpers that make it, populate it ahead and seal the last one.
 //!
 //! A rolled segment ends in a roll record that names its successor. The successor's header and name were durable
 //! before the roll record was written, so a roll record whose segment is missing means damage, never loss.
@@ -139,7 +139,7 @@ impl Log {
         if self.has_helper {
             let mut requests = self.requests.lock();
             requests.populate = Some((active.segment.clone(), active.tail));
-            self.requested.notify_one();
+            self.memory_requested.notify_one();
         }
     }
 
@@ -169,7 +169,7 @@ impl Log {
         let head_start = memory::head_start();
         if head_start.is_some() && !self.memory_asked.swap(true, Ordering::Relaxed) {
             self.requests.lock().memory = true;
-            self.requested.notify_one();
+            self.memory_requested.notify_one();
         }
         if self.behind.load(Ordering::Relaxed)
             || head_start.is_some_and(|bytes| bytes < memory::HEAD_START_BYTES_MIN)
@@ -178,36 +178,24 @@ impl Log {
         }
     }
 
-    /// The helper thread: prepares, populates and seals until told to stop.
+    /// The helper thread that makes and seals segments, until told to stop.
     pub(crate) fn run_helper(&self) {
-        let mut populated = (SegmentId(0), 0);
         loop {
-            let (seal, prepare, populate, memory) = {
+            let (seal, prepare) = {
                 let mut requests = self.requests.lock();
                 loop {
                     if requests.stop {
                         return;
                     }
-                    let idle =
-                        requests.seal.is_empty() && requests.prepare.is_none() && requests.populate.is_none();
-                    if !idle || requests.memory {
+                    if !requests.seal.is_empty() || requests.prepare.is_some() {
                         break;
                     }
                     requests = self.requested.wait(requests);
                 }
                 // The most urgent first; sealing can wait.
                 let prepare = requests.prepare.take();
-                let populate = requests.populate.take();
-                let seal = if prepare.is_none() && populate.is_none() { requests.seal.pop() } else { None };
-                (seal, prepare, populate, std::mem::take(&mut requests.memory))
+                (if prepare.is_none() { requests.seal.pop() } else { None }, prepare)
             };
-            if memory {
-                self.memory_asked.store(false, Ordering::Relaxed);
-                memory::populate_ahead();
-            }
-            if let Some((segment, tail)) = populate {
-                self.populate(&segment, tail, &mut populated);
-            }
             if let Some(id) = prepare {
                 self.prepare(id);
                 // Made or not: who waits any longer waits in vain, unless the log has rolled meanwhile.
@@ -218,6 +206,34 @@ impl Log {
             }
             if let Some((segment, footer)) = seal {
                 self.seal(&segment, footer);
+            }
+        }
+    }
+
+    /// The helper thread that has memory ready, of the active segment and of the index. The other one waits for the
+    /// disk, and a writer fills some megabytes meanwhile.
+    pub(crate) fn run_memory_helper(&self) {
+        let mut populated = (SegmentId(0), 0);
+        loop {
+            let (memory, populate) = {
+                let mut requests = self.requests.lock();
+                loop {
+                    if requests.stop {
+                        return;
+                    }
+                    if requests.memory || requests.populate.is_some() {
+                        break;
+                    }
+                    requests = self.memory_requested.wait(requests);
+                }
+                (std::mem::take(&mut requests.memory), requests.populate.take())
+            };
+            if memory {
+                self.memory_asked.store(false, Ordering::Relaxed);
+                memory::populate_ahead();
+            }
+            if let Some((segment, tail)) = populate {
+                self.populate(&segment, tail, &mut populated);
             }
         }
     }
@@ -263,10 +279,11 @@ impl Log {
         }
     }
 
-    /// Ends the helper and removes the segment that it had made ready.
+    /// Ends the helpers.
     pub(crate) fn stop_helper(&self) {
         self.requests.lock().stop = true;
         self.requested.notify_all();
+        self.memory_requested.notify_all();
     }
 
     /// At closing: seals everything that is waiting, and the active segment too.
