@@ -20,6 +20,8 @@ use crate::types::SegmentId;
 const POPULATE_AHEAD_BYTES: u64 = 4 << 20;
 /// How much it populates in one call: a huge page.
 const POPULATE_STEP_BYTES: u64 = 2 << 20;
+/// So long before its end, and no earlier than in its last quarter, a segment's successor should be ready.
+const READY_BEFORE_BYTES: u64 = 512 << 10;
 /// How long a writer lets the helper have the processor before a put, where it runs ahead of it. Many short waits
 /// instead of a long one.
 const WAIT_FOR_HELPER: Duration = Duration::from_micros(500);
@@ -80,7 +82,7 @@ impl Log {
             capacity: new.capacity,
             direct_from: 0,
             populate_at: HEADER_BYTES,
-            ready_at: new.capacity / 4 * 3,
+            ready_at: new.capacity - (new.capacity / 4).min(READY_BEFORE_BYTES),
             footer: FooterBuilder::default(),
         });
         self.behind.store(false, Ordering::Relaxed);
@@ -143,7 +145,7 @@ impl Log {
         }
     }
 
-    /// The last quarter of the active segment has begun.
+    /// The last part of the active segment has begun.
     pub(super) fn note_behind(&self, active: &mut Active) {
         active.ready_at = u64::MAX;
         let ready = self.ready.lock();
