@@ -364,6 +364,7 @@ impl Catalog {
         Ok(ordinal)
     }
 
+    /// Free once the era has passed in which the index may still have pointed there.
     fn release_ordinal(&self, ordinal: u16, era: u64) {
         self.state.lock().free_ordinals.push_back(FreeOrdinal { ordinal, era: Some(era) });
     }
@@ -384,7 +385,7 @@ impl Catalog {
             Err(error) => {
                 // Nothing points here; if it cannot be removed now, the next opening does it.
                 let _ = self.storage.remove(&path);
-                self.release_ordinal(ordinal, epoch::era());
+                self.state.lock().free_ordinals.push_front(FreeOrdinal { ordinal, era: None });
                 Err(self.health.fail_unless_full(error))
             }
         }

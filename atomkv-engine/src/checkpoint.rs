@@ -414,6 +414,8 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
     for segment in gone {
         catalog.remove_segment(&segment);
     }
+    // Their space comes back when nobody holds them any more.
+    epoch::collect();
     if !gone_ids.is_empty() {
         for segment in catalog.segments() {
             segment.release_tombstones(|by| gone_ids.contains_key(&by));

@@ -137,6 +137,7 @@ impl Inner {
 
     /// Applies all changes or none, under one sequence, and tells it unless there was nothing to do.
     pub(crate) fn commit_many(&self, changes: &[Change<'_>], how: Durability) -> Result<Option<u64>> {
+        self.backpressure();
         let Committed { sequence, .. } = self.commit(changes, how, epoch::pin())?;
         Ok((sequence > 0).then_some(sequence))
     }
@@ -145,9 +146,8 @@ impl Inner {
     ///
     /// The guard is held until the commit is done, though not while it is synced: an address that was found before
     /// the locks must mean the same record under them.
-    fn commit(&self, changes: &[Change<'_>], how: Durability, guard: Guard) -> Result<Committed> {
+    fn commit(&self, changes: &[Change<'_>], how: Durability, mut guard: Guard) -> Result<Committed> {
         self.health.check_writable()?;
-        self.backpressure();
         let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
         if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
             return Err(Error::NoSpace { path: self.catalog.path.clone() });
@@ -173,9 +173,13 @@ impl Inner {
                 Err(error @ Error::NoSpace { .. }) if !puts => {
                     let has_room = !spent && self.catalog.spend_reserve();
                     spent = true;
+                    // A pin would keep the very space that is to come back.
+                    drop(guard);
                     if !has_room && !self.settle_for_space()? {
                         return Err(error);
                     }
+                    epoch::collect();
+                    guard = epoch::pin();
                 }
                 Err(error) => return Err(error),
             }

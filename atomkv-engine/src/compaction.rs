@@ -264,7 +264,7 @@ pub(crate) fn pace_writers(inner: &Inner) {
     segments.retain(|segment| !segment.is_damaged());
     let balance = Balance::of(&segments);
     let tolerated = balance.allowed(inner).saturating_add(balance.live / 8 + PACE_SLACK_BYTES);
-    inner.pace.set(balance.dead, tolerated);
+    inner.pace.set(balance.dead, tolerated, inner.log.bytes().0);
 }
 
 /// Whether too much is dead, and half of that in segments that a checkpoint would make eligible.

@@ -125,15 +125,16 @@ fn run_upkeep(inner: &Inner) {
 fn upkeep(inner: &Inner) -> Result<()> {
     while !inner.health.is_closed() {
         compaction::pace_writers(inner);
-        let checkpoint = inner.is_checkpoint_due();
-        if !checkpoint && !compaction::is_due(inner) {
+        // Compaction first: it ends in a checkpoint, and one alone may be due again as soon as it is written.
+        let compact = compaction::is_due(inner);
+        if !compact && !inner.is_checkpoint_due() {
             break;
         }
         let _turn = inner.maintenance.lock();
-        if checkpoint {
-            inner.checkpoint()?;
-        } else {
+        if compact {
             compaction::compact_some(inner)?;
+        } else {
+            inner.checkpoint()?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Compaction frees what is dead at the rate that the disk and a processor allow; a writer that overwrites faster would
 //! else let the database grow without bound. How long the pauses are follows from how much is dead, so that both
 //! meet where one keeps up with the other. All writers pause together, each time for less than a millisecond or so
-//! unless compaction is far behind.
+//! unless compaction is far behind or a commit is large.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ const QUANTUM_BYTES: u64 = 64 << 10;
 const PAUSE: Duration = Duration::from_micros(400);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(5);
+/// The longest pause after a commit of many quanta.
+const LARGE_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 pub(crate) struct Pace {
     /// Nanoseconds; 0 for none.
@@ -37,9 +39,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Tells how much is dead and how much of that is tolerated, in bytes.
-    pub(crate) fn set(&self, dead: u64, tolerated: u64) {
-        self.pause.store(pause(dead, tolerated).as_nanos() as u64, Ordering::Relaxed);
+    /// Tells how much is dead and how much of that is tolerated, and how much was written since opening, in bytes.
+    pub(crate) fn set(&self, dead: u64, tolerated: u64, written: u64) {
+        let pause = pause(dead, tolerated).as_nanos() as u64;
+        if self.pause.load(Ordering::Relaxed) == 0 {
+            // Nobody waits for what was written while there were no pauses.
+            self.paused_at.fetch_max(written, Ordering::Relaxed);
+        }
+        self.pause.store(pause, Ordering::Relaxed);
     }
 
     /// Writers need not wait for a compaction that does not come.
@@ -64,9 +71,9 @@ impl Pace {
         let ends = if due
             && self.paused_at.compare_exchange(before, written, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            // Something large counts for more, but nobody waits for what was written before there were pauses.
-            let quanta = ((written - before) / QUANTUM_BYTES).min(16);
-            let ends = now + (pause * quanta).min(PAUSE_MAX.as_nanos() as u64);
+            // What is large counts for more.
+            let quanta = (written - before) / QUANTUM_BYTES;
+            let ends = now + pause.saturating_mul(quanta).min(LARGE_PAUSE_MAX.as_nanos() as u64);
             self.pause_ends.fetch_max(ends, Ordering::Relaxed);
             ends
         } else {
@@ -105,12 +112,13 @@ mod tests {
             pace.pause_ends.load(Ordering::Relaxed) > before
         };
         assert!(!took(QUANTUM_BYTES), "no pause was asked for");
-        pace.set(200, 100);
-        assert!(!took(QUANTUM_BYTES - 1));
-        assert!(took(QUANTUM_BYTES));
-        assert!(!took(QUANTUM_BYTES + 1));
-        assert!(took(3 * QUANTUM_BYTES));
+        pace.set(200, 100, 5 * QUANTUM_BYTES);
+        assert!(!took(6 * QUANTUM_BYTES - 1), "what was written before does not count");
+        assert!(took(6 * QUANTUM_BYTES));
+        assert!(!took(6 * QUANTUM_BYTES + 1));
+        pace.set(200, 100, 7 * QUANTUM_BYTES);
+        assert!(took(8 * QUANTUM_BYTES));
         pace.lift();
-        assert!(!took(9 * QUANTUM_BYTES));
+        assert!(!took(19 * QUANTUM_BYTES));
     }
 }

@@ -278,4 +278,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_blank_end_begins_at_most_a_chunk_behind_the_data() {
+        use crate::storage::Storage;
+        let storage = crate::storage::sim::SimStorage::new(1);
+        storage.create_dir_all(Path::new("/d")).expect("created");
+        for (data, length) in [
+            (0, 0),
+            (0, 5 << 20),
+            (1, 5 << 20),
+            (NEXT_BYTES as u64, 3 << 20),
+            ((1 << 20) + 1, 3 << 20),
+            (3 << 20, 3 << 20),
+        ] {
+            let path = Path::new("/d").join(format!("{data}-{length}"));
+            let file = storage.create(&path).expect("created");
+            file.allocate(length).expect("allocated");
+            if data > 0 {
+                file.write_at(data - 1, &[1]).expect("written");
+            }
+            let end = end_of_data(&*file).expect("readable");
+            assert!((data..=length.min(data + CHUNK_BYTES as u64)).contains(&end), "{data} {length}: {end}");
+        }
+    }
 }

@@ -198,6 +198,7 @@ impl Table {
     /// As [`Table::put`]. If the sync fails, the database is read-only and the write may or may not be found at the
     /// next opening.
     pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
+        self.inner.backpressure();
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
         let change = self.put_change(self.locate(key)?, key, value)?;
@@ -218,6 +219,7 @@ impl Table {
     /// # Errors
     /// As [`Table::put_with`].
     pub fn delete_with(&self, key: &[u8], durability: Durability) -> Result<Option<Written>> {
+        self.inner.backpressure();
         let guard = epoch::pin();
         let change = self.delete_change(self.locate(key)?, key);
         self.inner.commit_one(&change, durability, guard)
@@ -452,8 +454,8 @@ impl Table {
         self.find_plain(key, |_, value| Ok(f(value)))
     }
 
-    /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read as
-    /// [`Table::get`] reads it, not all at one moment. Faster than one after the other where the data is larger than
+    /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read at some moment
+    /// of the call, not all at the same. Faster than one after the other where the data is larger than
     /// the processor's caches: what the lookups wait for comes from memory at the same time.
     ///
     /// ```

@@ -435,6 +435,10 @@ mod tests {
                 }
             }
             check(&table, &model);
+            let entries: Vec<IndexEntry> = table.entries().collect();
+            let copy = SubTable::with_room(table.depth, table.prefix, entries.len());
+            copy.fill(&entries);
+            check(&copy, &model);
             let halves = table.split();
             let both: BTreeSet<u64> = halves
                 .iter()

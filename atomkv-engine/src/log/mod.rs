@@ -193,6 +193,8 @@ pub(crate) struct Log {
     has_helper: bool,
     /// Whether the active segment is nearly full and its successor not ready.
     behind: AtomicBool,
+    /// Whether the helper was asked for the successor and is not done.
+    preparing: AtomicBool,
     /// Whether the helper was asked for memory and has not begun.
     memory_asked: AtomicBool,
     /// Bytes appended since opening, extents included.
@@ -238,6 +240,7 @@ impl Log {
             memory_requested: Condvar::new(),
             has_helper: options.background,
             behind: AtomicBool::new(false),
+            preparing: AtomicBool::new(false),
             memory_asked: AtomicBool::new(false),
             appended_bytes: AtomicU64::new(0),
             synced_bytes: AtomicU64::new(0),

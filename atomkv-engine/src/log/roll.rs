@@ -47,7 +47,8 @@ impl Log {
                 if let Some(unsuited) = other {
                     self.catalog.remove_segment(&unsuited.segment);
                 }
-                let mut capacity = self.next_capacity(core.active.as_ref()).max(needed);
+                let total = self.catalog.segment_bytes();
+                let mut capacity = self.next_capacity(core.active.as_ref(), total).max(needed);
                 let end = if core.active.is_some() { 0 } else { position.offset };
                 loop {
                     let sequence = core.next_sequence;
@@ -93,6 +94,7 @@ impl Log {
             let mut requests = self.requests.lock();
             requests.seal.extend(old);
             requests.prepare = Some(active.segment.id());
+            self.preparing.store(true, Ordering::Relaxed);
             self.requested.notify_one();
         } else if let Some(old) = old {
             self.requests.lock().seal.push(old);
@@ -101,13 +103,12 @@ impl Log {
     }
 
     /// Segments double, but each is a small part of the database: what is dead in one that is still written, and what
-    /// is reserved and not written yet, are space that nobody can have back.
-    fn next_capacity(&self, active: Option<&Active>) -> u64 {
-        let part = (self.catalog.segment_bytes() / 16).max(SMALL_SEGMENT_BYTES);
+    /// is reserved and not written yet, are space that nobody can have back. `total` are the bytes of all segments.
+    fn next_capacity(&self, active: Option<&Active>, total: u64) -> u64 {
         let wanted = match active {
-            Some(active) => (active.capacity * 2).min(part),
+            Some(active) => (active.capacity * 2).min((total / 16).max(SMALL_SEGMENT_BYTES)),
             // A database that is already large does not start small again at each opening.
-            None => self.catalog.segment_bytes() / 16,
+            None => total / 16,
         };
         wanted.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
     }
@@ -151,7 +152,8 @@ impl Log {
         let ready = self.ready.lock();
         let is_ready =
             ready.as_ref().is_some_and(|new| new.segment.header.predecessor == active.segment.id());
-        self.behind.store(self.has_helper && !is_ready, Ordering::Relaxed);
+        // On a full disk there is none to wait for.
+        self.behind.store(!is_ready && self.preparing.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Called before each put, without locks: a writer that is about to come to a segment or to memory of the index
@@ -203,6 +205,7 @@ impl Log {
                 // Made or not: who waits any longer waits in vain, unless the log has rolled meanwhile.
                 let _ready = self.ready.lock();
                 if self.requests.lock().prepare.is_none() {
+                    self.preparing.store(false, Ordering::Relaxed);
                     self.behind.store(false, Ordering::Relaxed);
                 }
             }
@@ -248,7 +251,8 @@ impl Log {
         let target = tail + POPULATE_AHEAD_BYTES;
         let mut from = populated.1.max(begin);
         while from < target {
-            if !segment.populate(from, POPULATE_STEP_BYTES) || segment.is_sealed() {
+            // Behind a sealed segment's footer is a hole that must stay one.
+            if segment.is_sealed() || !segment.populate(from, POPULATE_STEP_BYTES) {
                 break;
             }
             from += POPULATE_STEP_BYTES;
@@ -258,11 +262,12 @@ impl Log {
 
     /// Makes the successor of the active segment ahead of need. A failure shows when the log rolls.
     fn prepare(&self, predecessor: SegmentId) {
+        let total = self.catalog.segment_bytes();
         let (capacity, sequence, time_ms) = {
             let core = self.lock_core();
             match &core.active {
                 Some(active) if active.segment.id() == predecessor && !core.closed => {
-                    (self.next_capacity(Some(active)), core.next_sequence, core.last_time_ms)
+                    (self.next_capacity(Some(active), total), core.next_sequence, core.last_time_ms)
                 }
                 _ => return,
             }
