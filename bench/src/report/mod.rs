@@ -1,5 +1,6 @@
 //! The page: docs/benchmarks.md and its plots, made from a file of results and from nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use crate::Result;
 use crate::machine::Machine;
 use crate::peers::{self, Durability};
 use crate::results::{Results, figures};
-use crate::workloads::{self, Who};
+use crate::workloads::{self, Who, count_of};
 
 mod plots;
 mod tables;
@@ -22,13 +23,16 @@ pub fn write(results: &Path, output: &Path) -> Result<()> {
     std::fs::create_dir_all(&plots)?;
     let mut page = String::from(HEAD);
     machines(&mut page, &results.machines)?;
-    // Of a page that was put together from several runs, the least: no figure rests on fewer.
-    let of_workload = |name: &str| {
-        let rows = results.rows.iter().filter(|row| row.workload == name);
-        rows.map(|row| row.repetition + 1).max()
-    };
-    if let Some(least) = workloads::ALL.iter().filter_map(|workload| of_workload(workload.name)).min() {
-        writeln!(page, "- each figure from {least} repetition{}", if least == 1 { "" } else { "s" })?;
+    // A page may be put together from several runs.
+    let mut repetitions: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for workload in workloads::ALL {
+        let rows = results.rows.iter().filter(|row| row.workload == workload.name);
+        if let Some(last) = rows.map(|row| row.repetition).max() {
+            repetitions.entry(last + 1).or_default().push(workload.title);
+        }
+    }
+    for (count, titles) in repetitions.iter().rev() {
+        writeln!(page, "- {}: {}", count_of(u64::from(*count), "repetition"), titles.join("; "))?;
     }
     for workload in workloads::ALL {
         let measured = figures(&results.rows, workload.name);

@@ -35,6 +35,7 @@ workloads![
     scaling,
 ];
 
+pub use get::count_of;
 /// What AtomKV does (workload, measure) and the limit that it stands against.
 pub use limits::PAIRS as LIMITED;
 
