@@ -230,36 +230,11 @@ impl<'a> SegmentReader<'a> {
 /// How many words at the start are zeros, an incomplete one at the end included.
 fn zero_words(bytes: &[u8]) -> u64 {
     // Large steps first, which compile to vector instructions.
-    let steps = bytes.chunks_exact(STEP_BYTES).take_while(|step| is_zero(step)).count();
-    let rest = bytes[steps * STEP_BYTES..].chunks(RECORD_ALIGNMENT as usize);
-    (steps * STEP_BYTES) as u64 / RECORD_ALIGNMENT + rest.take_while(|word| is_zero(word)).count() as u64
-}
-
-const STEP_BYTES: usize = 256;
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0, |bits, byte| bits | byte) == 0
-}
-
-/// A place behind which a file holds nothing but zeros, found from its end, and not much further than need be.
-pub(crate) fn end_of_data(file: &dyn StorageFile) -> std::io::Result<u64> {
-    let length = file.len()?;
-    // Most files end in a trailer.
-    let mut buffer = vec![0; NEXT_BYTES];
-    let mut end = length;
-    while end > 0 {
-        let from = end.saturating_sub(buffer.len() as u64);
-        let bytes = &mut buffer[..(end - from) as usize];
-        if file.read_at(from, bytes)? < bytes.len() {
-            return Ok(length);
-        }
-        if !bytes.chunks(STEP_BYTES).all(is_zero) {
-            break;
-        }
-        end = from;
-        buffer.resize(CHUNK_BYTES, 0);
-    }
-    Ok(end)
+    const STEP_BYTES: usize = 256;
+    let is_zero = |bytes: &&[u8]| bytes.iter().fold(0, |bits, byte| bits | byte) == 0;
+    let steps = bytes.chunks_exact(STEP_BYTES).take_while(is_zero).count();
+    let words = bytes[steps * STEP_BYTES..].chunks(RECORD_ALIGNMENT as usize).take_while(is_zero).count();
+    steps as u64 * (STEP_BYTES as u64 / RECORD_ALIGNMENT) + words as u64
 }
 
 #[cfg(test)]
@@ -276,30 +251,6 @@ mod tests {
                 bytes[place] = 1 << (place % 8);
                 assert_eq!(zero_words(&bytes), place as u64 / 8, "{length} bytes, byte {place}");
             }
-        }
-    }
-
-    #[test]
-    fn the_blank_end_begins_at_most_a_chunk_behind_the_data() {
-        use crate::storage::Storage;
-        let storage = crate::storage::sim::SimStorage::new(1);
-        storage.create_dir_all(Path::new("/d")).expect("created");
-        for (data, length) in [
-            (0, 0),
-            (0, 5 << 20),
-            (1, 5 << 20),
-            (NEXT_BYTES as u64, 3 << 20),
-            ((1 << 20) + 1, 3 << 20),
-            (3 << 20, 3 << 20),
-        ] {
-            let path = Path::new("/d").join(format!("{data}-{length}"));
-            let file = storage.create(&path).expect("created");
-            file.allocate(length).expect("allocated");
-            if data > 0 {
-                file.write_at(data - 1, &[1]).expect("written");
-            }
-            let end = end_of_data(&*file).expect("readable");
-            assert!((data..=length.min(data + CHUNK_BYTES as u64)).contains(&end), "{data} {length}: {end}");
         }
     }
 }

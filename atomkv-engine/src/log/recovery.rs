@@ -9,18 +9,16 @@
 //! storage. Then they are damaged, and recovery refuses (or, if the caller wants it, leaves the damaged commits
 //! out) instead of cutting off what was acknowledged. The commits behind the last mark cannot be told apart so.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 use super::LogPosition;
 use crate::error::{Error, Result};
 use crate::format::record::{Header, Kind, Layout, Record, SyncMark, read_u64};
 use crate::format::segment::HEADER_BYTES;
 use crate::segment::{Segment, read_trailer};
-use crate::segment_reader::{Found, SegmentReader, end_of_data};
+use crate::segment_reader::{Found, SegmentReader};
 use crate::types::SegmentId;
 
 /// What recovery tells of the records of complete commits, in order, a few at once, so that what is to be read for
@@ -75,18 +73,7 @@ pub(crate) struct Recovery<'a> {
     /// Where the records of complete commits begin that were not handed over yet, and of the commit that is being
     /// measured.
     waiting: Vec<u64>,
-    /// Where the last segments end in zeros, from who looks for that meanwhile.
-    looking: Option<Receiver<BlankFrom>>,
-    blank_from: OnceCell<BlankFrom>,
 }
-
-type BlankFrom = HashMap<SegmentId, u64>;
-
-/// How many segments are looked at for that: the one in which the log ends, the one made ahead of need, and as many
-/// again.
-const BLANK_SEGMENTS: usize = 4;
-/// Longer than a mark.
-const MARK_BYTES_MAX: u64 = 4096;
 
 /// How the reading of one segment ended.
 enum Stop {
@@ -116,39 +103,11 @@ impl<'a> Recovery<'a> {
         };
         // Of several at one place the last one holds: the others were begun and lost.
         let continuations = segments.values().filter_map(continuation).collect();
-        let (waiting, looking, blank_from) = (Vec::new(), None, OnceCell::new());
-        Recovery {
-            segments,
-            continuations,
-            skip_damage,
-            stop_before,
-            durable,
-            end,
-            waiting,
-            looking,
-            blank_from,
-        }
+        Recovery { segments, continuations, skip_damage, stop_before, durable, end, waiting: Vec::new() }
     }
 
     /// Replays everything there is.
     pub(crate) fn run(mut self, replay: &mut impl Replay) -> Result<LogEnd> {
-        let segments = self.segments;
-        // Storage that does not map may be a test's, which repeats the order of the calls.
-        if !segments.values().any(|segment| segment.is_mapped()) {
-            return self.read_all(replay);
-        }
-        std::thread::scope(|scope| {
-            // The end of the log is searched for marks, and often 64 MiB or more were allocated ahead of it.
-            let (tell, looking) = std::sync::mpsc::sync_channel(1);
-            self.looking = Some(looking);
-            let look = move || drop(tell.send(blank_ends(segments)));
-            // Without it the search takes longer.
-            let _ = std::thread::Builder::new().name("atomkv-open".to_string()).spawn_scoped(scope, look);
-            self.read_all(replay)
-        })
-    }
-
-    fn read_all(mut self, replay: &mut impl Replay) -> Result<LogEnd> {
         let mut position = self.end.position;
         loop {
             if position.segment == SegmentId::default() {
@@ -431,11 +390,7 @@ impl<'a> Recovery<'a> {
     fn covering_mark(&self, segment: &Segment, from: u64, bad: LogPosition) -> Result<Option<u64>> {
         let file = segment.file().clone();
         let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
-        let receive = || self.looking.as_ref().and_then(|looking| looking.recv().ok()).unwrap_or_default();
-        let blank_from = self.blank_from.get_or_init(receive).get(&segment.id());
-        // A mark may itself end in zeros.
-        let end = blank_from.map_or(length, |blank_from| length.min(blank_from + MARK_BYTES_MAX));
-        let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, end);
+        let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, from, length);
         let last = self.end.last_sequence;
         let covers = |record: &Record<'_>| {
             record.header.kind == Kind::Mark
@@ -449,12 +404,6 @@ impl<'a> Recovery<'a> {
         };
         Ok(reader.resync(is_mark, covers)?.then(|| reader.offset()))
     }
-}
-
-/// Where the last segments end in zeros. One that cannot be read is left out: whoever must read it will tell.
-fn blank_ends(segments: &BTreeMap<SegmentId, Arc<Segment>>) -> BlankFrom {
-    let last = segments.iter().rev().take(BLANK_SEGMENTS);
-    last.filter_map(|(id, segment)| Some((*id, end_of_data(&**segment.file()).ok()?))).collect()
 }
 
 enum Measured {
