@@ -3,22 +3,26 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::commit::Change;
+use crate::commit::{Body, Change};
 use crate::database::Inner;
 use crate::error::{Error, Result};
+use crate::expect::{Condition, Expect};
+use crate::options::WriteOptions;
 use crate::table::Table;
 
-/// Puts and deletes over any tables of one database, applied atomically by [`crate::Database::apply`] under one
-/// sequence. Of several operations on one key the last holds. Cheap to build; holds copies of keys and values.
+/// Puts, deletes and conditions over any tables of one database, applied atomically by [`crate::Database::apply`] under one
+/// sequence. All conditions are checked first, against the state before the batch. Of several operations on one key the
+/// last holds. Cheap to build; holds copies of keys and values.
 ///
 /// ```
 /// # fn main() -> atomkv_engine::Result<()> {
 /// # let directory = tempfile::tempdir().unwrap();
-/// use atomkv_engine::{Batch, Database, Durability, Options, TableOptions};
+/// use atomkv_engine::{Batch, Database, Durability, Expect, Options, TableOptions};
 ///
 /// let database = Database::open(directory.path().join("db"), Options::default())?;
 /// let accounts = database.table("accounts", TableOptions::new())?;
 /// let mut transfer = Batch::new();
+/// transfer.expect(&accounts, b"frozen", Expect::Absent);
 /// transfer.put(&accounts, b"alice", b"90").put(&accounts, b"bob", b"110");
 /// database.apply(&transfer, Durability::Sync)?;
 /// # database.close()
@@ -38,8 +42,16 @@ struct Operation {
     /// Which of the tables.
     table: usize,
     key: Range<usize>,
-    /// The value follows its key. `None` deletes.
-    value_end: Option<usize>,
+    action: Action,
+    options: WriteOptions,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    /// The value follows its key, up to here.
+    Put(usize),
+    Delete,
+    Check(Condition),
 }
 
 impl Batch {
@@ -51,15 +63,56 @@ impl Batch {
 
     /// Stores a value under a key. Keys and values are checked when the batch is applied.
     pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> &mut Batch {
-        self.push(table, key, Some(value))
+        self.put_with(table, key, value, WriteOptions::new())
+    }
+
+    /// The same with a condition or an expiry. A time to live counts from when the batch is applied.
+    pub fn put_with(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        value: &[u8],
+        options: impl Into<WriteOptions>,
+    ) -> &mut Batch {
+        let key = self.push_bytes(key);
+        let end = self.push_bytes(value).end;
+        self.push(table, key, Action::Put(end), options.into())
     }
 
     /// Removes a key, if it is there then.
     pub fn delete(&mut self, table: &Table, key: &[u8]) -> &mut Batch {
-        self.push(table, key, None)
+        self.delete_with(table, key, WriteOptions::new())
     }
 
-    fn push(&mut self, table: &Table, key: &[u8], value: Option<&[u8]>) -> &mut Batch {
+    /// The same with a condition.
+    pub fn delete_with(&mut self, table: &Table, key: &[u8], options: impl Into<WriteOptions>) -> &mut Batch {
+        let key = self.push_bytes(key);
+        self.push(table, key, Action::Delete, options.into())
+    }
+
+    /// Changes nothing, but the whole batch only happens if this is so.
+    pub fn expect(&mut self, table: &Table, key: &[u8], expect: Expect) -> &mut Batch {
+        self.check(table, key, Condition::Expect(expect))
+    }
+
+    pub(crate) fn check(&mut self, table: &Table, key: &[u8], condition: Condition) -> &mut Batch {
+        let key = self.push_bytes(key);
+        self.push(table, key, Action::Check(condition), WriteOptions::new())
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn push(
+        &mut self,
+        table: &Table,
+        key: Range<usize>,
+        action: Action,
+        options: WriteOptions,
+    ) -> &mut Batch {
         let same = |known: &Table| Arc::ptr_eq(&known.core, &table.core);
         // Most often the table of the operation before.
         let table = match self.tables.iter().rposition(same) {
@@ -69,21 +122,16 @@ impl Batch {
                 self.tables.len() - 1
             }
         };
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let key = start..self.bytes.len();
-        self.bytes.extend_from_slice(value.unwrap_or_default());
-        let value_end = value.map(|_| self.bytes.len());
-        self.operations.push(Operation { table, key, value_end });
+        self.operations.push(Operation { table, key, action, options });
         self
     }
 
-    /// The number of operations.
+    /// The number of operations, conditions alone included.
     pub fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// Whether it changes nothing.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
     }
@@ -116,25 +164,34 @@ impl Batch {
         order.sort_unstable();
         let mut kept: Vec<Change<'_>> = Vec::with_capacity(order.len());
         for word in order {
-            let (place, number) = ((word >> 32) as u64, word as u32);
-            let operation = &self.operations[number as usize];
-            let table = &self.tables[operation.table];
-            let key = &self.bytes[operation.key.clone()];
-            let change = match operation.value_end {
-                Some(end) => table.put_change(place, key, &self.bytes[operation.key.end..end])?,
-                None => table.delete_change(place, key),
-            };
-            // Of several operations on one key, which have one place, the last holds.
-            let is_same = |before: &Change<'_>| before.table.id == change.table.id && before.place == place;
+            let change = self.change((word >> 32) as u64, &self.operations[word as u32 as usize])?;
+            // Of several operations on one key, which have one place, the last holds; but all their conditions do.
+            let is_same =
+                |before: &Change<'_>| before.table.id == change.table.id && before.place == change.place;
             let mut at_same_place = kept.iter().rev().take_while(|before| is_same(before));
-            match at_same_place.position(|before| before.key == key) {
+            match at_same_place.position(|before| before.key == change.key) {
                 Some(back) => {
                     let earlier = kept.len() - 1 - back;
-                    kept[earlier] = change;
+                    kept[earlier].follow(change);
                 }
                 None => kept.push(change),
             }
         }
         Ok(kept)
+    }
+
+    fn change(&self, place: u64, operation: &Operation) -> Result<Change<'_>> {
+        let table = &self.tables[operation.table];
+        let key = &self.bytes[operation.key.clone()];
+        match operation.action {
+            Action::Put(end) => {
+                table.put_change(place, key, &self.bytes[operation.key.end..end], &operation.options)
+            }
+            Action::Delete => Ok(table.delete_change(place, key, &operation.options)),
+            Action::Check(condition) => {
+                let change = table.delete_change(place, key, &operation.options);
+                Ok(Change { body: Body::Check, condition: Some(condition), ..change })
+            }
+        }
     }
 }

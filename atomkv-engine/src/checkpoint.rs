@@ -6,7 +6,7 @@
 //! image, so that an installed image is never ahead of the durable log. The generation before stays until the next
 //! one comes, unless segments that it points to have gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,11 +15,12 @@ use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::{
-    HeldTombstones, IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections, SegmentStats,
-    SubTableRecord, decode_tail, decode_trailer, encode_tail,
+    Expiring, HeldTombstones, IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections,
+    OldVersion, SegmentStats, SubTableRecord, decode_tail, decode_trailer, encode_tail,
 };
 use crate::format::manifest::{CheckpointRecord, Manifest, SegmentRecord};
 use crate::format::segment::SegmentKind;
+use crate::index::history::Old;
 use crate::index::partition::StoredSubTable;
 use crate::index::subtable::IndexEntry;
 use crate::log::LogPosition;
@@ -148,6 +149,12 @@ impl Image {
                 return Err(damaged("a sub-table outside its partition"));
             }
         }
+        for version in &self.sections.old_versions {
+            let detail = "an old version of a table that the manifest does not name";
+            let table =
+                tables.by_id(version.table).ok_or_else(|| Error::corrupt(&self.file.path, 0, detail))?;
+            table.index.history(version.id.place).push(version.id, version.old);
+        }
         Ok(())
     }
 }
@@ -231,20 +238,27 @@ fn write_image(
         sequence,
     };
     out.push(&header.encode())?;
-    let subtables = write_subtables(inner, &mut out)?;
+    let (subtables, old_versions) = write_subtables(inner, &mut out)?;
     // Nothing copied above can be later than this.
     let (_, fuzzy_end) = inner.log.position();
     let segments = inner.catalog.segments();
-    let stats =
-        |segment: &Arc<Segment>| SegmentStats { id: segment.id().0, live_bytes: segment.live_bytes() };
+    let passing = Passing::of(inner);
+    let stats = |segment: &Arc<Segment>| {
+        let passing = passing.bytes.get(&segment.header.ordinal).copied().unwrap_or(0);
+        SegmentStats { id: segment.id().0, live_bytes: segment.live_bytes().saturating_sub(passing) }
+    };
+    let mut extents = inner.extents.live();
+    extents.retain(|(id, _)| !passing.extents.contains(id));
     let sections = ImageSections {
         fuzzy_end,
         sequence_ceiling: inner.log.sequence_ceiling(),
         last_time_ms: inner.log.last_time_ms(),
         subtables,
         segments: segments.iter().map(stats).collect(),
-        extents: inner.extents.live(),
+        extents,
+        old_versions,
         tombstones: segments.iter().flat_map(held_tombstones).collect(),
+        expiring: segments.iter().flat_map(expiring).collect(),
     };
     let tail_at = out.position();
     let tail = encode_tail(&sections, tail_at);
@@ -278,8 +292,46 @@ fn held_tombstones(segment: &Arc<Segment>) -> impl Iterator<Item = HeldTombstone
     })
 }
 
-fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<SubTableRecord>> {
+fn expiring(segment: &Arc<Segment>) -> impl Iterator<Item = Expiring> + use<> {
+    let id = segment.id().0;
+    let expiries = segment.expiries();
+    expiries.into_iter().map(move |(moment_ms, bytes)| Expiring { segment: id, moment_ms, bytes })
+}
+
+/// What only snapshots want, who do not outlive the process.
+#[derive(Default)]
+struct Passing {
+    /// By the ordinals of the segments.
+    bytes: HashMap<u16, u64>,
+    extents: HashSet<u64>,
+}
+
+impl Passing {
+    fn of(inner: &Inner) -> Passing {
+        let mut passing = Passing::default();
+        let mut note = |old: &Old| {
+            if old.is_counted {
+                *passing.bytes.entry(old.address.ordinal()).or_default() += old.length;
+            }
+            passing.extents.extend(old.extent);
+        };
+        for table in inner.tables.all() {
+            for history in table.index.histories() {
+                history.for_each_in(0..=u64::MAX, |_, old| {
+                    if !old.is_kept {
+                        note(old)
+                    }
+                });
+            }
+        }
+        passing
+    }
+}
+
+/// Writes the sub-tables; collects the versions that histories keep.
+fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<(Vec<SubTableRecord>, Vec<OldVersion>)> {
     let mut records = Vec::new();
+    let mut old_versions = Vec::new();
     let mut bytes = Vec::new();
     for table in inner.tables.all() {
         for (number, partition) in table.index.partitions().iter().enumerate() {
@@ -309,9 +361,15 @@ fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<SubTableR
                     None => break,
                 }
             }
+            // Behind the sub-tables: what these let go meanwhile is here.
+            table.index.histories()[number].for_each_in(0..=u64::MAX, |id, old| {
+                if old.is_kept {
+                    old_versions.push(OldVersion { table: table.id, id, old: *old });
+                }
+            });
         }
     }
-    Ok(records)
+    Ok((records, old_versions))
 }
 
 /// What the manifest says of the segments that exist now.

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
+use crate::expect::{Condition, Present};
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
 use crate::index::partition::PartitionLock;
 use crate::index::subtable::{Candidates, First};
-use crate::log::{Commit, Draft};
+use crate::log::{Commit, Draft, Stamp};
 use crate::options::Durability;
 use crate::storage::StorageFile;
 use crate::tables::TableCore;
 use crate::types::{Address, Written};
+use crate::versions::Subject;
 
 /// How many lookups of a batch wait for memory together.
 const LOOK_UP_GROUP: usize = 64;
@@ -30,9 +32,52 @@ pub(crate) struct Change<'a> {
     pub(crate) store_place: bool,
     pub(crate) key: &'a [u8],
     pub(crate) body: Body<'a>,
+    /// When the document expires.
+    pub(crate) expiry_ms: Option<u64>,
+    /// What must be so for the commit to happen, and what else.
+    pub(crate) condition: Option<Condition>,
+    pub(crate) more_conditions: Vec<Condition>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// A change without conditions.
+    #[inline]
+    pub(crate) fn new(table: &'a TableCore, place: u64, key: &'a [u8], body: Body<'a>) -> Change<'a> {
+        Change {
+            table,
+            place,
+            store_place: table.keyspace.is_none(),
+            key,
+            body,
+            expiry_ms: None,
+            condition: None,
+            more_conditions: Vec::new(),
+        }
+    }
+
+    /// A later operation of the same batch on the same key: it holds, with the conditions of both.
+    pub(crate) fn follow(&mut self, later: Self) {
+        let earlier = std::mem::replace(self, later);
+        let conditions = earlier.condition.into_iter().chain(earlier.more_conditions);
+        for condition in conditions {
+            match self.condition {
+                Some(_) => self.more_conditions.push(condition),
+                None => self.condition = Some(condition),
+            }
+        }
+        if matches!(self.body, Body::Check) {
+            (self.body, self.expiry_ms) = (earlier.body, earlier.expiry_ms);
+        }
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = Condition> + '_ {
+        self.condition.iter().chain(&self.more_conditions).copied()
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { table: self.table, place: self.place, key: self.key }
+    }
+
     /// Table and number of the partition: the one order in which everybody locks them.
     fn partition_number(&self) -> (u32, u32) {
         (self.table.id, self.table.index.number_of(self.place))
@@ -47,16 +92,23 @@ pub(crate) enum Body<'a> {
         checksum: u32,
     },
     Delete,
+    /// A delete if the document has expired.
+    Expire,
+    /// Nothing changes: only the conditions count.
+    Check,
 }
 
 /// The newest record of a key.
 #[derive(Clone, Copy)]
-struct Existing {
-    address: Address,
-    version: u64,
-    length: u64,
+pub(crate) struct Existing {
+    pub(crate) address: Address,
+    pub(crate) version: u64,
+    pub(crate) length: u64,
     /// The id of the large value that it refers to.
-    extent: Option<u64>,
+    pub(crate) extent: Option<u64>,
+    /// 0 where nobody has asked yet.
+    pub(crate) sequence: u64,
+    expiry_ms: Option<u64>,
 }
 
 /// What the index says of a key.
@@ -69,6 +121,8 @@ struct Indexed {
 struct Lookup {
     changes: u64,
     existing: Option<Existing>,
+    /// Whether that is a document which has expired: then it counts as absent.
+    is_expired: bool,
     /// Records of other keys that the index does not tell from a key that is absent; nearly always none.
     others: Option<Box<Candidates>>,
 }
@@ -125,20 +179,34 @@ pub(crate) struct Committed {
 
 impl Inner {
     /// Applies one change. `None`: a delete of a key that is not there; nothing was written.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if a condition does not hold; nothing was written.
     pub(crate) fn commit_one(
         &self,
         change: &Change<'_>,
         how: Durability,
         guard: Guard,
     ) -> Result<Option<Written>> {
-        let Committed { sequence, version } = self.commit(std::slice::from_ref(change), how, guard)?;
+        let changes = std::slice::from_ref(change);
+        let Committed { sequence, version } = self.commit(changes, &Validation::default(), how, guard)?;
         Ok((sequence > 0).then_some(Written { version, sequence }))
     }
 
     /// Applies all changes or none, under one sequence, and tells it unless there was nothing to do.
     pub(crate) fn commit_many(&self, changes: &[Change<'_>], how: Durability) -> Result<Option<u64>> {
+        self.commit_validated(changes, &Validation::default(), how)
+    }
+
+    /// The same if what a transaction has scanned has not changed.
+    pub(crate) fn commit_validated(
+        &self,
+        changes: &[Change<'_>],
+        validation: &Validation<'_>,
+        how: Durability,
+    ) -> Result<Option<u64>> {
         self.backpressure();
-        let Committed { sequence, .. } = self.commit(changes, how, epoch::pin())?;
+        let Committed { sequence, .. } = self.commit(changes, validation, how, epoch::pin())?;
         Ok((sequence > 0).then_some(sequence))
     }
 
@@ -146,7 +214,13 @@ impl Inner {
     ///
     /// The guard is held until the commit is done, though not while it is synced: an address that was found before
     /// the locks must mean the same record under them.
-    fn commit(&self, changes: &[Change<'_>], how: Durability, mut guard: Guard) -> Result<Committed> {
+    fn commit(
+        &self,
+        changes: &[Change<'_>],
+        validation: &Validation<'_>,
+        how: Durability,
+        mut guard: Guard,
+    ) -> Result<Committed> {
         self.health.check_writable()?;
         let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
         if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
@@ -156,8 +230,10 @@ impl Inner {
         let mut spent = false;
         loop {
             let outcome = match changes {
-                [change] => self.try_commit_one(change, &mut extents, how, &guard),
-                _ => self.try_commit_many(changes, &mut extents, how, &guard),
+                [change] if validation.tables.is_empty() => {
+                    self.try_commit_one(change, &mut extents, how, &guard)
+                }
+                _ => self.try_commit_many(changes, validation, &mut extents, how, &guard),
             };
             match outcome {
                 // Somebody else changed one of the keys meanwhile: look again.
@@ -190,7 +266,7 @@ impl Inner {
     fn write_extents(&self, changes: &[Change<'_>]) -> Result<Vec<Option<PendingExtent<'_>>>> {
         let is_large = |change: &Change<'_>| match &change.body {
             Body::Put { stored, .. } => stored.len() as u64 >= self.options.large_value_bytes,
-            Body::Delete => false,
+            _ => false,
         };
         if !changes.iter().any(is_large) {
             return Ok(Vec::new());
@@ -217,98 +293,141 @@ impl Inner {
         guard: &Guard,
     ) -> Result<Option<Committed>> {
         let now_ms = self.now_ms();
-        let lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
+        let mut lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
+        let deadline_ms = self.judge(change, &mut lookup)?;
         if lookup.is_idle(change) {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
         }
-        let version = lookup.version();
+        let version = lookup.version(change);
         let changes = std::slice::from_ref(change);
         let lookups = std::slice::from_ref(&lookup);
-        let mut records = Records { changes, lookups, kept: &[0], extents, addresses: &mut [None] };
+        let addresses = &mut [None];
+        let mut records = Records { changes, lookups, kept: &[0], extents, addresses, deadline_ms };
         let lock = change.table.index.partition(change.place).lock();
         if !still_true(&lock, change, &lookup)? {
             return Ok(None);
         }
         let poison = Poison(self);
-        let sequence = match self.log.append(&mut records, now_ms, how) {
-            Ok(sequence) => sequence,
+        let stamp = match self.log.append(&mut records, now_ms, how) {
+            Ok(Some(stamp)) => stamp,
+            Ok(None) => {
+                poison.lift();
+                return Ok(self.note_expired());
+            }
             Err(error) => {
                 poison.lift();
                 return Err(error);
             }
         };
-        self.swing(&lock, &mut records, 0, sequence);
+        self.swing(&lock, &mut records, 0, stamp);
         poison.lift();
-        Ok(Some(Committed { sequence, version }))
+        Ok(Some(Committed { sequence: stamp.sequence, version }))
     }
 
     fn try_commit_many(
         &self,
         changes: &[Change<'_>],
+        validation: &Validation<'_>,
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
         guard: &Guard,
     ) -> Result<Option<Committed>> {
+        let Prepared { lookups, kept, deadline_ms } = self.look_up_many(changes, guard)?;
+        let is_conditional = changes.iter().any(|change| change.condition.is_some());
+        if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
+            return Ok(Some(Committed { sequence: 0, version: 0 }));
+        }
+        let mut locks = lock_partitions(changes, validation);
+        let mut at = 0;
+        for (change, lookup) in changes.iter().zip(&lookups) {
+            if !still_true(locks.of(change, &mut at), change, lookup)? {
+                return Ok(None);
+            }
+        }
+        if let Some(check) = validation.check {
+            check()?;
+        }
+        let Some(&first) = kept.first() else {
+            return Ok(Some(Committed { sequence: 0, version: 0 }));
+        };
+        let version = lookups[first].version(&changes[first]);
+        let mut addresses = vec![None; kept.len()];
+        let mut records = Records {
+            changes,
+            lookups: &lookups,
+            kept: &kept,
+            extents,
+            addresses: &mut addresses,
+            deadline_ms,
+        };
+        let poison = Poison(self);
+        let stamp = match self.log.append(&mut records, self.now_ms(), how) {
+            Ok(Some(stamp)) => stamp,
+            Ok(None) => {
+                poison.lift();
+                return Ok(self.note_expired());
+            }
+            Err(error) => {
+                poison.lift();
+                return Err(error);
+            }
+        };
+        let mut at = 0;
+        for &kept in &kept {
+            locks.of(&changes[kept], &mut at).begin_multiple();
+        }
+        let mut at = 0;
+        for (index, &kept) in kept.iter().enumerate() {
+            self.swing(locks.of(&changes[kept], &mut at), &mut records, index, stamp);
+        }
+        poison.lift();
+        Ok(Some(Committed { sequence: stamp.sequence, version }))
+    }
+
+    /// What was there when the keys were looked up has expired by the log's time: look again by that.
+    fn note_expired(&self) -> Option<Committed> {
+        self.clock.advance(self.log.last_time_ms());
+        None
+    }
+
+    /// Finds the newest records of all keys and evaluates the conditions.
+    fn look_up_many(&self, changes: &[Change<'_>], guard: &Guard) -> Result<Prepared> {
         // First the index for some, then the records for these: what they wait for comes from memory at once.
         let mut lookups = Vec::with_capacity(changes.len());
         let mut kept = Vec::with_capacity(changes.len());
+        let mut deadline_ms = u64::MAX;
         for some in changes.chunks(LOOK_UP_GROUP) {
             let mut indexed = [const { None }; LOOK_UP_GROUP];
             for (indexed, change) in indexed.iter_mut().zip(some) {
                 *indexed = Some(self.ask_index(change, guard)?);
             }
             for (change, indexed) in some.iter().zip(indexed.into_iter().flatten()) {
-                let lookup = self.look_up(change, indexed, guard)?;
+                let mut lookup = self.look_up(change, indexed, guard)?;
+                deadline_ms = deadline_ms.min(self.judge(change, &mut lookup)?);
                 if !lookup.is_idle(change) {
                     kept.push(lookups.len());
                 }
                 lookups.push(lookup);
             }
         }
-        let Some(&first) = kept.first() else {
-            return Ok(Some(Committed { sequence: 0, version: 0 }));
-        };
-        let version = lookups[first].version();
-        let mut locks: Vec<((u32, u32), PartitionLock<'_>)> = Vec::new();
-        for (change, lookup) in changes.iter().zip(&lookups) {
-            let number = change.partition_number();
-            if locks.last().is_none_or(|(last, _)| *last != number) {
-                assert!(
-                    locks.last().is_none_or(|(last, _)| *last < number),
-                    "partitions are locked in order"
-                );
-                locks.push((number, change.table.index.partition(change.place).lock()));
-            }
-            if let Some((_, lock)) = locks.last()
-                && !still_true(lock, change, lookup)?
-            {
-                return Ok(None);
+        Ok(Prepared { lookups, kept, deadline_ms })
+    }
+
+    /// Notes whether what is there has expired, and evaluates the change's conditions. Returns before when the commit
+    /// must be for that to hold.
+    #[inline]
+    fn judge(&self, change: &Change<'_>, lookup: &mut Lookup) -> Result<u64> {
+        let mut deadline_ms = u64::MAX;
+        if let Some(expiry_ms) = lookup.existing.as_ref().and_then(|existing| existing.expiry_ms) {
+            lookup.is_expired = expiry_ms <= self.now_for_expiry_ms();
+            if !lookup.is_expired {
+                deadline_ms = expiry_ms;
             }
         }
-        let mut addresses = vec![None; kept.len()];
-        let mut records =
-            Records { changes, lookups: &lookups, kept: &kept, extents, addresses: &mut addresses };
-        let poison = Poison(self);
-        let sequence = match self.log.append(&mut records, self.now_ms(), how) {
-            Ok(sequence) => sequence,
-            Err(error) => {
-                poison.lift();
-                return Err(error);
-            }
-        };
-        for (_, lock) in &mut locks {
-            lock.begin_multiple();
+        if change.condition.is_some() {
+            lookup.check(change)?;
         }
-        let mut at = 0;
-        for (index, kept) in kept.iter().enumerate() {
-            let number = changes[*kept].partition_number();
-            while locks[at].0 != number {
-                at += 1;
-            }
-            self.swing(&locks[at].1, &mut records, index, sequence);
-        }
-        poison.lift();
-        Ok(Some(Committed { sequence, version }))
+        Ok(deadline_ms)
     }
 
     /// Asks the index where the key's newest record may be, and has it fetched from memory.
@@ -334,12 +453,12 @@ impl Inner {
             let look = match indexed.first {
                 First { address: Some(address), .. } => self.look_at(change, address, guard)?,
                 First { address: None, is_only: true } => {
-                    return Ok(Lookup { changes, existing: None, others: None });
+                    return Ok(Lookup::new(changes, None, None));
                 }
                 First { address: None, is_only: false } => Look::Other,
             };
             match look {
-                Look::Key(existing) => return Ok(Lookup { changes, existing: Some(existing), others: None }),
+                Look::Key(existing) => return Ok(Lookup::new(changes, Some(existing), None)),
                 Look::Other => {
                     if let Some(lookup) = self.look_up_all(change, changes, guard)? {
                         return Ok(lookup);
@@ -360,14 +479,14 @@ impl Inner {
         for address in candidates.iter() {
             match self.look_at(change, address, guard)? {
                 Look::Key(existing) => {
-                    return Ok(Some(Lookup { changes, existing: Some(existing), others: None }));
+                    return Ok(Some(Lookup::new(changes, Some(existing), None)));
                 }
                 Look::Other => {}
                 Look::Moved => return Ok(None),
             }
         }
         let others = (!candidates.is_empty()).then(|| Box::new(candidates));
-        Ok(Some(Lookup { changes, existing: None, others }))
+        Ok(Some(Lookup::new(changes, None, others)))
     }
 
     /// Whether the record at an address is the key's.
@@ -380,9 +499,17 @@ impl Inner {
             if record.table == change.table.id && record.key == change.key {
                 let is_extent = record.kind() == Kind::Extent;
                 let extent = if is_extent { ExtentRef::decode(record.value) } else { None };
-                let (version, length) = (record.version, record.layout.padded());
-                let extent = extent.map(|extent| extent.id);
-                return Some(Look::Key(Existing { address, version, length, extent }));
+                // Most often nobody asks for the sequence.
+                let is_asked = change.condition.is_some() || change.table.keeps_history();
+                let header = if is_asked { record.header(&segment.base).ok() } else { None };
+                return Some(Look::Key(Existing {
+                    address,
+                    version: record.version,
+                    length: record.layout.padded(),
+                    extent: extent.map(|extent| extent.id),
+                    sequence: header.map_or(0, |header| header.sequence),
+                    expiry_ms: record.expiry_ms,
+                }));
             }
             // A damaged key may be this one.
             record.verify(&segment.base.at(address.offset())).then_some(Look::Other)
@@ -392,27 +519,25 @@ impl Inner {
         })
     }
 
-    /// Points the index to the new record and counts the old one as dead. Cannot fail.
+    /// Points the index to the new record and has the old one kept or counted as dead. Cannot fail.
     #[inline]
-    fn swing(
-        &self,
-        lock: &PartitionLock<'_>,
-        records: &mut Records<'_, '_, '_>,
-        index: usize,
-        sequence: u64,
-    ) {
+    fn swing(&self, lock: &PartitionLock<'_>, records: &mut Records<'_, '_, '_>, index: usize, stamp: Stamp) {
         let kept = records.kept[index];
         let (change, lookup) = (&records.changes[kept], &records.lookups[kept]);
         let Some(address) = records.addresses[index] else {
             unreachable!("an appended record has an address");
         };
+        // Before the entry swings: who finds the new record finds the old one, too.
+        let wants_old = change.table.keeps_history() || self.snapshots.newest() > 0;
+        let is_kept = wants_old
+            && lookup.existing.as_ref().is_some_and(|old| self.keep_old(change.subject(), old, stamp));
         match (&lookup.existing, &change.body) {
             (None, _) => lock.insert(change.place, address),
             (Some(old), Body::Put { .. }) => {
                 let swung = lock.replace(change.place, old.address, address);
                 assert!(swung, "the entry was there under this lock");
             }
-            (Some(old), Body::Delete) => {
+            (Some(old), _) => {
                 let removed = lock.remove(change.place, old.address);
                 assert!(removed, "the entry was there under this lock");
             }
@@ -421,16 +546,97 @@ impl Inner {
             extent.committed = true;
             self.extents.note_live(&extent.reference);
         }
-        if let Some(old) = &lookup.existing {
-            let guard = epoch::pin();
-            if let Some(segment) = self.catalog.directory.get(old.address.ordinal(), &guard) {
-                segment.add_dead(old.length);
-            }
+        if let Some(old) = lookup.existing.as_ref().filter(|_| !is_kept) {
+            self.note_dead(old.address, old.length);
             if let Some(extent) = old.extent {
-                self.extents.note_dead(extent, sequence);
+                self.extents.note_dead(extent, stamp.sequence);
             }
         }
+        if change.table.keeps_history() {
+            self.note_history(change, lookup.existing.is_some(), address, stamp);
+        }
     }
+
+    /// Keeps the history of a key that has just changed.
+    #[cold]
+    fn note_history(&self, change: &Change<'_>, was_there: bool, address: Address, stamp: Stamp) {
+        let subject = change.subject();
+        let is_there = matches!(change.body, Body::Put { .. });
+        if !is_there {
+            self.keep_tombstone(subject, address, stamp);
+        } else if !was_there {
+            change.table.index.history(change.place).end_tombstone(
+                subject.id(),
+                stamp.sequence,
+                stamp.time_ms,
+            );
+        }
+        self.trim_history(subject, is_there, stamp.time_ms);
+    }
+}
+
+/// What was found before the locks.
+struct Prepared {
+    lookups: Vec<Lookup>,
+    /// Which of the changes become records.
+    kept: Vec<usize>,
+    deadline_ms: u64,
+}
+
+/// What a transaction that has scanned asks for: all partitions of these tables are locked, the tables in the order of
+/// their ids, while it is checked that nothing has changed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Validation<'a> {
+    pub(crate) tables: &'a [Arc<TableCore>],
+    pub(crate) check: Option<&'a dyn Fn() -> Result<()>>,
+}
+
+/// The locks of some partitions, in the order in which they were taken.
+struct Locks<'a>(Vec<((u32, u32), PartitionLock<'a>)>);
+
+impl<'a> Locks<'a> {
+    fn push(&mut self, table: &'a TableCore, number: u32) {
+        let last = self.0.last().map(|(last, _)| *last);
+        if last == Some((table.id, number)) {
+            return;
+        }
+        assert!(last.is_none_or(|last| last < (table.id, number)), "partitions are locked in order");
+        let lock = table.index.partitions()[number as usize].lock();
+        self.0.push(((table.id, number), lock));
+    }
+
+    fn push_all(&mut self, table: &'a TableCore) {
+        (0..table.index.partitions().len()).for_each(|number| self.push(table, number as u32));
+    }
+
+    /// The lock of a change's partition, from `at` on; changes come in the order of the locks.
+    fn of(&mut self, change: &Change<'_>, at: &mut usize) -> &mut PartitionLock<'a> {
+        let number = change.partition_number();
+        while self.0[*at].0 != number {
+            *at += 1;
+        }
+        &mut self.0[*at].1
+    }
+}
+
+fn lock_partitions<'a>(changes: &'a [Change<'_>], validation: &Validation<'a>) -> Locks<'a> {
+    let mut locks = Locks(Vec::new());
+    let mut whole = validation.tables.iter().peekable();
+    for change in changes {
+        while let Some(table) = whole.next_if(|table| table.id < change.table.id) {
+            locks.push_all(table);
+        }
+        if whole.peek().is_some_and(|table| table.id == change.table.id) {
+            // Its first change: the lock of each that follows is there.
+            whole.next();
+            locks.push_all(change.table);
+        } else if !validation.tables.iter().any(|table| table.id == change.table.id) {
+            let (_, number) = change.partition_number();
+            locks.push(change.table, number);
+        }
+    }
+    whole.for_each(|table| locks.push_all(table));
+    locks
 }
 
 /// Whether the index says under the lock what it said when the key was looked up.
@@ -452,14 +658,46 @@ fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) ->
 }
 
 impl Lookup {
-    /// Whether there is nothing to do: a delete of a key that is not there.
-    fn is_idle(&self, change: &Change<'_>) -> bool {
-        self.existing.is_none() && matches!(change.body, Body::Delete)
+    fn new(changes: u64, existing: Option<Existing>, others: Option<Box<Candidates>>) -> Lookup {
+        Lookup { changes, existing, is_expired: false, others }
     }
 
-    /// The version that the key will have.
-    fn version(&self) -> u64 {
-        self.existing.as_ref().map_or(1, |old| old.version.saturating_add(1))
+    /// Whether there is nothing to do: a delete of a key that is not there.
+    #[inline]
+    fn is_idle(&self, change: &Change<'_>) -> bool {
+        match change.body {
+            Body::Put { .. } => false,
+            Body::Delete => self.existing.is_none() || self.is_expired,
+            Body::Expire => !self.is_expired,
+            Body::Check => true,
+        }
+    }
+
+    /// The version that the key will have. Where a document has expired the key is created anew.
+    #[inline]
+    fn version(&self, change: &Change<'_>) -> u64 {
+        match &self.existing {
+            Some(old) if !self.is_expired || matches!(change.body, Body::Expire) => {
+                old.version.saturating_add(1)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Whether all conditions hold.
+    fn check(&self, change: &Change<'_>) -> Result<()> {
+        let present = self.existing.as_ref().map(|old| Present {
+            written: Written { version: old.version, sequence: old.sequence },
+            is_expired: self.is_expired,
+        });
+        if change.conditions().all(|condition| condition.holds(present)) {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            table: change.table.record.name.clone(),
+            key: change.key.to_vec(),
+            found: present.filter(|present| !present.is_expired).map(|present| present.written),
+        })
     }
 }
 
@@ -474,6 +712,7 @@ struct Records<'a, 'c, 'e> {
     extents: &'a mut [Option<PendingExtent<'e>>],
     /// Of the records; filled by the log.
     addresses: &'a mut [Option<Address>],
+    deadline_ms: u64,
 }
 
 impl Commit for Records<'_, '_, '_> {
@@ -486,7 +725,9 @@ impl Commit for Records<'_, '_, '_> {
         let index = self.kept[index];
         let (change, lookup) = (&self.changes[index], &self.lookups[index]);
         let (kind, codec, value, body) = match (&change.body, self.extents.get(index)) {
-            (Body::Delete, _) => (Kind::Tombstone, 0, &[][..], body_checksum(change.key, &[])),
+            (Body::Delete | Body::Expire | Body::Check, _) => {
+                (Kind::Tombstone, 0, &[][..], body_checksum(change.key, &[]))
+            }
             (Body::Put { codec, .. }, Some(Some(extent))) => {
                 let reference = &extent.encoded[..];
                 (Kind::Extent, *codec, reference, body_checksum(change.key, reference))
@@ -500,8 +741,9 @@ impl Commit for Records<'_, '_, '_> {
             key: change.key,
             value,
             body,
-            version: lookup.version(),
+            version: lookup.version(change),
             new_key: lookup.existing.is_none(),
+            expiry_ms: change.expiry_ms,
             hint: lookup.existing.as_ref().map(|old| Hint {
                 address: old.address,
                 extent: old.extent.is_some(),
@@ -515,6 +757,10 @@ impl Commit for Records<'_, '_, '_> {
     #[inline]
     fn placed(&mut self, index: usize, address: Address) {
         self.addresses[index] = Some(address);
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
     }
 
     fn files(&self) -> Vec<Arc<dyn StorageFile>> {

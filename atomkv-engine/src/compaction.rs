@@ -397,6 +397,8 @@ pub(crate) struct Survivor {
     /// The checksum of its body.
     body: u32,
     pub(crate) is_tombstone: bool,
+    /// A tombstone that a table's history wants.
+    pub(crate) is_history: bool,
 }
 
 impl Survivor {
@@ -489,7 +491,11 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
         {
             table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
         }
-        if !entry.kind.has_place() || !wanted(known.table(entry.table), segment, entry, &mut found)? {
+        if !entry.kind.has_place() {
+            continue;
+        }
+        let wanted = wanted(known.table(entry.table), segment, entry, &mut found)?;
+        if matches!(wanted, Wanted::No) {
             continue;
         }
         let (record, body) = victim.verified(entry.offset)?;
@@ -506,6 +512,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
             length: entry.length,
             body,
             is_tombstone: entry.kind == Kind::Tombstone,
+            is_history: matches!(wanted, Wanted::ByHistory),
         });
     }
     victim.oldest = oldest;
@@ -530,22 +537,38 @@ impl Known<'_> {
     }
 }
 
-/// Whether the index points to the record, or it is a tombstone of a table that exists.
+/// Who wants a record.
+#[derive(Clone, Copy)]
+enum Wanted {
+    No,
+    /// The index, or nobody knows yet whether the tombstone may go.
+    Yes,
+    ByHistory,
+}
+
+/// Whether the index or the history points to the record, or it is a tombstone of a table that exists.
 fn wanted(
     table: Option<&TableCore>,
     segment: &Segment,
     entry: &FooterEntry,
     found: &mut Candidates,
-) -> Result<bool> {
+) -> Result<Wanted> {
     let Some(table) = table else {
-        return Ok(false);
+        return Ok(Wanted::No);
     };
+    let address = segment.address(entry.offset);
+    let is_history = || table.index.history(entry.place).holds(entry.place, address);
     if entry.kind == Kind::Tombstone {
-        return Ok(true);
+        return Ok(if is_history() { Wanted::ByHistory } else { Wanted::Yes });
     }
     let guard = epoch::pin();
     table.index.partition(entry.place).find(entry.place, &guard, found)?;
-    Ok(found.contains(segment.address(entry.offset)))
+    // In this order: what the index lets go is in the history before.
+    Ok(match found.contains(address) {
+        true => Wanted::Yes,
+        false if is_history() => Wanted::ByHistory,
+        false => Wanted::No,
+    })
 }
 
 /// Writes the survivors, which are in order, into page segments; tells the new address and length of each.
@@ -630,19 +653,24 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
         {
             table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
         }
-        if survivor.is_tombstone {
+        if survivor.is_tombstone && !survivor.is_history {
             continue;
         }
         let Some(table) = known.table(survivor.table) else { continue };
-        let victim = &victims[survivor.victim].segment;
+        let from = victims[survivor.victim].segment.address(survivor.offset);
         let lock = table.index.partition(survivor.place).lock();
         lock.prepare(survivor.place)?;
         // Counted under the lock, so that whoever replaces the copy counts it dead after it was counted born.
-        if lock.replace(survivor.place, victim.address(survivor.offset), address) {
+        let note_born = || {
             let guard = epoch::pin();
             if let Some(segment) = inner.catalog.directory.get(address.ordinal(), &guard) {
                 segment.add_born(length);
             }
+        };
+        if lock.replace(survivor.place, from, address) {
+            note_born();
+        } else {
+            table.index.history(survivor.place).relocate(survivor.place, from, address, length, note_born);
         }
     }
     Ok(())

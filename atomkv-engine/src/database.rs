@@ -3,27 +3,30 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::compaction::{self, Compacted};
 use crate::error::{Error, Result};
+use crate::expiry::Clock;
 use crate::extents::Extents;
 use crate::format::manifest::{TableRecord, encode_table};
 use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
+use crate::index::history::History;
 use crate::log::{Draft, Log, Notice};
 use crate::maintenance::Signals;
-use crate::options::{Durability, Options, PARTITIONS_DEFAULT, TableOptions};
+use crate::options::{Durability, Options, PARTITIONS_DEFAULT, Retention, TableOptions};
 use crate::pace::Pace;
 use crate::services::Services;
+use crate::snapshots::Snapshots;
 use crate::stats::{CompactionReport, Counters, Stats};
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
-use crate::types::PARTITIONS_MAX;
 
 /// What all handles of one database share.
 pub(crate) struct Inner {
@@ -34,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) tables: Arc<Tables>,
     pub(crate) log: Log,
     pub(crate) extents: Extents,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) clock: Clock,
     pub(crate) hash_seed: u64,
     pub(crate) counters: Counters,
     pub(crate) signals: Signals,
@@ -127,7 +132,7 @@ impl Database {
         Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
     }
 
-    fn inner(&self) -> &Arc<Inner> {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.handle.inner
     }
 
@@ -147,18 +152,13 @@ impl Database {
     /// Opens a table, or creates it. Names have 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::TableMismatch`] if the table exists with another number of partitions than the one asked for;
+    /// [`Error::TableMismatch`] if the table exists with another number of partitions, order or retention than asked for;
     /// [`Error::ServicesMismatch`] if it was created with other services; [`Error::InvalidArgument`]; the errors of
     /// a write when it is created.
     pub fn table(&self, name: &str, options: TableOptions) -> Result<Table> {
         let inner = self.inner();
         inner.health.check_open()?;
-        if let Some(partitions) = options.partitions
-            && !(1..=PARTITIONS_MAX).contains(&partitions)
-        {
-            let reason = format!("{partitions} partitions; a table has 1 to {PARTITIONS_MAX}");
-            return Err(Error::InvalidArgument { reason });
-        }
+        options.validate()?;
         if name.is_empty() || name.len() > 255 {
             let reason = format!("a table name of {} bytes; names have 1 to 255", name.len());
             return Err(Error::InvalidArgument { reason });
@@ -167,12 +167,7 @@ impl Database {
             Some(core) => core,
             None => inner.create_table(name, &options)?,
         };
-        if let Some(partitions) = options.partitions
-            && partitions != core.record.partitions
-        {
-            let reason = format!("it has {} partitions, not {partitions}", core.record.partitions);
-            return Err(Error::TableMismatch { name: name.to_string(), reason });
-        }
+        check_settings(&core, &options)?;
         self.handle_for(core, options)
     }
 
@@ -205,7 +200,8 @@ impl Database {
         }
         let stored = if core.record.durability == 1 { Durability::Sync } else { Durability::Buffered };
         let durability = options.durability.unwrap_or(stored);
-        Ok(Table::new(self.inner().clone(), core, options.services, durability))
+        let ttl = options.ttl.or(core.record.ttl_ms.map(Duration::from_millis));
+        Ok(Table::new(self.inner().clone(), core, options.services, durability, ttl))
     }
 
     /// The names of all tables, sorted. None in a forked child, see [`Error::Forked`].
@@ -264,6 +260,12 @@ impl Database {
     pub fn compact(&self) -> Result<CompactionReport> {
         let inner = self.inner();
         inner.health.check_writable()?;
+        inner.trim_histories(true);
+        // On a full disk the deletes may not fit yet: compaction makes room.
+        match inner.expire(true) {
+            Err(error) if !error.is_full() => return Err(error),
+            _ => {}
+        }
         let _turn = inner.maintenance.lock();
         inner.health.check_writable()?;
         compaction::compact_all(inner)
@@ -293,6 +295,22 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// Whether the table is as it is asked for.
+fn check_settings(core: &TableCore, options: &TableOptions) -> Result<()> {
+    let record = &core.record;
+    let refuse = |reason: String| Err(Error::TableMismatch { name: record.name.clone(), reason });
+    if let Some(partitions) = options.partitions.filter(|partitions| *partitions != record.partitions) {
+        return refuse(format!("it has {} partitions, not {partitions}", record.partitions));
+    }
+    if options.ordered.is_some_and(|ordered| ordered != record.ordered) {
+        return refuse(format!("it is {}ordered", if record.ordered { "" } else { "not " }));
+    }
+    if let Some(retention) = options.retention.filter(|retention| *retention != core.retention()) {
+        return refuse(format!("its retention is {:?}, not {retention:?}", core.retention()));
+    }
+    Ok(())
+}
+
 /// Kind, name and version of each service.
 fn identities(services: &Services) -> Vec<(&'static str, String, u32)> {
     services
@@ -315,13 +333,16 @@ impl Inner {
             return Ok(core);
         }
         let services = identities(&options.services);
+        let (retention, retention_ms) = options.retention.unwrap_or(Retention::Versions(1)).to_stored();
         let record = TableRecord {
             id: *next_id,
             name: name.to_string(),
             partitions: options.partitions.unwrap_or(PARTITIONS_DEFAULT),
             durability: u8::from(options.durability == Some(Durability::Sync)),
-            flags: 0,
-            retention: 1,
+            ordered: options.ordered == Some(true),
+            retention,
+            retention_ms,
+            ttl_ms: options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             services: services
                 .into_iter()
                 .map(|(kind, name, version)| (kind.to_string(), name, version))
@@ -331,7 +352,7 @@ impl Inner {
         encode_table(&record, &mut bytes);
         let core = Arc::new(TableCore::new(record, self.hash_seed));
         let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
-        let sequence = self.log.append(&mut notice, self.now_ms(), Durability::Sync)?;
+        let sequence = self.log.append_notice(&mut notice, self.now_ms(), Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id += 1;
         self.tables.insert(core.clone());
@@ -456,6 +477,8 @@ impl Inner {
         let (appended, synced) = self.log.bytes();
         let manifest = self.catalog.manifest();
         let tables = self.tables.all();
+        let oldest = self.snapshots.oldest();
+        let histories = || tables.iter().flat_map(|table| table.index.histories());
         Stats {
             tables: tables.len() as u64,
             keys: tables.iter().map(|table| table.index.len()).sum(),
@@ -468,6 +491,11 @@ impl Inner {
             dead_bytes: used.saturating_sub(live),
             disk_bytes: lengths + extents,
             index_bytes: tables.iter().map(|table| table.index.bytes()).sum(),
+            snapshots: oldest.count,
+            oldest_snapshot_age_ms: oldest.age_ms,
+            oldest_snapshot_sequence: oldest.sequence,
+            old_versions: histories().map(History::len).sum(),
+            old_version_bytes: histories().map(History::bytes).sum(),
             checkpoint_generation: manifest.checkpoints.first().map_or(0, |newest| newest.generation),
             checkpoints: self.counters.checkpoints(),
             compactions: self.counters.compactions(),

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::types::Written;
+
 /// The result of every fallible operation of the engine.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -94,6 +96,28 @@ pub enum Error {
         stored: String,
         /// The identity that was given.
         given: String,
+    },
+    /// A write expected something else than what is there, or what a transaction has read has changed since. Nothing
+    /// was written.
+    Conflict {
+        /// The table's name.
+        table: String,
+        /// The key.
+        key: Vec<u8>,
+        /// What is there; `None` if the key is not.
+        found: Option<Written>,
+    },
+    /// The key never had this version in its present life.
+    VersionNotFound {
+        /// The version asked for.
+        version: u64,
+        /// The newest version; 0 if the key is not there.
+        newest: u64,
+    },
+    /// The version is not kept any more, or it cannot be told any more what there was.
+    VersionCompacted {
+        /// The sequence of the oldest version that is kept; 0 if there is none.
+        oldest: u64,
     },
     /// An earlier I/O error on the write or sync path made the database read-only until it is reopened.
     ReadOnly {
@@ -193,6 +217,37 @@ impl fmt::Display for Error {
             Error::ServicesMismatch { table, service, stored, given } => write!(
                 f,
                 "table {table:?} was created with the {service} {stored:?}, not {given:?}; open it with the same one"
+            ),
+            Error::Conflict { table, key, found } => {
+                let key = key.escape_ascii();
+                match found {
+                    Some(Written { version, sequence }) => write!(
+                        f,
+                        "conflict on key \"{key}\" of table {table:?}: it has version {version}, sequence {sequence}; \
+                         read it again and retry"
+                    ),
+                    None => write!(
+                        f,
+                        "conflict on key \"{key}\" of table {table:?}: it is not there; read it again and retry"
+                    ),
+                }
+            }
+            Error::VersionNotFound { version, newest: 0 } => {
+                write!(f, "there is no version {version}: the key is not there")
+            }
+            Error::VersionNotFound { version, newest } => {
+                write!(f, "there is no version {version}; the newest is {newest}")
+            }
+            Error::VersionCompacted { oldest: 0 } => {
+                write!(
+                    f,
+                    "that version is not kept any more, nor any other; a table's retention says what is kept"
+                )
+            }
+            Error::VersionCompacted { oldest } => write!(
+                f,
+                "that version is not kept any more; the oldest one that is has sequence {oldest}; a table's retention \
+                 says what is kept"
             ),
             Error::ReadOnly { cause } => write!(
                 f,

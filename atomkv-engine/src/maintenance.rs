@@ -123,6 +123,8 @@ fn run_upkeep(inner: &Inner) {
 }
 
 fn upkeep(inner: &Inner) -> Result<()> {
+    inner.trim_histories(false);
+    inner.expire(false)?;
     while !inner.health.is_closed() {
         compaction::pace_writers(inner);
         // Compaction first: it ends in a checkpoint, and one alone may be due again as soon as it is written.

@@ -18,6 +18,7 @@ use crate::checkpoint::{self, Image};
 use crate::database::{Inner, Opening};
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::expiry::Clock;
 use crate::extents::Extents;
 use crate::format::manifest::Manifest;
 use crate::format::record::{ExtentRef, Kind, Record};
@@ -30,6 +31,7 @@ use crate::maintenance::Signals;
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::segment::{Segment, parse_file_name};
+use crate::snapshots::Snapshots;
 use crate::stats::Counters;
 use crate::storage::{DirectoryLock, LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
@@ -167,6 +169,8 @@ impl Found {
             tables: opener.tables,
             log,
             extents: opener.extents,
+            snapshots: Snapshots::default(),
+            clock: Clock::starting_at(start.last_time_ms),
             hash_seed: opener.manifest.hash_seed,
             counters: Counters::default(),
             signals: Signals::default(),
@@ -435,6 +439,12 @@ impl Opener {
                 segment.set_live(stats.live_bytes);
             }
         }
+        for expiring in &image.sections.expiring {
+            if let Some(segment) = segments.get(&expiring.segment) {
+                // A moment is rounded already.
+                segment.note_expiry(expiring.moment_ms, expiring.moment_ms, expiring.bytes);
+            }
+        }
         for held in &image.sections.tombstones {
             // The image was written before what was let go with it.
             if let Some(segment) = segments.get(&held.segment)
@@ -568,6 +578,14 @@ impl Opener {
             }
         }
         Err(failed.unwrap_or_else(|| self.dangling(address)))
+    }
+
+    /// The record at an address is wanted no more.
+    fn note_dead(&self, address: Address, length: u64) {
+        let guard = epoch::pin();
+        if let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) {
+            segment.add_dead(length);
+        }
     }
 
     fn dangling(&self, address: Address) -> Error {

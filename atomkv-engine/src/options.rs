@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::expect::Expect;
 use crate::services::Services;
 use crate::storage::{FileStorage, MappedStorage, Storage};
+use crate::types::PARTITIONS_MAX;
 
 /// When an acknowledged write is on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -198,11 +200,128 @@ impl Options {
     }
 }
 
+/// Which versions of a key a table keeps, the newest always among them. A tombstone is a version too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// The last so many, at least 1. `Versions(1)` is the default: nothing of the past is kept.
+    Versions(u32),
+    /// Each for so long after a newer one has replaced it, in whole milliseconds, at least 1.
+    Duration(Duration),
+    /// All, for ever.
+    All,
+}
+
+impl Retention {
+    /// From the table's record.
+    pub(crate) fn stored(versions: u32, time_ms: Option<u64>) -> Retention {
+        match (time_ms, versions) {
+            (Some(time_ms), _) => Retention::Duration(Duration::from_millis(time_ms)),
+            (None, 0) => Retention::All,
+            (None, versions) => Retention::Versions(versions),
+        }
+    }
+
+    /// For the table's record.
+    pub(crate) fn to_stored(self) -> (u32, Option<u64>) {
+        match self {
+            Retention::Versions(versions) => (versions, None),
+            Retention::Duration(time) => (1, Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
+            Retention::All => (0, None),
+        }
+    }
+
+    fn is_sound(self) -> bool {
+        match self {
+            Retention::Versions(versions) => versions > 0,
+            Retention::Duration(time) => time >= Duration::from_millis(1),
+            Retention::All => true,
+        }
+    }
+}
+
+/// When a document expires: from that moment on it is invisible, and compaction frees its space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Expiry {
+    /// As the table says, see [`TableOptions::ttl`]; never unless it does.
+    #[default]
+    Default,
+    /// Never.
+    Never,
+    /// At this time, in milliseconds since the Unix epoch.
+    At(u64),
+    /// So long after the write, in whole milliseconds.
+    After(Duration),
+}
+
+/// What a write asks for besides its value. A [`Durability`] or an [`Expect`] alone will do as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    pub(crate) durability: Option<Durability>,
+    pub(crate) expect: Expect,
+    pub(crate) expiry: Expiry,
+}
+
+impl WriteOptions {
+    /// The table's durability and expiry, whatever is there now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The write's durability instead of the table's. Means nothing in a batch, which has one of its own.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// What must be there for the write to happen; else it is [`Error::Conflict`] and nothing is written.
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+
+    /// When the document expires. Means nothing to a delete.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.expiry = expiry;
+        self
+    }
+
+    /// The document expires so long after the write.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.expiry(Expiry::After(ttl))
+    }
+
+    /// The document expires at this time, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn expires_at_ms(self, time_ms: u64) -> Self {
+        self.expiry(Expiry::At(time_ms))
+    }
+}
+
+impl From<Durability> for WriteOptions {
+    fn from(durability: Durability) -> WriteOptions {
+        WriteOptions::new().durability(durability)
+    }
+}
+
+impl From<Expect> for WriteOptions {
+    fn from(expect: Expect) -> WriteOptions {
+        WriteOptions::new().expect(expect)
+    }
+}
+
 /// How a table is created, and with which services it is opened.
 #[derive(Clone, Debug, Default)]
 pub struct TableOptions {
     pub(crate) partitions: Option<u32>,
     pub(crate) durability: Option<Durability>,
+    pub(crate) ordered: Option<bool>,
+    pub(crate) retention: Option<Retention>,
+    pub(crate) ttl: Option<Duration>,
     pub(crate) services: Services,
 }
 
@@ -232,10 +351,42 @@ impl TableOptions {
         self
     }
 
+    /// Which versions of a key are kept. Opening an existing table with another retention is
+    /// [`Error::TableMismatch`]; without this setting it is opened with its own.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// After how long documents expire whose writers do not say, in whole milliseconds, at least 1. Stored when the
+    /// table is created; for an existing table it holds for this handle.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     /// The table's services. Their identities are stored at creation and checked at every opening.
     #[must_use]
     pub fn services(mut self, services: Services) -> Self {
         self.services = services;
         self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let refuse = |reason: String| Err(Error::InvalidArgument { reason });
+        if let Some(partitions) = self.partitions
+            && !(1..=PARTITIONS_MAX).contains(&partitions)
+        {
+            return refuse(format!("{partitions} partitions; a table has 1 to {PARTITIONS_MAX}"));
+        }
+        if self.retention.is_some_and(|retention| !retention.is_sound()) {
+            return refuse("a retention of nothing; the least is Versions(1), or 1 ms".to_string());
+        }
+        if self.ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
+            return refuse("a ttl of less than 1 ms".to_string());
+        }
+        Ok(())
     }
 }

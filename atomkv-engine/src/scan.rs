@@ -35,6 +35,8 @@ pub struct IterEntry {
     pub sequence: u64,
     /// When it was written, in milliseconds since the Unix epoch.
     pub time_ms: u64,
+    /// When it expires, in milliseconds since the Unix epoch; `None` for never.
+    pub expires_at_ms: Option<u64>,
 }
 
 /// Iterates over a table, see [`Table::iter`]. A damaged record gives an error and the iteration goes on behind it.
@@ -99,6 +101,7 @@ impl Iter {
                     version: entry.version,
                     sequence: entry.sequence,
                     time_ms: entry.time_ms,
+                    expires_at_ms: entry.expires_at_ms,
                 }));
             };
             Ok(Some(IterEntry {
@@ -107,6 +110,7 @@ impl Iter {
                 version: record.header.version,
                 sequence: record.header.sequence,
                 time_ms: record.header.time_ms,
+                expires_at_ms: record.header.expiry_ms,
             }))
         })?
     }

@@ -40,6 +40,11 @@ pub(crate) struct Segment {
     /// well: who rewrites the segment looks again.
     held: Mutex<BTreeMap<SegmentId, u64>>,
     held_bytes: AtomicU64,
+    /// Bytes of documents by when they expire; rounded up, so that there are few moments. Estimates, as overwritten ones
+    /// stay counted.
+    expiring: Mutex<BTreeMap<u64, u64>>,
+    /// The first of these moments; 0 if it is not known what expires here.
+    expires_first_ms: AtomicU64,
     /// How far the log is known to be synced here.
     synced_to: AtomicU64,
     /// What the file takes on the disk, holes left out.
@@ -137,6 +142,8 @@ impl Segment {
             dead_bytes: AtomicU64::new(0),
             held: Mutex::default(),
             held_bytes: AtomicU64::new(0),
+            expiring: Mutex::default(),
+            expires_first_ms: AtomicU64::new(u64::MAX),
             synced_to: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
@@ -171,6 +178,7 @@ impl Segment {
         segment.seal_at(end);
         segment.set_live(self.live_bytes());
         segment.set_disk_bytes(self.disk_bytes());
+        segment.set_expiries(self.expiries());
         segment.sequence_min.store(self.sequence_min.load(Ordering::Relaxed), Ordering::Relaxed);
         segment.sequence_max.store(self.sequence_max.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(segment)
@@ -284,6 +292,44 @@ impl Segment {
     pub(crate) fn set_live(&self, bytes: u64) {
         self.born_bytes.store(bytes, Ordering::Relaxed);
         self.dead_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// A document of this many bytes, written at one time, expires at another.
+    #[cold]
+    pub(crate) fn note_expiry(&self, expiry_ms: u64, written_ms: u64, bytes: u64) {
+        // To an eighth of its time: some moments for each power of two.
+        let grain = (expiry_ms.saturating_sub(written_ms) / 8).max(EXPIRY_GRAIN_MS).next_power_of_two();
+        let moment = expiry_ms.checked_next_multiple_of(grain).unwrap_or(u64::MAX);
+        let mut expiring = self.expiring.lock();
+        *expiring.entry(moment).or_default() += bytes;
+        self.expires_first_ms.fetch_min(moment, Ordering::Relaxed);
+    }
+
+    /// Whether something may have expired here, and how much of it, in bytes; `None` if that is not known.
+    pub(crate) fn expired_bytes(&self, now_ms: u64) -> Option<u64> {
+        match self.expires_first_ms.load(Ordering::Relaxed) {
+            0 => None,
+            first if first > now_ms => Some(0),
+            _ => Some(self.expiring.lock().range(..=now_ms).map(|(_, bytes)| bytes).sum()),
+        }
+    }
+
+    /// Bytes of documents by when they expire, for a checkpoint.
+    pub(crate) fn expiries(&self) -> BTreeMap<u64, u64> {
+        self.expiring.lock().clone()
+    }
+
+    /// What a checkpoint knows, or who has just looked.
+    pub(crate) fn set_expiries(&self, expiries: BTreeMap<u64, u64>) {
+        let mut expiring = self.expiring.lock();
+        let first = expiries.first_key_value().map_or(u64::MAX, |(first, _)| *first);
+        self.expires_first_ms.store(first, Ordering::Relaxed);
+        *expiring = expiries;
+    }
+
+    /// Nobody knows any more what expires here.
+    pub(crate) fn forget_expiries(&self) {
+        self.expires_first_ms.store(0, Ordering::Relaxed);
     }
 
     /// A tombstone of this many bytes must stay here for as long as that segment does.
@@ -475,6 +521,9 @@ pub(crate) fn read_trailer(file: &dyn StorageFile, length: u64) -> Option<Traile
     let read = file.read_at(at, &mut bytes).ok()?;
     if read != bytes.len() { None } else { Trailer::decode(&bytes, length) }
 }
+
+/// The moments at which documents expire are told apart no finer than this.
+const EXPIRY_GRAIN_MS: u64 = 1024;
 
 const CHUNK: usize = 256;
 

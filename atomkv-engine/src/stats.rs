@@ -28,6 +28,16 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The memory of the index.
     pub index_bytes: u64,
+    /// Snapshots that are held, those of transactions included.
+    pub snapshots: u64,
+    /// How long the oldest of them has been held, in milliseconds.
+    pub oldest_snapshot_age_ms: u64,
+    /// What the oldest one sees: commits up to this sequence.
+    pub oldest_snapshot_sequence: u64,
+    /// Versions that are not the newest of their keys and are kept for a table's history or for snapshots.
+    pub old_versions: u64,
+    /// The bytes of their records, which count as live.
+    pub old_version_bytes: u64,
     /// The generation of the newest checkpoint; 0 without one.
     pub checkpoint_generation: u64,
     /// Checkpoints written since opening.
@@ -64,6 +74,11 @@ impl Stats {
             ("dead_bytes", self.dead_bytes),
             ("disk_bytes", self.disk_bytes),
             ("index_bytes", self.index_bytes),
+            ("snapshots", self.snapshots),
+            ("oldest_snapshot_age_ms", self.oldest_snapshot_age_ms),
+            ("oldest_snapshot_sequence", self.oldest_snapshot_sequence),
+            ("old_versions", self.old_versions),
+            ("old_version_bytes", self.old_version_bytes),
             ("checkpoint_generation", self.checkpoint_generation),
             ("checkpoints", self.checkpoints),
             ("compactions", self.compactions),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,15 +13,17 @@ use crate::commit::{Body, Change};
 use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
+use crate::expect::{Condition, Expect, Present};
 use crate::extents::ExtentBytes;
 use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError, body_checksum};
+use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
-use crate::options::Durability;
+use crate::options::{Durability, Expiry, WriteOptions};
 use crate::scan::Iter;
 use crate::segment::Segment;
 use crate::services::{Codec, Keyspace, Services, decompress_builtin};
 use crate::tables::TableCore;
-use crate::types::{Address, Entry, VALUE_BYTES_MAX, Written};
+use crate::types::{Address, Changed, Entry, Update, VALUE_BYTES_MAX, Written};
 
 /// A named key space of a database. Cheap to clone; may be used by many threads at once. A handle keeps the
 /// database's memory and file descriptors alive; after [`crate::Database::close`] it answers [`Error::Closed`].
@@ -48,6 +51,7 @@ pub struct Table {
     pub(crate) services: Arc<Services>,
     keyspace: Arc<Keyspace>,
     durability: Durability,
+    ttl: Option<Duration>,
 }
 
 thread_local! {
@@ -72,7 +76,7 @@ pub(crate) enum Stored<'a> {
 }
 
 /// The record of a key, and where it is.
-struct Found<'a> {
+pub(crate) struct Found<'a> {
     record: Peek<'a>,
     address: Address,
     segment: &'a Segment,
@@ -81,20 +85,33 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     #[inline]
-    fn stored(&self) -> Result<Stored<'a>> {
+    pub(crate) fn stored(&self) -> Result<Stored<'a>> {
         Stored::of(&self.record)
             .ok_or_else(|| self.corrupt("the index points to a record that holds no value"))
     }
 
-    fn header(&self) -> Result<Header> {
+    pub(crate) fn header(&self) -> Result<Header> {
         let corrupt = |error: RecordError| self.corrupt(error.text());
         self.record.header(&self.segment.base).map_err(corrupt)
+    }
+
+    /// All that is known of it.
+    pub(crate) fn entry(&self, value: &[u8]) -> Result<Entry> {
+        let Header { version, sequence, time_ms, expiry_ms, .. } = self.header()?;
+        Ok(Entry { value: value.to_vec(), version, sequence, time_ms, expires_at_ms: expiry_ms })
     }
 
     #[cold]
     fn corrupt(&self, detail: &str) -> Error {
         Error::corrupt(&self.segment.path, self.address.offset(), detail)
     }
+}
+
+/// What a reader sees: the commits up to a sequence, at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) sequence: u64,
+    pub(crate) time_ms: u64,
 }
 
 /// What a lookup says at once.
@@ -106,7 +123,7 @@ enum AtOnce<'a> {
 }
 
 /// What came of looking at one address.
-enum Look<R> {
+pub(crate) enum Look<R> {
     /// The key's record was there.
     Found(Option<R>),
     /// Another key's record was there.
@@ -135,9 +152,10 @@ impl Table {
         core: Arc<TableCore>,
         services: Services,
         durability: Durability,
+        ttl: Option<Duration>,
     ) -> Table {
         let keyspace = Arc::new(Keyspace::new(&services, inner.hash_seed));
-        Table { inner, core, services: Arc::new(services), keyspace, durability }
+        Table { inner, core, services: Arc::new(services), keyspace, durability, ttl }
     }
 
     /// The table's name.
@@ -177,7 +195,7 @@ impl Table {
     }
 
     #[inline]
-    fn place(&self, key: &[u8]) -> Result<u64> {
+    pub(crate) fn place(&self, key: &[u8]) -> Result<u64> {
         self.keyspace.validate(key)?;
         self.keyspace.place(key)
     }
@@ -192,18 +210,66 @@ impl Table {
         self.put_with(key, value, self.durability)
     }
 
-    /// [`Table::put`] with a durability of its own.
+    /// [`Table::put`] with a durability, a condition or an expiry of its own.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # use atomkv_engine::{Database, Durability, Error, Expect, Options, TableOptions, WriteOptions};
+    /// # use std::time::Duration;
+    /// # let database = Database::open(directory.path().join("db"), Options::default())?;
+    /// # let users = database.table("users", TableOptions::new())?;
+    /// users.put_with(b"ada", b"countess", Durability::Sync)?;
+    /// let refused = users.put_with(b"ada", b"programmer", Expect::Absent);
+    /// assert!(matches!(refused, Err(Error::Conflict { .. })));
+    /// users.put_with(b"session", b"...", WriteOptions::new().ttl(Duration::from_secs(3600)))?;
+    /// # database.close()
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As [`Table::put`]. If the sync fails, the database is read-only and the write may or may not be found at the
-    /// next opening.
-    pub fn put_with(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<Written> {
+    /// As [`Table::put`]; [`Error::Conflict`] if something else is there than was expected (nothing was written);
+    /// [`Error::InvalidArgument`] for an expiry that is not in the future. If the sync fails, the database is read-only
+    /// and the write may or may not be found at the next opening.
+    pub fn put_with(&self, key: &[u8], value: &[u8], options: impl Into<WriteOptions>) -> Result<Written> {
+        let options = options.into();
         self.inner.backpressure();
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
-        let change = self.put_change(self.locate(key)?, key, value)?;
-        let written = self.inner.commit_one(&change, durability, guard)?;
+        let change = self.put_change(self.locate(key)?, key, value, &options)?;
+        let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
+    }
+
+    /// Stores a value if what is expected is there: compare-and-set.
+    ///
+    /// # Errors
+    /// As [`Table::put_with`].
+    pub fn put_if(&self, key: &[u8], value: &[u8], expect: Expect) -> Result<Written> {
+        self.put_with(key, value, expect)
+    }
+
+    /// Stores a value unless the key has this very value already; then nothing is appended.
+    ///
+    /// # Errors
+    /// As [`Table::put`].
+    pub fn put_if_changed(&self, key: &[u8], value: &[u8]) -> Result<Changed> {
+        loop {
+            let same = self.find_plain(key, None, |found, present| {
+                let Header { version, sequence, .. } = found.header()?;
+                Ok((Written { version, sequence }, present == value))
+            })?;
+            let expect = match same {
+                Some((written, true)) => return Ok(Changed::Unchanged(written)),
+                Some((written, false)) => Expect::from(written),
+                None => Expect::Absent,
+            };
+            match self.put_if(key, value, expect) {
+                // Somebody else was faster, perhaps with this very value.
+                Err(Error::Conflict { .. }) => {}
+                outcome => return outcome.map(Changed::Written),
+            }
+        }
     }
 
     /// Removes a key. `None` if it was not there; then nothing was written.
@@ -214,15 +280,130 @@ impl Table {
         self.delete_with(key, self.durability)
     }
 
-    /// [`Table::delete`] with a durability of its own.
+    /// [`Table::delete`] with a durability or a condition of its own.
     ///
     /// # Errors
     /// As [`Table::put_with`].
-    pub fn delete_with(&self, key: &[u8], durability: Durability) -> Result<Option<Written>> {
+    pub fn delete_with(&self, key: &[u8], options: impl Into<WriteOptions>) -> Result<Option<Written>> {
+        let options = options.into();
         self.inner.backpressure();
         let guard = epoch::pin();
-        let change = self.delete_change(self.locate(key)?, key);
-        self.inner.commit_one(&change, durability, guard)
+        let change = self.delete_change(self.locate(key)?, key, &options);
+        self.inner.commit_one(&change, self.durability_of(&options), guard)
+    }
+
+    /// Removes a key if what is expected is there.
+    ///
+    /// # Errors
+    /// As [`Table::put_with`].
+    pub fn delete_if(&self, key: &[u8], expect: Expect) -> Result<Option<Written>> {
+        self.delete_with(key, expect)
+    }
+
+    /// Changes a value by a function that is handed the present one: an atomic read-modify-write. The function may be
+    /// called several times, when others write the key meanwhile; no lock is held while it runs. The expiry of the
+    /// document stays. Returns what was written, `None` if nothing was.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # use atomkv_engine::{Database, Options, TableOptions, Update};
+    /// # let database = Database::open(directory.path().join("db"), Options::default())?;
+    /// # let texts = database.table("texts", TableOptions::new())?;
+    /// texts.update(b"greeting", |present| Ok(match present {
+    ///     Some(text) => Update::Put([text, b"!"].concat()),
+    ///     None => Update::Put(b"hello".to_vec()),
+    /// }))?;
+    /// assert_eq!(texts.get(b"greeting")?.as_deref(), Some(&b"hello"[..]));
+    /// # database.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Table::put`], and those of the function.
+    pub fn update(
+        &self,
+        key: &[u8],
+        mut f: impl FnMut(Option<&[u8]>) -> Result<Update>,
+    ) -> Result<Option<Written>> {
+        loop {
+            let read = |found: &Found<'_>, value: &[u8]| Ok((found.header()?, f(Some(value))?));
+            let (update, options) = match self.find_plain(key, None, read)? {
+                Some((header, update)) => {
+                    let expiry = header.expiry_ms.map_or(Expiry::Never, Expiry::At);
+                    let expect = Expect::Sequence(header.sequence);
+                    (update, WriteOptions::new().expect(expect).expiry(expiry))
+                }
+                None => (f(None)?, WriteOptions::new().expect(Expect::Absent)),
+            };
+            let outcome = match update {
+                Update::Put(value) => self.put_with(key, &value, options).map(Some),
+                Update::Delete => self.delete_with(key, options),
+                Update::Keep => return Ok(None),
+            };
+            match outcome {
+                Err(Error::Conflict { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Gives a document another expiry: a write like any other, with the same value. `None` if the key is not there.
+    /// The options' expectation is a condition as in [`Table::put_with`]. Copies the value, however large.
+    ///
+    /// # Errors
+    /// As [`Table::put_with`].
+    pub fn set_expiry(&self, key: &[u8], options: impl Into<WriteOptions>) -> Result<Option<Written>> {
+        let options = options.into();
+        loop {
+            let Some(entry) = self.get_entry(key)? else {
+                return match options.expect {
+                    Expect::Anything | Expect::Absent => Ok(None),
+                    _ => Err(self.conflict(key, None)),
+                };
+            };
+            let found = Written { version: entry.version, sequence: entry.sequence };
+            let present = Present { written: found, is_expired: false };
+            if !Condition::Expect(options.expect).holds(Some(present)) {
+                return Err(self.conflict(key, Some(found)));
+            }
+            match self.put_with(key, &entry.value, options.expect(Expect::from(found))) {
+                Err(Error::Conflict { .. }) => {}
+                outcome => return outcome.map(Some),
+            }
+        }
+    }
+
+    pub(crate) fn conflict(&self, key: &[u8], found: Option<Written>) -> Error {
+        Error::Conflict { table: self.name().to_string(), key: key.to_vec(), found }
+    }
+
+    fn durability_of(&self, options: &WriteOptions) -> Durability {
+        options.durability.unwrap_or(self.durability)
+    }
+
+    /// When a document written now expires.
+    fn expiry_ms(&self, expiry: Expiry) -> Result<Option<u64>> {
+        let ttl = match expiry {
+            Expiry::Default => self.ttl,
+            Expiry::Never => None,
+            Expiry::After(ttl) => Some(ttl),
+            Expiry::At(time_ms) => {
+                let now_ms = self.inner.now_for_expiry_ms();
+                if time_ms <= now_ms {
+                    let reason = format!("an expiry at {time_ms} ms, which is not after now, {now_ms} ms");
+                    return Err(Error::InvalidArgument { reason });
+                }
+                return Ok(Some(time_ms));
+            }
+        };
+        let Some(ttl) = ttl else { return Ok(None) };
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        if ttl_ms == 0 {
+            let reason = "a ttl of less than 1 ms; a document expires in the future".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
+        Ok(Some(self.inner.now_for_expiry_ms().saturating_add(ttl_ms)))
     }
 
     /// The place of a key. While its line of the index comes from memory, other things can be done.
@@ -233,19 +414,40 @@ impl Table {
     }
 
     /// A put of a key that was located.
-    pub(crate) fn put_change<'a>(&'a self, place: u64, key: &'a [u8], value: &'a [u8]) -> Result<Change<'a>> {
+    #[inline]
+    pub(crate) fn put_change<'a>(
+        &'a self,
+        place: u64,
+        key: &'a [u8],
+        value: &'a [u8],
+        options: &WriteOptions,
+    ) -> Result<Change<'a>> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
         }
         let (codec, stored) = self.compress(value)?;
         let checksum = body_checksum(key, &stored);
-        Ok(Change { body: Body::Put { codec, stored, checksum }, ..self.delete_change(place, key) })
+        let mut change = self.delete_change(place, key, options);
+        change.body = Body::Put { codec, stored, checksum };
+        if options.expiry != Expiry::Default || self.ttl.is_some() {
+            change.expiry_ms = self.expiry_ms(options.expiry)?;
+        }
+        Ok(change)
     }
 
     /// A delete of a key that was located.
-    pub(crate) fn delete_change<'a>(&'a self, place: u64, key: &'a [u8]) -> Change<'a> {
-        let store_place = self.core.keyspace.is_none();
-        Change { table: &self.core, place, store_place, key, body: Body::Delete }
+    #[inline]
+    pub(crate) fn delete_change<'a>(
+        &'a self,
+        place: u64,
+        key: &'a [u8],
+        options: &WriteOptions,
+    ) -> Change<'a> {
+        let mut change = Change::new(&self.core, place, key, Body::Delete);
+        if options.expect != Expect::Anything {
+            change.condition = Some(Condition::Expect(options.expect));
+        }
+        change
     }
 
     /// The value as it will be stored: compressed where that pays.
@@ -269,16 +471,73 @@ impl Table {
         }
     }
 
-    /// Finds the key's newest record and hands it to `f`, without locks. `f` may call the database.
+    /// Finds the key's newest record, or the one that a view sees, and hands it to `f`, without locks. `f` may call the
+    /// database.
     #[inline]
-    fn find<R>(&self, key: &[u8], mut f: impl FnMut(&Found<'_>) -> Result<Option<R>>) -> Result<Option<R>> {
+    pub(crate) fn find<R>(
+        &self,
+        key: &[u8],
+        view: Option<&View>,
+        mut f: impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         self.inner.health.check_open()?;
         let place = self.place(key)?;
         let guard = epoch::pin();
+        if let Some(view) = view {
+            return self.find_in_view(place, key, view, &guard, &mut f);
+        }
         match self.find_at_once(place, key, &guard) {
             AtOnce::Found(found) => f(&found),
             AtOnce::Absent => Ok(None),
-            AtOnce::Unsure => self.find_slowly(place, key, &guard, &mut f),
+            AtOnce::Unsure => {
+                let mut unless_expired =
+                    |found: &Found<'_>| if self.is_expired(&found.record) { Ok(None) } else { f(found) };
+                self.find_slowly(place, key, &guard, &mut unless_expired)
+            }
+        }
+    }
+
+    /// Whether a document is invisible by now.
+    #[inline]
+    pub(crate) fn is_expired(&self, record: &Peek<'_>) -> bool {
+        record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.inner.now_for_expiry_ms())
+    }
+
+    /// Finds the record of a key that a view sees.
+    fn find_in_view<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        view: &View,
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        self.core.index.partition(place).wait_settled();
+        let mut see = |found: &Found<'_>| {
+            let is_visible = found.record.expiry_ms.is_none_or(|expiry_ms| expiry_ms > view.time_ms);
+            if is_visible { f(found) } else { Ok(None) }
+        };
+        let mut times = 0;
+        loop {
+            // The index first: what is newer there has left the one before it in the history.
+            let newest = self.find_slowly(place, key, guard, &mut |found| {
+                let is_seen = found.header()?.sequence <= view.sequence;
+                Ok(Some(if is_seen { Some(see(found)?) } else { None }))
+            })?;
+            if let Some(Some(result)) = newest {
+                return Ok(result);
+            }
+            let history = self.core.index.history(place);
+            if history.is_empty() {
+                return Ok(None);
+            }
+            let old = history.at(ChainId { place, check: self.core.check(key) }, view.sequence);
+            let Some(old) = old.filter(|old| !old.is_tombstone) else { return Ok(None) };
+            match self.look_at(old.address, key, guard, &mut see)? {
+                Look::Found(result) => return Ok(result),
+                Look::Other => return Ok(None),
+                Look::Moved => self.inner.catalog.look_again(&mut times)?,
+            }
         }
     }
 
@@ -343,7 +602,7 @@ impl Table {
 
     /// Hands the record at an address to `f` if it is the key's.
     #[inline]
-    fn look_at<R>(
+    pub(crate) fn look_at<R>(
         &self,
         address: Address,
         key: &[u8],
@@ -396,11 +655,16 @@ impl Table {
 
     /// [`Table::find`] with the plain value; looks again if a large value was replaced while it was being found.
     #[inline]
-    fn find_plain<R>(&self, key: &[u8], f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>) -> Result<Option<R>> {
+    pub(crate) fn find_plain<R>(
+        &self,
+        key: &[u8],
+        view: Option<&View>,
+        f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
         let mut f = Some(f);
         loop {
             let mut missed = false;
-            let found = self.find(key, |found| {
+            let found = self.find(key, view, |found| {
                 let plain = |plain: &[u8]| f.take().map(|f| f(found, plain)).transpose();
                 let result = self.with_plain(found.stored()?, plain)?.transpose()?;
                 missed = result.is_none();
@@ -418,7 +682,7 @@ impl Table {
     /// [`Error::Corrupt`] if the record is damaged; the errors of a key that the table does not take; an I/O error
     /// of unmapped storage.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.find_plain(key, |_, value| Ok(value.to_vec()))
+        self.find_plain(key, None, |_, value| Ok(value.to_vec()))
     }
 
     /// The value of a key with its version, sequence and time.
@@ -426,10 +690,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.find_plain(key, |found, value| {
-            let Header { version, sequence, time_ms, .. } = found.header()?;
-            Ok(Entry { value: value.to_vec(), version, sequence, time_ms })
-        })
+        self.find_plain(key, None, |found, value| found.entry(value))
     }
 
     /// Puts the value of a key into a buffer of the caller's, which is cleared first. False if the key is not there.
@@ -442,7 +703,7 @@ impl Table {
             buffer.extend_from_slice(value);
             Ok(())
         };
-        Ok(self.find_plain(key, copy)?.is_some())
+        Ok(self.find_plain(key, None, copy)?.is_some())
     }
 
     /// Hands the value of a key to a function, without a copy where the value is stored as it is. The function may
@@ -451,7 +712,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_with<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
-        self.find_plain(key, |_, value| Ok(f(value)))
+        self.find_plain(key, None, |_, value| Ok(f(value)))
     }
 
     /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read at some moment
@@ -486,6 +747,16 @@ impl Table {
     pub fn get_many_with<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
+        f: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        self.read_many(keys, None, f)
+    }
+
+    /// The same for what a view sees.
+    pub(crate) fn read_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        view: Option<&View>,
         mut f: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
         self.inner.health.check_open()?;
@@ -508,11 +779,15 @@ impl Table {
             }
             for (index, (key, first)) in keys.iter().zip(&firsts).enumerate() {
                 let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + index);
-                let mut done = first.address.is_none() && first.is_only;
+                // What is fetched helps a view as well; but it must look who is newer.
+                let mut done = view.is_none() && first.address.is_none() && first.is_only;
                 if done {
                     f(index, None);
-                } else if let Some(address) = first.address {
+                } else if let Some(address) = first.address.filter(|_| view.is_none()) {
                     let look = self.look_at(address, key, &guard, &mut |found| {
+                        if self.is_expired(&found.record) {
+                            return Ok(None);
+                        }
                         let value = self.with_plain(found.stored()?, |value| f(index, Some(value)))?;
                         done = value.is_some();
                         Ok(value)
@@ -522,7 +797,11 @@ impl Table {
                         f(index, None);
                     }
                 }
-                if !done && self.get_with(key, |value| f(index, Some(value)))?.is_none() {
+                let hand_over = |_: &Found<'_>, value: &[u8]| {
+                    f(index, Some(value));
+                    Ok(())
+                };
+                if !done && self.find_plain(key, view, hand_over)?.is_none() {
                     f(index, None);
                 }
             }
@@ -538,7 +817,7 @@ impl Table {
     pub fn get_pinned(&self, key: &[u8]) -> Result<Option<Pinned>> {
         loop {
             let mut missed = false;
-            let found = self.find(key, |found| {
+            let found = self.find(key, None, |found| {
                 let bytes = match found.stored()? {
                     Stored::Raw(value) => self.pin_raw(found, value),
                     Stored::Extent(0, extent) => {
@@ -576,7 +855,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.find(key, |_| Ok(Some(())))?.is_some())
+        Ok(self.find(key, None, |_| Ok(Some(())))?.is_some())
     }
 
     /// All keys with their values, in no order. Not a snapshot: a key that is there from beginning to end is seen

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 use crate::format::manifest::TableRecord;
 use crate::format::record::Record;
 use crate::index::TableIndex;
+use crate::options::Retention;
 use crate::services::Keyspace;
 use crate::sync::RwLock;
 
@@ -17,7 +21,18 @@ pub(crate) struct TableCore {
     /// The key space, where this release knows the table's hasher and sharder. Records of other tables carry the
     /// place of their key.
     pub(crate) keyspace: Option<Keyspace>,
+    retention: Retention,
+    /// When the history is looked through for what is too old, next.
+    trim_at_ms: AtomicU64,
+    check_secrets: Box<RapidSecrets>,
 }
+
+/// How often a history that is kept for a time is looked through in that time, and no oftener than each second.
+const TRIMS_PER_RETENTION: u128 = 16;
+const TRIM_INTERVAL_MS_MIN: u64 = 1000;
+
+/// What the second hash of a key has instead of the seed of the first.
+const CHECK_SALT: u64 = 0x6174_6f6d_6b76_0002;
 
 impl TableCore {
     pub(crate) fn new(record: TableRecord, hash_seed: u64) -> TableCore {
@@ -25,8 +40,39 @@ impl TableCore {
             id: record.id,
             index: TableIndex::new(record.partitions),
             keyspace: Keyspace::builtin(&record.services, hash_seed),
+            retention: Retention::stored(record.retention, record.retention_ms),
+            trim_at_ms: AtomicU64::new(0),
+            check_secrets: Box::new(RapidSecrets::seed(hash_seed ^ CHECK_SALT)),
             record,
         }
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// Whether old versions and deleted keys are kept at all.
+    #[inline]
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.retention != Retention::Versions(1)
+    }
+
+    /// Whether it is time to look through the history again: it is kept for a time, and a part of that has passed.
+    pub(crate) fn is_trim_due(&self, now_ms: u64) -> bool {
+        let Retention::Duration(time) = self.retention else { return false };
+        let interval_ms = u64::try_from(time.as_millis() / TRIMS_PER_RETENTION).unwrap_or(u64::MAX);
+        let is_due = now_ms >= self.trim_at_ms.load(Ordering::Relaxed);
+        if is_due {
+            let next = now_ms.saturating_add(interval_ms.max(TRIM_INTERVAL_MS_MIN));
+            self.trim_at_ms.store(next, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// A second hash of a key, rapidhash with another seed: together with the place it tells keys apart, see
+    /// `index/history.rs`.
+    pub(crate) fn check(&self, key: &[u8]) -> u64 {
+        rapidhash_v3_seeded(key, &self.check_secrets)
     }
 
     /// The place of a record's key, if it stands there or can be computed.

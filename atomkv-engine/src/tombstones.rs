@@ -77,7 +77,9 @@ pub(crate) fn settle(inner: &Inner, victims: &[Victim], survivors: &mut Vec<Surv
             Fate::Needless | Fate::Superseded => None,
         })
         .collect();
-    survivors.retain(|survivor| !survivor.is_tombstone || holders.contains_key(&survivor.id()));
+    survivors.retain(|survivor| {
+        !survivor.is_tombstone || survivor.is_history || holders.contains_key(&survivor.id())
+    });
     Ok(holders)
 }
 
@@ -114,6 +116,10 @@ fn look_inside(victims: &[Victim], survivors: &[Survivor], places: &mut Places<'
         for tombstone in tombstones.iter_mut().filter(|tombstone| tombstone.key == record.key) {
             if record.header.sequence > tombstone.sequence {
                 tombstone.fate = Fate::Superseded;
+            } else {
+                // An old version that a history or a snapshot wants. Where its copy will lie is not known yet: when
+                // this segment goes, the tombstone is looked at again.
+                tombstone.hold(victims[survivor.victim].segment.id());
             }
         }
     }

@@ -79,4 +79,41 @@ pub struct Entry {
     pub sequence: u64,
     /// When it was written, in milliseconds since the Unix epoch.
     pub time_ms: u64,
+    /// When it expires, in milliseconds since the Unix epoch; `None` for never.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// A version of a key, see [`crate::Table::history`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// See [`Written::version`].
+    pub version: u64,
+    /// The commit that wrote it, see [`Written::sequence`].
+    pub sequence: u64,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// When it expires or has expired, in milliseconds since the Unix epoch; `None` for never.
+    pub expires_at_ms: Option<u64>,
+    /// The value; `None` for a tombstone: the key was deleted.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What a write that only writes what is new has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The key was not there or had another value.
+    Written(Written),
+    /// The key has this value already; what it has is told.
+    Unchanged(Written),
+}
+
+/// What is to become of a key, see [`crate::Table::update`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// It gets this value.
+    Put(Vec<u8>),
+    /// It is removed, if it is there.
+    Delete,
+    /// It stays as it is.
+    Keep,
 }

@@ -273,7 +273,7 @@ fn a_newer_format_is_refused_by_name() {
     let (whole, _, _) = build(true);
     // The version, and where the checksum stands over which bytes.
     let frames: [(&str, u32, usize, &[(usize, usize)]); 3] = [
-        ("MANIFEST", 1, 12, &[(0, 12), (16, 24)]),
+        ("MANIFEST", 2, 12, &[(0, 12), (16, 24)]),
         (".seg", 2, 124, &[(0, 124)]),
         (".idx", 1, 12, &[(0, 12), (16, 64)]),
     ];

@@ -19,12 +19,14 @@
 //! | 2 | sub-tables: table 4, partition 4, prefix 8, offset of the blob 8, entries 4, CRC-32 of the blob 4, depth 1 |
 //! | 3 | segments: id 8, live bytes 8 |
 //! | 4 | large values: id 8, length 8 |
-//! | 5 | old versions, reserved |
+//! | 5, if there are any | old versions: table 4, place of the key 8, its check 8, sequence 8, sequence of the commit that replaced it 8 (all ones: none has), time of that in ms 8, address 8 with bit 41: a tombstone, bit 42: counted among its segment's live bytes, length 8, id of its large value 8 or 0 |
 //! | 6 | ordered indexes, reserved |
 //! | 7, may be passed over | time: no commit after the log position has an earlier one, in ms, 8 |
 //! | 8, may be passed over | tombstones: id of their segment 8, id of a segment with older records of their keys 8, their bytes 8 |
+//! | 9, may be passed over | what expires: id of the segment 8, a moment in ms 8, bytes of documents that will have expired by then 8 |
 
 use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, read_sections};
+use crate::index::history::{ChainId, Old};
 use crate::index::subtable::{TAG_BITS, TAG_START};
 use crate::types::Address;
 
@@ -70,6 +72,70 @@ pub(crate) struct HeldTombstones {
     pub(crate) bytes: u64,
 }
 
+/// A version that a table's history keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OldVersion {
+    pub(crate) table: u32,
+    pub(crate) id: ChainId,
+    pub(crate) old: Old,
+}
+
+const TOMBSTONE_BIT: u64 = 1 << Address::BITS;
+const COUNTED_BIT: u64 = 1 << (Address::BITS + 1);
+
+impl OldVersion {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let OldVersion { table, id, old } = self;
+        let flag = |bit: u64, yes: bool| if yes { bit } else { 0 };
+        let address =
+            old.address.bits() | flag(TOMBSTONE_BIT, old.is_tombstone) | flag(COUNTED_BIT, old.is_counted);
+        out.extend_from_slice(&table.to_le_bytes());
+        for field in [
+            id.place,
+            id.check,
+            old.sequence,
+            old.end,
+            old.end_time_ms,
+            address,
+            old.length,
+            old.extent.unwrap_or(0),
+        ] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<OldVersion> {
+        let table = reader.u32()?;
+        let id = ChainId { place: reader.u64()?, check: reader.u64()? };
+        let (sequence, end, end_time_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (address, length, extent) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        if sequence >= end || address >> (Address::BITS + 2) != 0 {
+            return None;
+        }
+        let old = Old {
+            sequence,
+            end,
+            end_time_ms,
+            address: Address::from_bits(address),
+            length,
+            extent: (extent != 0).then_some(extent),
+            is_tombstone: address & TOMBSTONE_BIT != 0,
+            is_counted: address & COUNTED_BIT != 0,
+            is_kept: true,
+            is_pinned: false,
+        };
+        Some(OldVersion { table, id, old })
+    }
+}
+
+/// Documents of a segment that expire by a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Expiring {
+    pub(crate) segment: u64,
+    pub(crate) moment_ms: u64,
+    pub(crate) bytes: u64,
+}
+
 /// Everything behind the blobs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ImageSections {
@@ -80,6 +146,8 @@ pub(crate) struct ImageSections {
     pub(crate) segments: Vec<SegmentStats>,
     pub(crate) extents: Vec<(u64, u64)>,
     pub(crate) tombstones: Vec<HeldTombstones>,
+    pub(crate) old_versions: Vec<OldVersion>,
+    pub(crate) expiring: Vec<Expiring>,
 }
 
 impl ImageHeader {
@@ -180,6 +248,21 @@ pub(crate) fn encode_tail(sections: &ImageSections, tail_offset: u64) -> Vec<u8>
         put_skippable_section(&mut out, 8, &contents);
     }
 
+    if !sections.expiring.is_empty() {
+        contents.clear();
+        for Expiring { segment, moment_ms, bytes } in &sections.expiring {
+            [segment, moment_ms, bytes]
+                .iter()
+                .for_each(|field| contents.extend_from_slice(&field.to_le_bytes()));
+        }
+        put_skippable_section(&mut out, 9, &contents);
+    }
+    if !sections.old_versions.is_empty() {
+        contents.clear();
+        sections.old_versions.iter().for_each(|version| version.encode(&mut contents));
+        put_section(&mut out, 5, &contents);
+    }
+
     let checksum = crc32fast::hash(&out);
     let mut trailer = [0; IMAGE_TRAILER_BYTES];
     trailer[..8].copy_from_slice(&tail_offset.to_le_bytes());
@@ -250,8 +333,10 @@ pub(crate) fn decode_tail(
                     pairs.into_iter().map(|(id, live_bytes)| SegmentStats { id, live_bytes }).collect();
             }),
             4 => read_pairs(contents).map(|pairs| sections.extents = pairs),
+            5 => read_old_versions(contents).map(|versions| sections.old_versions = versions),
             7 => Reader::new(contents).u64().map(|time| sections.last_time_ms = time),
             8 => read_tombstones(contents).map(|tombstones| sections.tombstones = tombstones),
+            9 => read_expiring(contents).map(|expiring| sections.expiring = expiring),
             _ => return Some(UNKNOWN),
         };
         known.map(|()| KNOWN)
@@ -260,6 +345,25 @@ pub(crate) fn decode_tail(
         return Err(FormatError::damaged(at, "the image does not tell its shape"));
     }
     Ok(sections)
+}
+
+fn read_old_versions(contents: &[u8]) -> Option<Vec<OldVersion>> {
+    let mut reader = Reader::new(contents);
+    let mut versions = Vec::new();
+    while !reader.is_empty() {
+        versions.push(OldVersion::decode(&mut reader)?);
+    }
+    Some(versions)
+}
+
+fn read_expiring(contents: &[u8]) -> Option<Vec<Expiring>> {
+    let mut reader = Reader::new(contents);
+    let mut expiring = Vec::new();
+    while !reader.is_empty() {
+        let (segment, moment_ms, bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        expiring.push(Expiring { segment, moment_ms, bytes });
+    }
+    Some(expiring)
 }
 
 fn read_shape(contents: &[u8]) -> Option<u64> {
@@ -333,6 +437,23 @@ mod tests {
             segments: vec![SegmentStats { id: 1, live_bytes: 2 }],
             extents: vec![(5, 1 << 30)],
             tombstones: vec![HeldTombstones { segment: 1, by: 7, bytes: 40 }],
+            old_versions: vec![OldVersion {
+                table: 3,
+                id: ChainId { place: u64::MAX - 1, check: 77 },
+                old: Old {
+                    sequence: 5,
+                    end: Old::NEWEST,
+                    end_time_ms: 1_700_000_000_000,
+                    address: Address::new(9, 4096),
+                    length: 48,
+                    extent: Some(4),
+                    is_tombstone: true,
+                    is_counted: false,
+                    is_kept: true,
+                    is_pinned: false,
+                },
+            }],
+            expiring: vec![Expiring { segment: 1, moment_ms: 1_700_000_000_000, bytes: 48 }],
         };
         (header, sections)
     }

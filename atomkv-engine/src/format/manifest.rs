@@ -5,7 +5,7 @@
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `AtomKVMF` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2; version 1, whose tables have no flags, is read |
 //! | 12 | 4 | CRC-32 of bytes 0 to 11 and 16 to 23 |
 //! | 16 | 8 | length of the file |
 //! | 24 | … | sections |
@@ -21,8 +21,10 @@
 //! | 3 | segments: for each, id 8, ordinal 2, kind 1, 0 1, lane 2, table 4, length 8, records 8, smallest and largest sequence 8 + 8 |
 //! | 4 | checkpoints, newest first: for each, generation, log segment, log offset, sequence, fuzzy end, bytes (8 each), checksum 4 |
 //!
-//! A table definition: id 4, partitions 4, flags 4 (bit 0: ordered), retention 4, durability 1 (0 buffered, 1 sync),
-//! name (2 + n), number of services 1, for each its kind (2 + n), name (2 + n), version 4.
+//! A table definition: id 4, partitions 4, flags 4, retention 4 (how many versions of a key are kept, 0: all), durability
+//! 1 (0 buffered, 1 sync), name (2 + n), number of services 1, for each its kind (2 + n), name (2 + n), version 4; then, by
+//! the flags: bit 0 the table is ordered (nothing follows), bit 1 for how long old versions are kept in ms, 8, bit 2 after
+//! how long documents expire in ms, 8.
 
 use std::collections::HashSet;
 
@@ -30,9 +32,13 @@ use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_text, re
 use crate::types::PARTITIONS_MAX;
 
 /// The format version of the manifest.
-pub(crate) const MANIFEST_FORMAT: u32 = 1;
+pub(crate) const MANIFEST_FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"AtomKVMF";
 const HEAD_BYTES: usize = 24;
+
+const ORDERED: u32 = 1;
+const HAS_RETENTION_TIME: u32 = 2;
+const HAS_TTL: u32 = 4;
 
 /// Everything the manifest says.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,10 +68,13 @@ pub(crate) struct TableRecord {
     pub(crate) partitions: u32,
     /// 0 buffered, 1 sync.
     pub(crate) durability: u8,
-    /// Bit 0: ordered.
-    pub(crate) flags: u32,
-    /// How many versions of a key are kept.
+    pub(crate) ordered: bool,
+    /// How many versions of a key are kept; 0: all.
     pub(crate) retention: u32,
+    /// For how long old versions are kept, instead.
+    pub(crate) retention_ms: Option<u64>,
+    /// After how long documents expire unless their writer says otherwise.
+    pub(crate) ttl_ms: Option<u64>,
     /// Kind, name, version.
     pub(crate) services: Vec<(String, String, u32)>,
 }
@@ -104,7 +113,11 @@ pub(crate) struct CheckpointRecord {
 
 /// Appends a table definition.
 pub(crate) fn encode_table(table: &TableRecord, out: &mut Vec<u8>) {
-    for field in [table.id, table.partitions, table.flags, table.retention] {
+    let flag = |bit: u32, yes: bool| if yes { bit } else { 0 };
+    let flags = flag(ORDERED, table.ordered)
+        | flag(HAS_RETENTION_TIME, table.retention_ms.is_some())
+        | flag(HAS_TTL, table.ttl_ms.is_some());
+    for field in [table.id, table.partitions, flags, table.retention] {
         out.extend_from_slice(&field.to_le_bytes());
     }
     out.push(table.durability);
@@ -114,6 +127,9 @@ pub(crate) fn encode_table(table: &TableRecord, out: &mut Vec<u8>) {
         put_text(out, kind);
         put_text(out, name);
         out.extend_from_slice(&version.to_le_bytes());
+    }
+    for time_ms in [table.retention_ms, table.ttl_ms].into_iter().flatten() {
+        out.extend_from_slice(&time_ms.to_le_bytes());
     }
 }
 
@@ -126,11 +142,25 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<TableRecord> {
     let services = (0..reader.u8()?)
         .map(|_| Some((reader.text()?, reader.text()?, reader.u32()?)))
         .collect::<Option<Vec<_>>>()?;
+    let retention_ms = if flags & HAS_RETENTION_TIME == 0 { None } else { Some(reader.u64()?) };
+    let ttl_ms = if flags & HAS_TTL == 0 { None } else { Some(reader.u64()?) };
+    let ordered = flags & ORDERED != 0;
     let sound = (1..=PARTITIONS_MAX).contains(&partitions)
         && (1..=255).contains(&name.len())
         && durability <= 1
+        && flags & !(ORDERED | HAS_RETENTION_TIME | HAS_TTL) == 0
         && reader.is_empty();
-    sound.then_some(TableRecord { id, name, partitions, durability, flags, retention, services })
+    sound.then_some(TableRecord {
+        id,
+        name,
+        partitions,
+        durability,
+        ordered,
+        retention,
+        retention_ms,
+        ttl_ms,
+        services,
+    })
 }
 
 impl Manifest {
@@ -226,7 +256,7 @@ impl Manifest {
         if head_checksum(bytes) != checksum {
             return Err(damaged(8, "the checksum of the manifest's head does not match"));
         }
-        if version != MANIFEST_FORMAT {
+        if !(1..=MANIFEST_FORMAT).contains(&version) {
             return Err(FormatError::Newer { found: version, supported: MANIFEST_FORMAT });
         }
         if length != bytes.len() as u64 {
@@ -352,8 +382,10 @@ mod tests {
                     name: "users".into(),
                     partitions: 16,
                     durability: 1,
-                    flags: 0,
+                    ordered: false,
                     retention: 1,
+                    retention_ms: None,
+                    ttl_ms: Some(1 << 40),
                     services: vec![service("hasher"), service("sharder")],
                 },
                 TableRecord {
@@ -361,8 +393,10 @@ mod tests {
                     name: "ü".into(),
                     partitions: 16_384,
                     durability: 0,
-                    flags: 1,
+                    ordered: true,
                     retention: 4,
+                    retention_ms: Some(60_000),
+                    ttl_ms: None,
                     services: vec![],
                 },
             ],
@@ -416,7 +450,10 @@ mod tests {
         bytes[8] = 7;
         let sum = head_checksum(&bytes);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(Manifest::decode(&bytes), Err(FormatError::Newer { found: 7, supported: 1 }));
+        assert_eq!(
+            Manifest::decode(&bytes),
+            Err(FormatError::Newer { found: 7, supported: MANIFEST_FORMAT })
+        );
     }
 
     #[test]

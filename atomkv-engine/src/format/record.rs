@@ -484,6 +484,7 @@ pub(crate) struct Peek<'a> {
     pub(crate) table: u32,
     /// As far as one byte holds it; see [`Peek::of`].
     pub(crate) version: u64,
+    pub(crate) expiry_ms: Option<u64>,
     pub(crate) layout: Layout,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
@@ -541,7 +542,7 @@ impl<'a> Peek<'a> {
         let layout = Layout { header: at, key, value };
         let bytes = bytes.get(..layout.exact())?;
         let (head, value) = bytes.split_at(at + key);
-        Some(Peek { flags, table, version, layout, key: &head[at..], value, bytes })
+        Some(Peek { flags, table, version, expiry_ms: None, layout, key: &head[at..], value, bytes })
     }
 
     #[inline]
@@ -570,7 +571,8 @@ impl<'a> From<&Record<'a>> for Peek<'a> {
     fn from(record: &Record<'a>) -> Peek<'a> {
         let Record { header, layout, key, value, bytes } = *record;
         let flags = header.kind as u32 | u32::from(header.codec) << CODEC_SHIFT;
-        Peek { flags, table: header.table, version: header.version, layout, key, value, bytes }
+        let Header { table, version, expiry_ms, .. } = header;
+        Peek { flags, table, version, expiry_ms, layout, key, value, bytes }
     }
 }
 

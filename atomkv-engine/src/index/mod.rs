@@ -4,16 +4,20 @@
 //! a directory of sub-tables ([`subtable::SubTable`]) addressed by a prefix of the place. A place is 64 bits: the
 //! key's slot in the top 14, bits of its hash below. Readers take no lock at all ([`partition::Partition::find`]).
 
+pub(crate) mod history;
 mod line;
 pub(crate) mod partition;
 pub(crate) mod subtable;
 
 use crate::types::SLOTS;
+use history::History;
 use partition::Partition;
 
 /// The index of one table.
 pub(crate) struct TableIndex {
     partitions: Box<[Partition]>,
+    /// One for each partition; apart from them, where those who read the newest versions do not come by.
+    histories: Box<[History]>,
 }
 
 impl TableIndex {
@@ -26,7 +30,22 @@ impl TableIndex {
             partitions: (0..partitions)
                 .map(|partition| Partition::new(first_slot(partition), first_slot(partition + 1) - 1, depth))
                 .collect(),
+            histories: (0..partitions).map(|_| History::default()).collect(),
         }
+    }
+
+    /// The old versions of the keys of a partition, and of the partition of a place.
+    pub(crate) fn histories(&self) -> &[History] {
+        &self.histories
+    }
+
+    pub(crate) fn history(&self, place: u64) -> &History {
+        &self.histories[self.number_of(place) as usize]
+    }
+
+    /// Waits for the commits that are swinging their entries anywhere in the table.
+    pub(crate) fn wait_settled(&self) {
+        self.partitions.iter().for_each(Partition::wait_settled);
     }
 
     pub(crate) fn partitions(&self) -> &[Partition] {

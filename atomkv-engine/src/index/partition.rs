@@ -9,7 +9,7 @@
 //! here that can fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use super::subtable::{Candidates, DEPTH_MAX, First, IndexEntry, SPLIT_ENTRIES, SubTable, TAG_START, tag_of};
 use crate::checkpoint::ImageFile;
@@ -78,6 +78,8 @@ pub(crate) struct Partition {
     first_place: u64,
     last_place: u64,
     writer: Mutex<()>,
+    /// Whether somebody has the lock.
+    held: AtomicBool,
 }
 
 /// A copy of one sub-table's entries, with the stretch of places that it covers.
@@ -102,6 +104,7 @@ impl Partition {
             first_place,
             last_place,
             writer: Mutex::new(()),
+            held: AtomicBool::new(false),
         }
     }
 
@@ -220,7 +223,19 @@ impl Partition {
     /// Takes the writers' lock.
     pub(crate) fn lock(&self) -> PartitionLock<'_> {
         let writer = self.writer.lock();
+        self.held.store(true, Ordering::Release);
         PartitionLock { partition: self, multiple: false, guard: epoch::pin(), _writer: writer }
+    }
+
+    /// Returns when no commit that the caller knows to be in the log is still swinging its entries here.
+    ///
+    /// Such a commit has stored `true` before it took the log's lock, which the caller has held later; so the caller sees
+    /// that, or what the lock's holders have stored since.
+    #[inline]
+    pub(crate) fn wait_settled(&self) {
+        if self.held.load(Ordering::Acquire) {
+            drop(self.writer.lock());
+        }
     }
 
     /// Copies the sub-table that covers `place`, or the first place of the partition.
@@ -463,5 +478,6 @@ impl Drop for PartitionLock<'_> {
         if self.multiple {
             self.bump();
         }
+        self.partition.held.store(false, Ordering::Release);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::catalog::{Catalog, NewSegment};
 use crate::error::{Error, Result};
 use crate::format::record::{
-    HEADER_BYTES_MAX, Header, Hint, Kind, Layout, SyncMark, body_checksum, encode_header,
+    ExtentRef, HEADER_BYTES_MAX, Header, Hint, Kind, Layout, SyncMark, body_checksum, encode_header,
 };
 use crate::format::segment::{FooterBuilder, FooterEntry, TRAILER_BYTES};
 use crate::health::Health;
@@ -48,6 +48,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) body: u32,
     pub(crate) version: u64,
     pub(crate) new_key: bool,
+    pub(crate) expiry_ms: Option<u64>,
     pub(crate) hint: Option<Hint>,
     /// Of the key; 0 for records that stand for no key.
     pub(crate) place: u64,
@@ -63,6 +64,10 @@ pub(crate) trait Commit {
     fn draft(&self, index: usize) -> Draft<'_>;
     /// Where it was put.
     fn placed(&mut self, index: usize, address: Address);
+    /// The commit must be earlier than this: it takes something for present that expires then.
+    fn deadline_ms(&self) -> u64 {
+        u64::MAX
+    }
     /// The files of large values, to be synced before the records are.
     fn files(&self) -> Vec<Arc<dyn StorageFile>> {
         Vec::new()
@@ -96,6 +101,7 @@ impl<'a> Draft<'a> {
             body: body_checksum(&[], value),
             version: 1,
             new_key: false,
+            expiry_ms: None,
             hint: None,
             place: 0,
             store_place: false,
@@ -272,9 +278,20 @@ impl Log {
         }
     }
 
+    /// Appends a record that stands for no key, as [`Log::append`] does. Returns its sequence.
+    pub(crate) fn append_notice(&self, notice: &mut Notice<'_>, now_ms: u64, how: Durability) -> Result<u64> {
+        let stamp = self.append(notice, now_ms, how)?;
+        stamp.map(|stamp| stamp.sequence).ok_or_else(no_deadline)
+    }
+
     /// Appends one commit. With `Durability::Sync` the caller must still call [`Log::sync_to`].
-    /// Returns its sequence.
-    pub(crate) fn append<C: Commit>(&self, commit: &mut C, now_ms: u64, how: Durability) -> Result<u64> {
+    /// `None` if its deadline has passed; then nothing was written.
+    pub(crate) fn append<C: Commit>(
+        &self,
+        commit: &mut C,
+        now_ms: u64,
+        how: Durability,
+    ) -> Result<Option<Stamp>> {
         let room: u64 = (0..commit.len()).map(|index| commit.draft(index).room()).sum();
         if room > self.commit_bytes_max() {
             let limit = self.commit_bytes_max();
@@ -303,10 +320,13 @@ impl Log {
         commit: &mut C,
         now_ms: u64,
         how: Durability,
-    ) -> Result<u64> {
+    ) -> Result<Option<Stamp>> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
         let time_ms = core.last_time_ms.max(now_ms);
+        if time_ms >= commit.deadline_ms() {
+            return Ok(None);
+        }
         // A new segment's times count from here.
         core.last_time_ms = time_ms;
         if core
@@ -344,7 +364,13 @@ impl Log {
         }
         // Only this lock's holder writes the counter.
         self.appended_bytes.store(self.appended_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
-        Ok(sequence)
+        Ok(Some(stamp))
+    }
+
+    /// Calls a function with the last sequence handed out and the time of the last commit, under the log's lock.
+    pub(crate) fn at_end<R>(&self, f: impl FnOnce(u64, u64) -> R) -> R {
+        let core = self.lock_core();
+        f(core.next_sequence - 1, core.last_time_ms)
     }
 
     /// Makes sure that sequences may be handed out: writes how far, and waits until that is on stable storage.
@@ -361,7 +387,8 @@ impl Log {
             let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
             let mut notice = Notice(Draft::notice(Kind::Lease, 0, &ceiling));
             let room = notice.0.room();
-            self.append_locked(&mut core, room, &mut notice, now_ms, Durability::Sync)?
+            let stamp = self.append_locked(&mut core, room, &mut notice, now_ms, Durability::Sync)?;
+            stamp.ok_or_else(no_deadline)?.sequence
         };
         self.sync_to(sequence)?;
         let mut core = self.lock_core();
@@ -467,10 +494,14 @@ fn write_commit<C: Commit>(
 }
 
 /// What all records of a commit have in common.
-#[derive(Clone, Copy)]
-struct Stamp {
-    sequence: u64,
-    time_ms: u64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) sequence: u64,
+    pub(crate) time_ms: u64,
+}
+
+fn no_deadline() -> Error {
+    Error::Internal { reason: "a commit without a deadline was too late".to_string() }
 }
 
 /// Finishes one record's header; copies the record to the tail, or to the scratch buffer that will be written there.
@@ -492,7 +523,7 @@ fn write_record(
         sequence: stamp.sequence,
         time_ms: stamp.time_ms,
         version: draft.version,
-        expiry_ms: None,
+        expiry_ms: draft.expiry_ms,
         hint: draft.hint,
         place: draft.store_place.then_some(draft.place),
     };
@@ -500,6 +531,11 @@ fn write_record(
     let head = encode_header(&header, draft.key.len(), draft.value.len(), draft.body, &base);
     let layout = Layout { header: head.bytes().len(), key: draft.key.len(), value: draft.value.len() };
     let length = layout.padded();
+    if let Some(expiry_ms) = draft.expiry_ms {
+        let extent = if draft.kind == Kind::Extent { ExtentRef::decode(draft.value) } else { None };
+        let bytes = length + extent.map_or(0, |extent| extent.length);
+        active.segment.note_expiry(expiry_ms, stamp.time_ms, bytes);
+    }
     active.footer.push(&FooterEntry {
         kind: draft.kind,
         end_of_commit,

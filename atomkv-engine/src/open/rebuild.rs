@@ -2,11 +2,14 @@
 //! key wins, by sequence, and a tombstone removes what is older. Damaged records cost the keys that they may have been
 //! written for, and nothing else.
 
+use std::collections::BTreeMap;
+
 use super::Opener;
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Kind};
 use crate::format::segment::SegmentKind;
+use crate::index::history::{ChainId, Old};
 use crate::index::subtable::Candidates;
 use crate::page;
 use crate::segment::Segment;
@@ -34,7 +37,69 @@ impl Opener {
         for (table, place, segment, address) in tombstones {
             self.apply_tombstone(&table, place, &segment, address)?;
         }
+        self.rebuild_histories()?;
         self.recount()
+    }
+
+    /// Puts the histories together: all records of the keys of tables that keep one, as far as their retention goes.
+    /// Damaged ones are left out.
+    fn rebuild_histories(&self) -> Result<()> {
+        if !self.tables.all().iter().any(|table| table.keeps_history()) {
+            return Ok(());
+        }
+        let mut chains: BTreeMap<(u32, ChainId), Vec<Old>> = BTreeMap::new();
+        for segment in self.catalog.segments() {
+            for entry in page::entries(&segment, &self.tables)? {
+                let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
+                let Some(table) = table.filter(|table| table.keeps_history()) else { continue };
+                let version = segment.with_record(entry.offset, true, |record| {
+                    let id = ChainId { place: entry.place, check: table.check(record.key) };
+                    let extent = ExtentRef::decode(record.value).filter(|_| entry.kind == Kind::Extent);
+                    let old = Old {
+                        sequence: record.header.sequence,
+                        end: Old::NEWEST,
+                        end_time_ms: record.header.time_ms,
+                        address: segment.address(entry.offset),
+                        length: entry.length,
+                        extent: extent.map(|extent| extent.id),
+                        is_tombstone: entry.kind == Kind::Tombstone,
+                        is_counted: true,
+                        is_kept: true,
+                        is_pinned: false,
+                    };
+                    (id, old)
+                });
+                match version {
+                    Ok((id, old)) => chains.entry((table.id, id)).or_default().push(old),
+                    Err(Error::Corrupt { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for ((table, id), chain) in chains {
+            if let Some(table) = self.tables.by_id(table) {
+                self.rebuild_history(&table, id, chain);
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuild_history(&self, table: &TableCore, id: ChainId, mut chain: Vec<Old>) {
+        // A round of compaction that was cut short leaves a record twice; the one that the index knows counts.
+        let lock = table.index.partition(id.place).lock();
+        chain.sort_by_key(|old| (old.sequence, !lock.holds(id.place, old.address)));
+        chain.dedup_by_key(|old| old.sequence);
+        let history = table.index.history(id.place);
+        let Some(newest) = chain.last().copied() else { return };
+        let ends: Vec<_> = chain.iter().skip(1).map(|old| (old.sequence, old.end_time_ms)).collect();
+        for (old, (end, end_time_ms)) in chain.into_iter().zip(ends) {
+            history.push(id, Old { end, end_time_ms, ..old });
+        }
+        if newest.is_tombstone {
+            history.push(id, newest);
+        }
+        // Live bytes and large values are counted afterwards.
+        history.trim(id, table.retention(), !newest.is_tombstone, newest.end_time_ms, |_| {});
     }
 
     /// Points the index to a record unless it points to a newer one of the same key. Where one of the two is damaged,
@@ -135,9 +200,10 @@ impl Opener {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
                 let Some(table) = table else { continue };
                 let address = segment.address(entry.offset);
-                if entry.kind == Kind::Tombstone
-                    || !table.index.partition(entry.place).lock().holds(entry.place, address)
-                {
+                let is_wanted = table.index.history(entry.place).holds(entry.place, address)
+                    || entry.kind != Kind::Tombstone
+                        && table.index.partition(entry.place).lock().holds(entry.place, address);
+                if !is_wanted {
                     continue;
                 }
                 live += entry.length;
@@ -153,6 +219,7 @@ impl Opener {
                 }
             }
             segment.set_live(live);
+            segment.forget_expiries();
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use super::{Current, Opener};
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::manifest::decode_table;
-use crate::format::record::{ExtentRef, Kind, Record};
+use crate::format::record::{ExtentRef, Header, Kind, Record};
+use crate::index::history::{ChainId, Old};
 use crate::index::subtable::{Candidates, First};
 use crate::log::recovery::Replay;
 use crate::segment::Segment;
@@ -93,6 +94,9 @@ impl Replayer<'_> {
             let detail = "a record whose place cannot be computed";
             return Err(Error::corrupt(&segment.path, address.offset(), detail));
         };
+        if let Some(expiry_ms) = header.expiry_ms {
+            segment.note_expiry(expiry_ms, header.time_ms, record.layout.padded());
+        }
         let fuzzy = self.is_fuzzy(record);
         let partition = table.index.partition(place);
         let current = self.current(&table, place, record)?;
@@ -121,6 +125,10 @@ impl Replayer<'_> {
             }
         }
         drop(lock);
+        let keeps_history = table.keeps_history();
+        if keeps_history {
+            self.note_history(&table, place, record, address, current.as_ref());
+        }
         if header.kind == Kind::Extent
             && let Some(extent) = ExtentRef::decode(record.value)
         {
@@ -137,7 +145,7 @@ impl Replayer<'_> {
             }
             return Ok(());
         };
-        if let Some(extent) = &current.extent {
+        if let Some(extent) = current.extent.as_ref().filter(|_| !keeps_history) {
             opener.extents.note_dead(extent.id, 0);
             self.broken.remove(&extent.id);
         }
@@ -145,12 +153,58 @@ impl Replayer<'_> {
             if header.kind != Kind::Tombstone {
                 segment.add_born(record.layout.padded());
             }
-            let guard = epoch::pin();
-            if let Some(old) = opener.catalog.directory.get(current.address.ordinal(), &guard) {
-                old.add_dead(current.length);
+            if !keeps_history {
+                opener.note_dead(current.address, current.length);
             }
         }
         Ok(())
+    }
+
+    /// Keeps the history of a key as the commit did. What the image has of it already stays as it is.
+    fn note_history(
+        &self,
+        table: &TableCore,
+        place: u64,
+        record: &Record<'_>,
+        address: Address,
+        current: Option<&Current>,
+    ) {
+        let Header { sequence, time_ms, kind, .. } = record.header;
+        let id = ChainId { place, check: table.check(record.key) };
+        let history = table.index.history(place);
+        let old = |sequence, end, address, length| Old {
+            sequence,
+            end,
+            end_time_ms: time_ms,
+            address,
+            length,
+            extent: None,
+            is_tombstone: false,
+            is_counted: true,
+            is_kept: true,
+            is_pinned: false,
+        };
+        let is_there = kind != Kind::Tombstone;
+        if let Some(current) = current {
+            let extent = current.extent.map(|extent| extent.id);
+            history
+                .push(id, Old { extent, ..old(current.sequence, sequence, current.address, current.length) });
+        } else if is_there {
+            history.end_tombstone(id, sequence, time_ms);
+        }
+        if !is_there {
+            let tombstone = old(sequence, Old::NEWEST, address, record.layout.padded());
+            history.push(id, Old { is_tombstone: true, is_counted: false, ..tombstone });
+        }
+        let fuzzy = self.is_fuzzy(record);
+        history.trim(id, table.retention(), is_there, time_ms, |old| {
+            if old.is_counted && !fuzzy {
+                self.opener.note_dead(old.address, old.length);
+            }
+            if let Some(extent) = old.extent {
+                self.opener.extents.note_dead(extent, 0);
+            }
+        });
     }
 
     /// What the index points to for the record's key, reading as little as can be.
@@ -160,7 +214,8 @@ impl Replayer<'_> {
         if !careful && header.new_key && header.kind != Kind::Tombstone {
             return Ok(None);
         }
-        if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent) {
+        let wants_sequence = table.keeps_history();
+        if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent && !wants_sequence) {
             let guard = epoch::pin();
             table.index.partition(place).find(place, &guard, &mut self.found)?;
             if self.found.contains(hint.address) {

@@ -73,6 +73,9 @@ impl PageWriter {
             place,
         });
         segment.note_sequence(header.sequence);
+        if let Some(expiry_ms) = header.expiry_ms {
+            segment.note_expiry(expiry_ms, header.time_ms, layout.padded());
+        }
         let address = segment.address(offset);
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()?;

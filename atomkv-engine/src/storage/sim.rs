@@ -303,6 +303,11 @@ impl SimStorage {
         self.state.lock().next_life();
     }
 
+    /// The clock goes on by so many milliseconds, besides the one for each look at it.
+    pub fn pass_time(&self, ms: u64) {
+        self.state.lock().clock_ms += ms;
+    }
+
     /// How often the power was lost or a process died. Handles of an earlier life are dead.
     pub fn life(&self) -> u64 {
         self.state.lock().life

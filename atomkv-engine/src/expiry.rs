@@ -1,0 +1,128 @@
+//! Expiry: documents that are invisible from a moment on, and whose space compaction frees.
+//!
+//! Readers compare a document's expiry with the clock; so it is gone at once. Each segment knows how many bytes expire
+//! by which moments. Where enough have, the segment is read and its expired documents are deleted, by commits
+//! like any other: replicas and the change feed see them, snapshots keep what they can see, and the next opening
+//! does not depend on the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::commit::{Body, Change};
+use crate::database::Inner;
+use crate::error::{Error, Result};
+use crate::format::record::{Kind, Record};
+use crate::format::segment::HEADER_BYTES;
+use crate::options::Durability;
+use crate::segment::Segment;
+use crate::segment_reader::SegmentReader;
+use crate::tables::TableCore;
+
+/// The time by which documents expire. It never goes back, or what was gone would be there again.
+pub(crate) struct Clock {
+    latest_ms: AtomicU64,
+}
+
+impl Clock {
+    pub(crate) fn starting_at(time_ms: u64) -> Clock {
+        Clock { latest_ms: AtomicU64::new(time_ms) }
+    }
+
+    pub(crate) fn advance(&self, now_ms: u64) -> u64 {
+        self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
+    }
+}
+
+/// One in so many bytes of a segment must have expired before it is read for that.
+const WORTH_SHARE: u64 = 8;
+/// And no fewer bytes than these.
+const WORTH_BYTES: u64 = 64 << 10;
+/// So many expired documents are deleted by one commit.
+const GROUP: usize = 256;
+
+/// The keys of expired documents, in the order in which partitions are locked.
+type Keys = BTreeSet<(u32, u64, Vec<u8>)>;
+
+impl Inner {
+    /// Now, in milliseconds since the Unix epoch, but never earlier than it was, here or for the last commit of an
+    /// earlier session.
+    pub(crate) fn now_for_expiry_ms(&self) -> u64 {
+        self.clock.advance(self.now_ms())
+    }
+
+    /// Deletes the expired documents of the segments where it is worth it, or of all. The caller does not hold the
+    /// maintenance lock: a delete on a full disk takes it.
+    pub(crate) fn expire(&self, everywhere: bool) -> Result<()> {
+        let now_ms = self.now_for_expiry_ms();
+        for segment in self.catalog.segments() {
+            if segment.is_damaged() || !is_worth_reading(&segment, now_ms, everywhere) {
+                continue;
+            }
+            match self.expire_in(&segment, now_ms) {
+                // Reported, and left to those who read it.
+                Err(error @ Error::Corrupt { .. }) => self.signals.note_error(&error),
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    fn expire_in(&self, segment: &Arc<Segment>, now_ms: u64) -> Result<()> {
+        let file = segment.file().clone();
+        let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, HEADER_BYTES, segment.end());
+        let mut keys = Keys::new();
+        let is_sealed = segment.is_sealed();
+        // What is left of the moments; of a segment that grows meanwhile, what comes is not known here.
+        if is_sealed {
+            segment.set_expiries(BTreeMap::new());
+        }
+        while let Some(found) = reader.next()? {
+            let corrupt = |error: crate::format::record::RecordError| {
+                Error::corrupt(&segment.path, found.offset, error.text())
+            };
+            let record = found.record.map_err(corrupt)?;
+            let Some(expiry_ms) = record.header.expiry_ms else { continue };
+            if expiry_ms > now_ms {
+                if is_sealed {
+                    segment.note_expiry(expiry_ms, record.header.time_ms, record.layout.padded());
+                }
+                continue;
+            }
+            keys.extend(self.expired_key(&record));
+            if keys.len() >= GROUP {
+                self.expire_keys(&std::mem::take(&mut keys))?;
+            }
+        }
+        self.expire_keys(&keys)
+    }
+
+    fn expired_key(&self, record: &Record<'_>) -> Option<(u32, u64, Vec<u8>)> {
+        let is_document = matches!(record.header.kind, Kind::Document | Kind::Extent);
+        let place = if is_document { self.tables.place_of(record)? } else { return None };
+        Some((record.header.table, place, record.key.to_vec()))
+    }
+
+    /// Deletes those of these keys whose newest documents have expired.
+    fn expire_keys(&self, keys: &Keys) -> Result<()> {
+        let tables: BTreeMap<u32, Arc<TableCore>> =
+            keys.iter().filter_map(|(table, ..)| Some((*table, self.tables.by_id(*table)?))).collect();
+        let known = keys.iter().filter_map(|(table, place, key)| Some((tables.get(table)?, *place, key)));
+        let changes: Vec<Change<'_>> =
+            known.map(|(table, place, key)| Change::new(table, place, key, Body::Expire)).collect();
+        if !changes.is_empty() {
+            self.commit_many(&changes, Durability::Buffered)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_worth_reading(segment: &Segment, now_ms: u64, everywhere: bool) -> bool {
+    match segment.expired_bytes(now_ms) {
+        // After the index was rebuilt nobody knows: look once.
+        None => segment.is_sealed(),
+        Some(0) => false,
+        Some(_) if everywhere => true,
+        Some(bytes) => segment.is_sealed() && bytes >= WORTH_BYTES.max(segment.live_bytes() / WORTH_SHARE),
+    }
+}

@@ -1,0 +1,292 @@
+//! Old versions: records that are not the newest of their key any more and are still wanted, by the table's retention
+//! or by a snapshot; and the tombstones of deleted keys in tables that keep a history.
+//!
+//! Each partition has an ordered map from (place, check) to a chain of versions, beside the index, which knows only the
+//! newest. The check is a second hash of the key, so that the versions of two keys with one place stay apart; whoever
+//! hands a version out compares its key in the record. A writer pushes the old version under the partition's lock
+//! before it swings the index entry: a reader of a snapshot that finds a newer record in the index finds the old one
+//! here. Where nobody wants old versions there are none, and nobody comes here.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::options::Retention;
+use crate::sync::Mutex;
+use crate::types::Address;
+
+/// What tells the keys of one database apart, here: place and check.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ChainId {
+    pub(crate) place: u64,
+    pub(crate) check: u64,
+}
+
+/// One version of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Old {
+    pub(crate) sequence: u64,
+    /// The commit that replaced it; [`Old::NEWEST`] for the tombstone of a key that is deleted now.
+    pub(crate) end: u64,
+    /// When it was replaced or, if it was not, written.
+    pub(crate) end_time_ms: u64,
+    pub(crate) address: Address,
+    /// Of the record, in bytes.
+    pub(crate) length: u64,
+    /// The large value that it refers to.
+    pub(crate) extent: Option<u64>,
+    pub(crate) is_tombstone: bool,
+    /// Whether its segment counts it as live.
+    pub(crate) is_counted: bool,
+    /// Whether the table's retention wants it.
+    pub(crate) is_kept: bool,
+    /// Whether a snapshot wants it.
+    pub(crate) is_pinned: bool,
+}
+
+impl Old {
+    pub(crate) const NEWEST: u64 = u64::MAX;
+
+    /// Whether a reader who sees the commits up to `sequence` sees this version.
+    fn covers(&self, sequence: u64) -> bool {
+        self.sequence <= sequence && sequence < self.end
+    }
+}
+
+type Chains = BTreeMap<ChainId, Vec<Old>>;
+
+/// The old versions of one partition.
+#[derive(Default)]
+pub(crate) struct History {
+    chains: Mutex<Chains>,
+    /// How many versions there are, and the bytes of their records.
+    versions: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl History {
+    /// Whether there is nothing, without a lock: true is believed only by those for whom nothing was put here.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.versions.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.versions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn note_pushed(&self, old: &Old) {
+        self.versions.fetch_add(1, Ordering::Release);
+        self.bytes.fetch_add(old.length, Ordering::Relaxed);
+    }
+
+    fn note_taken(&self, old: &Old) {
+        self.versions.fetch_sub(1, Ordering::Release);
+        self.bytes.fetch_sub(old.length, Ordering::Relaxed);
+    }
+
+    /// Adds a version. False if it is there already: replay may come by twice.
+    pub(crate) fn push(&self, id: ChainId, old: Old) -> bool {
+        let mut chains = self.chains.lock();
+        let chain = chains.entry(id).or_default();
+        let at = chain.partition_point(|other| other.sequence < old.sequence);
+        if let Some(same) = chain.get_mut(at).filter(|other| other.sequence == old.sequence) {
+            same.end = same.end.min(old.end);
+            same.is_kept |= old.is_kept;
+            same.is_pinned |= old.is_pinned;
+            return false;
+        }
+        chain.insert(at, old);
+        self.note_pushed(&old);
+        true
+    }
+
+    /// The key is created anew: its tombstone, if there is one, is not its newest record any more.
+    pub(crate) fn end_tombstone(&self, id: ChainId, end: u64, time_ms: u64) {
+        if self.is_empty() {
+            return;
+        }
+        let mut chains = self.chains.lock();
+        let newest = chains.get_mut(&id).and_then(|chain| chain.last_mut());
+        if let Some(newest) = newest.filter(|newest| newest.end == Old::NEWEST && newest.sequence < end) {
+            newest.end = end;
+            newest.end_time_ms = time_ms;
+        }
+    }
+
+    /// Lets go what the retention does not want, `is_there` telling whether the index has a newer record of the key.
+    /// Hands what nobody wants any more to `released`.
+    pub(crate) fn trim(
+        &self,
+        id: ChainId,
+        retention: Retention,
+        is_there: bool,
+        now_ms: u64,
+        released: impl FnMut(Old),
+    ) {
+        if self.is_empty() {
+            return;
+        }
+        let mut chains = self.chains.lock();
+        if let Some(chain) = chains.get_mut(&id) {
+            self.trim_chain(chain, retention, is_there, now_ms, released);
+            if chain.is_empty() {
+                chains.remove(&id);
+            }
+        }
+    }
+
+    fn trim_chain(
+        &self,
+        chain: &mut Vec<Old>,
+        retention: Retention,
+        is_there: bool,
+        now_ms: u64,
+        mut released: impl FnMut(Old),
+    ) {
+        let kept = chain.iter().filter(|old| old.is_kept).count();
+        let mut surplus = match retention {
+            Retention::All => 0,
+            Retention::Versions(count) => {
+                (kept + usize::from(is_there)).saturating_sub(count.max(1) as usize).min(kept)
+            }
+            Retention::Duration(time) => {
+                let horizon = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+                chain.iter().filter(|old| old.is_kept && old.end_time_ms < horizon).count()
+            }
+        };
+        // A tombstone that nothing came after goes last, with what it ended.
+        for old in chain.iter_mut().filter(|old| old.is_kept) {
+            if surplus == 0 {
+                break;
+            }
+            old.is_kept = false;
+            surplus -= 1;
+        }
+        chain.retain(|old| {
+            let wanted = old.is_kept || old.is_pinned;
+            if !wanted {
+                self.note_taken(old);
+                released(*old);
+            }
+            wanted
+        });
+    }
+
+    /// Applies a retention by time to all keys, some thousand at a time. Returns where to go on.
+    pub(crate) fn trim_some(
+        &self,
+        from: Option<ChainId>,
+        retention: Retention,
+        now_ms: u64,
+        mut released: impl FnMut(ChainId, Old),
+    ) -> Option<ChainId> {
+        const KEYS_AT_A_TIME: usize = 4096;
+        let mut chains = self.chains.lock();
+        let from = from.unwrap_or(ChainId { place: 0, check: 0 });
+        let mut emptied = Vec::new();
+        let mut next = None;
+        for (seen, (id, chain)) in chains.range_mut(from..).enumerate() {
+            if seen == KEYS_AT_A_TIME {
+                next = Some(*id);
+                break;
+            }
+            self.trim_chain(chain, retention, true, now_ms, |old| released(*id, old));
+            if chain.is_empty() {
+                emptied.push(*id);
+            }
+        }
+        emptied.iter().for_each(|id| drop(chains.remove(id)));
+        next
+    }
+
+    /// No snapshot wants this version any more. Returns it if nobody does.
+    pub(crate) fn unpin(&self, id: ChainId, sequence: u64) -> Option<Old> {
+        let mut chains = self.chains.lock();
+        let chain = chains.get_mut(&id)?;
+        let at = chain.iter().position(|old| old.sequence == sequence)?;
+        chain[at].is_pinned = false;
+        if chain[at].is_kept {
+            return None;
+        }
+        let old = chain.remove(at);
+        self.note_taken(&old);
+        if chain.is_empty() {
+            chains.remove(&id);
+        }
+        Some(old)
+    }
+
+    /// The version that a reader sees who sees the commits up to `sequence`, if it is here.
+    pub(crate) fn at(&self, id: ChainId, sequence: u64) -> Option<Old> {
+        if self.is_empty() {
+            return None;
+        }
+        let chains = self.chains.lock();
+        chains.get(&id)?.iter().rev().find(|old| old.covers(sequence)).copied()
+    }
+
+    /// The versions of a key, oldest first.
+    pub(crate) fn chain(&self, id: ChainId) -> Vec<Old> {
+        if self.is_empty() { Vec::new() } else { self.chains.lock().get(&id).cloned().unwrap_or_default() }
+    }
+
+    /// Whether there are versions of this key.
+    pub(crate) fn has(&self, id: ChainId) -> bool {
+        !self.is_empty() && self.chains.lock().contains_key(&id)
+    }
+
+    fn at_place(place: u64) -> RangeInclusive<ChainId> {
+        ChainId { place, check: 0 }..=ChainId { place, check: u64::MAX }
+    }
+
+    /// Whether some version of a key with this place lies at an address.
+    pub(crate) fn holds(&self, place: u64, address: Address) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let chains = self.chains.lock();
+        chains.range(Self::at_place(place)).any(|(_, chain)| chain.iter().any(|old| old.address == address))
+    }
+
+    /// Compaction has moved a record, whose copy is this long: points to the copy, which counts as live from then on.
+    /// False if nothing here points to the old place. `counted` is called under the lock.
+    pub(crate) fn relocate(
+        &self,
+        place: u64,
+        from: Address,
+        to: Address,
+        length: u64,
+        counted: impl FnOnce(),
+    ) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let mut chains = self.chains.lock();
+        let found = chains
+            .range_mut(Self::at_place(place))
+            .find_map(|(_, chain)| chain.iter_mut().find(|old| old.address == from));
+        let Some(old) = found else { return false };
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.bytes.fetch_sub(old.length, Ordering::Relaxed);
+        (old.address, old.length, old.is_counted) = (to, length, true);
+        counted();
+        true
+    }
+
+    /// Hands the versions whose places lie in a range, with their keys' ids, to a function.
+    pub(crate) fn for_each_in(&self, places: RangeInclusive<u64>, mut f: impl FnMut(ChainId, &Old)) {
+        if self.is_empty() {
+            return;
+        }
+        let (first, last) = (*places.start(), *places.end());
+        let ids = ChainId { place: first, check: 0 }..=ChainId { place: last, check: u64::MAX };
+        for (id, chain) in self.chains.lock().range(ids) {
+            chain.iter().for_each(|old| f(*id, old));
+        }
+    }
+}

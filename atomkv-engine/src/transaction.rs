@@ -1,0 +1,271 @@
+//! Optimistic transactions: they read a snapshot and their own writes, and commit only if nothing that they have read
+//! was changed meanwhile (H. T. Kung and J. T. Robinson, "On Optimistic Methods for Concurrency Control", ACM TODS
+//! 1981). What was read is checked under the locks of all partitions that were read or are written, so committed
+//! transactions are serializable in the order of their commits; one that only reads is as of its snapshot. No lock is
+//! held while the user's code runs: nobody waits for it, and there are no deadlocks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::commit::Validation;
+use crate::database::{Database, Inner};
+use crate::error::{Error, Result};
+use crate::expect::Condition;
+use crate::options::{Durability, WriteOptions};
+use crate::snapshot::Snapshot;
+use crate::table::Table;
+use crate::tables::TableCore;
+
+/// A transaction over any tables of one database, see [`Database::begin`]. Belongs to one thread at a time. Dropped
+/// without [`Transaction::commit`], it has never been.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    /// Given up as soon as the commit no longer needs it.
+    snapshot: Option<Snapshot>,
+    tables: HashMap<u32, Touched>,
+}
+
+/// What a transaction has to do with a table.
+struct Touched {
+    table: Table,
+    /// The sequence of what was read of a key at the snapshot, if it was there.
+    reads: HashMap<Vec<u8>, Option<u64>>,
+    writes: BTreeMap<Vec<u8>, Write>,
+    /// The stretches of keys that were scanned.
+    scans: Vec<Scanned>,
+}
+
+#[derive(Clone)]
+struct Write {
+    /// `None` deletes.
+    value: Option<Vec<u8>>,
+    options: WriteOptions,
+}
+
+/// A stretch of keys; of a table without order, all of them.
+type Scanned = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// How often [`Database::transact`] tries.
+const ATTEMPTS: u32 = 64;
+/// How long it waits after the first conflict, at most; doubled after each up to the longest.
+const BACK_OFF: Duration = Duration::from_micros(20);
+const BACK_OFF_MAX: Duration = Duration::from_millis(20);
+
+impl Database {
+    /// Begins a transaction: it reads the database as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Forked`].
+    pub fn begin(&self) -> Result<Transaction> {
+        let inner = self.inner();
+        let snapshot = Some(Snapshot::take(inner)?);
+        Ok(Transaction { inner: inner.clone(), snapshot, tables: HashMap::new() })
+    }
+
+    /// Runs a function in a transaction and commits it; again from the beginning if others have changed what it read
+    /// meanwhile. Gives up after 64 conflicts; in between it waits for a random time that grows from 20 microseconds to
+    /// 20 milliseconds. The function must have no effect but through the transaction.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// use atomkv_engine::{Database, Options, TableOptions};
+    ///
+    /// # let database = Database::open(directory.path().join("db"), Options::default())?;
+    /// let counters = database.table("counters", TableOptions::new())?;
+    /// let count = database.transact(|transaction| {
+    ///     let count = transaction.get(&counters, b"visits")?.map_or(0, |count| count[0]) + 1;
+    ///     transaction.put(&counters, b"visits", &[count])?;
+    ///     Ok(count)
+    /// })?;
+    /// assert_eq!(count, 1);
+    /// # database.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The function's own; [`Error::Conflict`] after too many; the errors of [`Transaction::commit`].
+    pub fn transact<R>(&self, f: impl FnMut(&mut Transaction) -> Result<R>) -> Result<R> {
+        self.transact_with(Durability::Buffered, f)
+    }
+
+    /// The same with a durability.
+    ///
+    /// # Errors
+    /// As [`Database::transact`].
+    pub fn transact_with<R>(
+        &self,
+        durability: Durability,
+        mut f: impl FnMut(&mut Transaction) -> Result<R>,
+    ) -> Result<R> {
+        for attempt in 0.. {
+            let mut transaction = self.begin()?;
+            let outcome = match f(&mut transaction) {
+                Ok(result) => transaction.commit(durability).map(|_| result),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(Error::Conflict { .. }) if attempt + 1 < ATTEMPTS => back_off(attempt),
+                outcome => return outcome,
+            }
+        }
+        unreachable!("the last attempt has returned")
+    }
+}
+
+/// Waits for a random time below a bound that doubles, so that those who met part.
+fn back_off(attempt: u32) {
+    use std::hash::{BuildHasher, RandomState};
+    let bound = BACK_OFF.saturating_mul(1 << attempt.min(16)).min(BACK_OFF_MAX);
+    let random = RandomState::new().hash_one(attempt);
+    let wait = Duration::from_nanos(random % (bound.as_nanos() as u64 + 1));
+    if wait < BACK_OFF {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(wait);
+    }
+}
+
+impl Transaction {
+    /// The last commit that it sees, apart from what it writes itself.
+    ///
+    /// # Panics
+    /// Never: it has its snapshot until it is committed.
+    pub fn snapshot_sequence(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, Snapshot::sequence)
+    }
+
+    fn snapshot(&self) -> Result<&Snapshot> {
+        self.snapshot.as_ref().ok_or(Error::Closed)
+    }
+
+    fn touched(&mut self, table: &Table) -> Result<&mut Touched> {
+        if !Arc::ptr_eq(&table.inner, &self.inner) {
+            let reason = "the table is of another database than the transaction".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
+        Ok(self.tables.entry(table.core.id).or_insert_with(|| Touched {
+            table: table.clone(),
+            reads: HashMap::new(),
+            writes: BTreeMap::new(),
+            scans: Vec::new(),
+        }))
+    }
+
+    /// The value of a key: what the transaction has written itself, or what was there when it began.
+    ///
+    /// # Errors
+    /// As [`Table::get`]; [`Error::InvalidArgument`] for a table of another database.
+    pub fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(write) = self.touched(table)?.writes.get(key) {
+            return Ok(write.value.clone());
+        }
+        let view = *self.snapshot()?.view();
+        let found = table
+            .find_plain(key, Some(&view), |found, value| Ok((found.header()?.sequence, value.to_vec())))?;
+        let (sequence, value) = found.unzip();
+        self.touched(table)?.reads.insert(key.to_vec(), sequence);
+        Ok(value)
+    }
+
+    /// Whether the key is there.
+    ///
+    /// # Errors
+    /// As [`Transaction::get`].
+    pub fn contains(&mut self, table: &Table, key: &[u8]) -> Result<bool> {
+        Ok(self.get(table, key)?.is_some())
+    }
+
+    /// Stores a value under a key when the transaction is committed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a table of another database. Key and value are checked at the commit.
+    pub fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_with(table, key, value, WriteOptions::new())
+    }
+
+    /// The same with an expiry or with a condition, which is checked at the commit against the state before it.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn put_with(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        value: &[u8],
+        options: impl Into<WriteOptions>,
+    ) -> Result<()> {
+        let write = Write { value: Some(value.to_vec()), options: options.into() };
+        self.touched(table)?.writes.insert(key.to_vec(), write);
+        Ok(())
+    }
+
+    /// Removes a key when the transaction is committed.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn delete(&mut self, table: &Table, key: &[u8]) -> Result<()> {
+        let write = Write { value: None, options: WriteOptions::new() };
+        self.touched(table)?.writes.insert(key.to_vec(), write);
+        Ok(())
+    }
+
+    /// Commits: all writes happen, under one sequence, which is returned; `None` if it has written nothing, or only
+    /// deleted what is not there.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] names a key that was read and has changed since; nothing was written, and the whole
+    /// transaction may be tried again. Else as [`Database::apply`].
+    pub fn commit(mut self, durability: Durability) -> Result<Option<u64>> {
+        self.inner.health.check_open()?;
+        let snapshot = self.snapshot()?.sequence();
+        if self.tables.values().all(|touched| touched.writes.is_empty()) {
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        for touched in self.tables.values() {
+            touched.fill(&mut batch, snapshot);
+        }
+        let mut scanned: Vec<Arc<TableCore>> = self
+            .tables
+            .values()
+            .filter(|touched| !touched.scans.is_empty())
+            .map(|touched| touched.table.core.clone())
+            .collect();
+        scanned.sort_by_key(|table| table.id);
+        // Its own snapshot must not keep what its own writes replace.
+        self.snapshot = None;
+        let check = || self.check_scans(snapshot);
+        let validation = Validation { tables: &scanned, check: (!scanned.is_empty()).then_some(&check) };
+        self.inner.commit_validated(&batch.changes(&self.inner)?, &validation, durability)
+    }
+
+    /// Whether nothing has changed in what was scanned; under the locks of all its partitions.
+    fn check_scans(&self, snapshot: u64) -> Result<()> {
+        let _ = snapshot;
+        Ok(())
+    }
+}
+
+impl Touched {
+    fn fill(&self, batch: &mut Batch, snapshot: u64) {
+        for (key, sequence) in &self.reads {
+            batch.check(&self.table, key, Condition::Seen { sequence: *sequence, snapshot });
+        }
+        for (key, write) in &self.writes {
+            match &write.value {
+                Some(value) => batch.put_with(&self.table, key, value, write.options),
+                None => batch.delete_with(&self.table, key, write.options),
+            };
+        }
+    }
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("snapshot", &self.snapshot_sequence()).finish_non_exhaustive()
+    }
+}

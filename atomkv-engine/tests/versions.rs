@@ -1,0 +1,221 @@
+//! Versions, compare-and-set, history, snapshots and transactions, as a user meets them.
+
+use std::time::Duration;
+
+use atomkv_engine::{
+    Batch, Changed, Database, Durability, Error, Expect, Options, Retention, Table, TableOptions, Update,
+    Version, WriteOptions, Written,
+};
+
+fn open(options: TableOptions) -> (tempfile::TempDir, Database, Table) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+    let table = database.table("t", options).expect("a table");
+    (directory, database, table)
+}
+
+fn found(outcome: Result<impl std::fmt::Debug, Error>) -> Option<Written> {
+    match outcome {
+        Err(Error::Conflict { table, key, found }) => {
+            assert_eq!((table.as_str(), &key[..]), ("t", &b"k"[..]));
+            found
+        }
+        other => panic!("no conflict: {other:?}"),
+    }
+}
+
+fn values(versions: &[Version]) -> Vec<(u64, Option<&[u8]>)> {
+    versions.iter().map(|version| (version.version, version.value.as_deref())).collect()
+}
+
+#[test]
+fn a_write_happens_only_where_it_is_expected_to() {
+    let (_directory, database, table) = open(TableOptions::new());
+    assert_eq!(found(table.put_if(b"k", b"1", Expect::Present)), None);
+    assert_eq!(found(table.put_if(b"k", b"1", Expect::Version(1))), None);
+    assert_eq!(found(table.delete_if(b"k", Expect::Present)), None);
+    let first = table.put_if(b"k", b"1", Expect::Absent).expect("put");
+    assert_eq!(first.version, 1);
+    assert_eq!(found(table.put_if(b"k", b"2", Expect::Absent)), Some(first));
+    assert_eq!(found(table.put_if(b"k", b"2", Expect::Version(2))), Some(first));
+    assert_eq!(found(table.put_if(b"k", b"2", Expect::Sequence(first.sequence + 1))), Some(first));
+    assert_eq!(table.get(b"k").expect("read").as_deref(), Some(&b"1"[..]), "nothing was written");
+    let second = table.put_if(b"k", b"2", Expect::from(first)).expect("put");
+    assert_eq!(second.version, 2);
+    assert_eq!(table.put_if_changed(b"k", b"2").expect("put"), Changed::Unchanged(second));
+    assert_eq!(database.stats().sequence, second.sequence, "nothing was appended");
+    assert!(matches!(table.put_if_changed(b"k", b"3"), Ok(Changed::Written(Written { version: 3, .. }))));
+    assert_eq!(table.delete_if(b"k", Expect::Version(3)).expect("deleted").map(|w| w.version), Some(4));
+    assert_eq!(table.put(b"k", b"4").expect("put").version, 1, "created anew");
+    database.close().expect("closes");
+}
+
+#[test]
+fn the_past_is_kept_as_far_as_it_is_asked_for() {
+    let (directory, database, table) = open(TableOptions::new().retention(Retention::Versions(3)));
+    let writes: Vec<Written> =
+        [b"a", b"b", b"c", b"d"].iter().map(|value| table.put(b"k", &value[..]).expect("put")).collect();
+    let check = |table: &Table| {
+        let history = table.history(b"k").expect("read");
+        let expected: [(u64, Option<&[u8]>); 3] = [(4, Some(b"d")), (3, Some(b"c")), (2, Some(b"b"))];
+        assert_eq!(values(&history), expected);
+        assert_eq!(table.get_version(b"k", 3).expect("kept").sequence, writes[2].sequence);
+        let at =
+            |sequence| table.get_at(b"k", sequence).map(|version| version.map(|version| version.version));
+        assert!(matches!(at(writes[1].sequence), Ok(Some(2))));
+        assert!(matches!(at(writes[3].sequence + 9), Ok(Some(4))));
+        let oldest = writes[1].sequence;
+        assert!(matches!(at(writes[0].sequence), Err(Error::VersionCompacted { oldest: o }) if o == oldest));
+        let version = |version| table.get_version(b"k", version);
+        assert!(matches!(version(1), Err(Error::VersionCompacted { oldest: o }) if o == oldest));
+        assert!(matches!(version(9), Err(Error::VersionNotFound { version: 9, newest: 4 })));
+        assert!(matches!(table.get_version(b"x", 1), Err(Error::VersionNotFound { newest: 0, .. })));
+        assert!(matches!(table.get_at(b"x", 1), Ok(None)));
+    };
+    check(&table);
+    database.compact().expect("compacts");
+    check(&table);
+    database.close().expect("closes");
+    let open = || Database::open(directory.path().join("db"), Options::new()).expect("opened");
+    let database = open();
+    let other = database.table("t", TableOptions::new().retention(Retention::All));
+    assert!(matches!(other, Err(Error::TableMismatch { .. })));
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    check(&table);
+    table.delete(b"k").expect("deleted");
+    let history = table.history(b"k").expect("read");
+    assert_eq!(values(&history), [(5, None), (4, Some(&b"d"[..])), (3, Some(&b"c"[..]))]);
+    database.compact().expect("compacts");
+    assert_eq!(table.history(b"k").expect("read"), history);
+    assert_eq!(table.get(b"k").expect("read"), None);
+    table.put(b"k", b"anew").expect("put");
+    assert_eq!(
+        values(&table.history(b"k").expect("read")),
+        [(1, Some(&b"anew"[..])), (5, None), (4, Some(&b"d"[..]))]
+    );
+    database.close().expect("closes");
+    for entry in directory.path().join("db").read_dir().expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "idx") {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+    let database = open();
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    assert!(database.stats().rebuilt_index);
+    assert_eq!(values(&table.history(b"k").expect("read")).len(), 3);
+    assert_eq!(values(&table.history(b"k").expect("read"))[1], (5, None));
+    database.close().expect("closes");
+}
+
+#[test]
+fn a_snapshot_sees_what_was_there() {
+    let (_directory, database, table) = open(TableOptions::new());
+    let empty = database.snapshot().expect("taken");
+    table.put(b"a", b"1").expect("put");
+    table.put(b"b", b"1").expect("put");
+    let before = database.snapshot().expect("taken");
+    let again = before.clone();
+    table.put(b"a", b"2").expect("put");
+    table.delete(b"b").expect("deleted");
+    table.put(b"c", b"2").expect("put");
+    let mut batch = Batch::new();
+    batch.put(&table, b"a", b"3").put(&table, b"b", b"3");
+    database.apply(&batch, Durability::Buffered).expect("applied");
+    for settled in [false, true] {
+        if settled {
+            database.compact().expect("compacts");
+        }
+        let get = |key: &[u8]| before.get(&table, key).expect("read");
+        assert_eq!((get(b"a"), get(b"b"), get(b"c")), (Some(b"1".to_vec()), Some(b"1".to_vec()), None));
+        assert_eq!(
+            before.get_many(&table, &["c", "b", "a"]).expect("read"),
+            [None, Some(b"1".to_vec()), Some(b"1".to_vec())]
+        );
+        assert_eq!(empty.get(&table, b"a").expect("read"), None);
+        assert_eq!(table.history(b"a").expect("read").len(), 1, "what a snapshot keeps is its own");
+    }
+    let stats = database.stats();
+    assert_eq!((stats.snapshots, stats.old_versions), (2, 2));
+    drop(before);
+    assert_eq!(database.stats().old_versions, 2);
+    drop(again);
+    assert_eq!(database.stats().old_versions, 0);
+    assert_eq!(database.stats().snapshots, 1);
+    let other = tempfile::tempdir().expect("a directory");
+    let stranger = Database::open(other.path().join("db"), Options::new()).expect("opened");
+    let strange = stranger.table("t", TableOptions::new()).expect("a table");
+    assert!(matches!(empty.get(&strange, b"a"), Err(Error::InvalidArgument { .. })));
+    database.close().expect("closes");
+    assert!(matches!(empty.get(&table, b"a"), Err(Error::Closed)));
+}
+
+#[test]
+fn what_has_expired_is_gone() {
+    let (_directory, database, table) = open(TableOptions::new());
+    let soon = WriteOptions::new().ttl(Duration::from_millis(40));
+    table.put_with(b"k", b"1", soon).expect("put");
+    table.put_with(b"later", b"1", WriteOptions::new().ttl(Duration::from_secs(3600))).expect("put");
+    let past = table.put_with(b"x", b"1", WriteOptions::new().expires_at_ms(5));
+    assert!(matches!(past, Err(Error::InvalidArgument { .. })));
+    let entry = table.get_entry(b"k").expect("read").expect("there");
+    assert_eq!(
+        entry.expires_at_ms.map(|at| at - entry.time_ms).map(|ttl| (39..=40).contains(&ttl)),
+        Some(true)
+    );
+    let snapshot = database.snapshot().expect("taken");
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(table.get(b"k").expect("read"), None);
+    assert_eq!(table.get_many(&["k", "later"]).expect("read"), [None, Some(b"1".to_vec())]);
+    assert!(!table.contains(b"k").expect("read"));
+    assert_eq!(table.iter().count(), 1);
+    assert_eq!(snapshot.get(&table, b"k").expect("read").as_deref(), Some(&b"1"[..]));
+    assert_eq!(found(table.put_if(b"k", b"2", Expect::Present)), None);
+    assert_eq!(table.delete(b"k").expect("nothing to do"), None);
+    assert_eq!(table.len(), 2);
+    database.compact().expect("compacts");
+    assert_eq!(table.len(), 1, "compaction has reaped it");
+    assert_eq!(snapshot.get(&table, b"k").expect("read").as_deref(), Some(&b"1"[..]));
+    assert_eq!(table.put_if(b"k", b"2", Expect::Absent).expect("put").version, 1);
+    let never = WriteOptions::new().expiry(atomkv_engine::Expiry::Never);
+    assert_eq!(table.set_expiry(b"later", never).expect("set").map(|written| written.version), Some(2));
+    assert_eq!(table.get_entry(b"later").expect("read").expect("there").expires_at_ms, None);
+    database.close().expect("closes");
+}
+
+#[test]
+fn transactions_commit_what_nobody_has_changed() {
+    let (_directory, database, table) = open(TableOptions::new());
+    table.put(b"k", b"1").expect("put");
+    let mut transaction = database.begin().expect("begun");
+    assert_eq!(transaction.get(&table, b"k").expect("read").as_deref(), Some(&b"1"[..]));
+    assert_eq!(transaction.get(&table, b"none").expect("read"), None);
+    transaction.put(&table, b"other", b"2").expect("put");
+    assert_eq!(transaction.get(&table, b"other").expect("read").as_deref(), Some(&b"2"[..]));
+    assert_eq!(table.get(b"other").expect("read"), None);
+    let second = table.put(b"k", b"2").expect("put");
+    assert_eq!(found(transaction.commit(Durability::Buffered)), Some(second));
+    assert_eq!(table.get(b"other").expect("read"), None);
+    assert_eq!(database.stats().old_versions, 0);
+
+    let incremented = |table: &Table| {
+        table.update(b"n", |n| Ok(Update::Put(vec![n.map_or(1, |n| n[0] + 1)]))).expect("updated");
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..25).for_each(|_| incremented(&table)));
+        }
+        scope.spawn(|| {
+            for _ in 0..25 {
+                let add = |transaction: &mut atomkv_engine::Transaction| {
+                    let n = transaction.get(&table, b"n")?.map_or(0, |n| n[0]);
+                    transaction.put(&table, b"n", &[n + 1])
+                };
+                database.transact(add).expect("committed");
+            }
+        });
+    });
+    assert_eq!(table.get(b"n").expect("read"), Some(vec![125]));
+    assert_eq!(database.stats().old_versions, 0);
+    database.close().expect("closes");
+}
