@@ -16,15 +16,17 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::{
     Expiring, HeldTombstones, IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections,
-    OldVersion, SegmentStats, SubTableRecord, decode_tail, decode_trailer, encode_tail,
+    LeafRecord, OldVersion, SegmentStats, SubTableRecord, decode_tail, decode_trailer, encode_tail,
 };
 use crate::format::manifest::{CheckpointRecord, Manifest, SegmentRecord};
 use crate::format::segment::SegmentKind;
 use crate::index::history::Old;
+use crate::index::key_order::StoredLeaf;
+use crate::index::ordered::{Keys, OrderedIndex};
 use crate::index::partition::StoredSubTable;
 use crate::index::subtable::IndexEntry;
 use crate::log::LogPosition;
-use crate::segment::{Segment, format_error};
+use crate::segment::{Expiries, Segment, format_error};
 use crate::storage::{Mapping, Storage, StorageFile};
 use crate::sync::Mutex;
 use crate::tables::Tables;
@@ -76,6 +78,25 @@ impl ImageFile {
     }
 }
 
+impl ImageFile {
+    /// The keys of a stored leaf of an ordered index, verified.
+    pub(crate) fn read_keys(&self, stored: &StoredLeaf) -> Result<Keys> {
+        self.blob(stored.offset, stored.length as usize, |bytes| {
+            let keys = OrderedIndex::decode_leaf(bytes);
+            keys.filter(|_| crc32fast::hash(bytes) == stored.checksum).ok_or_else(|| {
+                self.damaged(
+                    stored.offset,
+                    "a part of the ordered index in the image is damaged; reopen the database to rebuild it",
+                )
+            })
+        })?
+    }
+
+    pub(crate) fn damaged(&self, offset: u64, detail: &str) -> Error {
+        Error::corrupt(&self.path, offset, detail)
+    }
+}
+
 /// An image that was read and verified, but not yet adopted.
 pub(crate) struct Image {
     file: Arc<ImageFile>,
@@ -120,6 +141,12 @@ pub(crate) fn load_image(
             return Err(Error::corrupt(&image.path, table.offset, "a sub-table's checksum does not match"));
         }
     }
+    for leaf in &sections.leaves {
+        let sum = image.blob(leaf.offset, leaf.length as usize, crc32fast::hash)?;
+        if sum != leaf.checksum {
+            return Err(Error::corrupt(&image.path, leaf.offset, "a leaf's checksum does not match"));
+        }
+    }
     Ok(Image { file: Arc::new(image), header, sections })
 }
 
@@ -148,6 +175,16 @@ impl Image {
             if !partition.lock().adopt(stored) {
                 return Err(damaged("a sub-table outside its partition"));
             }
+        }
+        for leaf in &self.sections.leaves {
+            let damaged = || self.file.damaged(leaf.offset, "an ordered index of a table that has none");
+            let table = tables.by_id(leaf.table).ok_or_else(damaged)?;
+            table.ordered.as_ref().ok_or_else(damaged)?.adopt(StoredLeaf {
+                image: self.file.clone(),
+                offset: leaf.offset,
+                length: leaf.length,
+                checksum: leaf.checksum,
+            });
         }
         for version in &self.sections.old_versions {
             let detail = "an old version of a table that the manifest does not name";
@@ -239,6 +276,7 @@ fn write_image(
     };
     out.push(&header.encode())?;
     let (subtables, old_versions) = write_subtables(inner, &mut out)?;
+    let leaves = write_leaves(inner, &mut out)?;
     // Nothing copied above can be later than this.
     let (_, fuzzy_end) = inner.log.position();
     let segments = inner.catalog.segments();
@@ -257,6 +295,7 @@ fn write_image(
         segments: segments.iter().map(stats).collect(),
         extents,
         old_versions,
+        leaves,
         tombstones: segments.iter().flat_map(held_tombstones).collect(),
         expiring: segments.iter().flat_map(expiring).collect(),
     };
@@ -295,7 +334,10 @@ fn held_tombstones(segment: &Arc<Segment>) -> impl Iterator<Item = HeldTombstone
 fn expiring(segment: &Arc<Segment>) -> impl Iterator<Item = Expiring> + use<> {
     let id = segment.id().0;
     let expiries = segment.expiries();
-    expiries.into_iter().map(move |(moment_ms, bytes)| Expiring { segment: id, moment_ms, bytes })
+    expiries.into_iter().map(move |(moment_ms, expiries)| {
+        let Expiries { first_ms, bytes } = expiries;
+        Expiring { segment: id, moment_ms, first_ms, bytes }
+    })
 }
 
 /// What only snapshots want, who do not outlive the process.
@@ -370,6 +412,35 @@ fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<(Vec<SubTable
         }
     }
     Ok((records, old_versions))
+}
+
+/// Writes the ordered indexes. Replay makes good what changes meanwhile: it says of each key that the log mentions
+/// whether it is there.
+fn write_leaves(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<LeafRecord>> {
+    let mut records = Vec::new();
+    let mut bytes = Vec::new();
+    for table in inner.tables.all() {
+        let Some(ordered) = &table.ordered else { continue };
+        let index = ordered.get()?;
+        let mut from = None;
+        loop {
+            bytes.clear();
+            from = index.encode_leaf(from.as_deref(), &mut bytes);
+            if !bytes.is_empty() {
+                records.push(LeafRecord {
+                    table: table.id,
+                    offset: out.position(),
+                    length: bytes.len() as u32,
+                    checksum: crc32fast::hash(&bytes),
+                });
+                out.push(&bytes)?;
+            }
+            if from.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(records)
 }
 
 /// What the manifest says of the segments that exist now.

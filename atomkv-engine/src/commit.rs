@@ -12,6 +12,8 @@ use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::expect::{Condition, Present};
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
+use crate::index::key_order::KeyOrder;
+use crate::index::ordered::OrderedIndex;
 use crate::index::partition::PartitionLock;
 use crate::index::subtable::{Candidates, First};
 use crate::log::{Commit, Draft, Stamp};
@@ -527,12 +529,19 @@ impl Inner {
         let Some(address) = records.addresses[index] else {
             unreachable!("an appended record has an address");
         };
+        let order = change.table.ordered.as_ref().and_then(KeyOrder::loaded);
         // Before the entry swings: who finds the new record finds the old one, too.
         let wants_old = change.table.keeps_history() || self.snapshots.newest() > 0;
         let is_kept = wants_old
             && lookup.existing.as_ref().is_some_and(|old| self.keep_old(change.subject(), old, stamp));
         match (&lookup.existing, &change.body) {
-            (None, _) => lock.insert(change.place, address),
+            (None, _) => {
+                // Before the key can be seen, so that a scan does not miss what a lookup finds.
+                if let Some(order) = order {
+                    order.insert(change.key, stamp.sequence);
+                }
+                lock.insert(change.place, address);
+            }
             (Some(old), Body::Put { .. }) => {
                 let swung = lock.replace(change.place, old.address, address);
                 assert!(swung, "the entry was there under this lock");
@@ -540,8 +549,12 @@ impl Inner {
             (Some(old), _) => {
                 let removed = lock.remove(change.place, old.address);
                 assert!(removed, "the entry was there under this lock");
+                if let Some(order) = order {
+                    take_out(order, change);
+                }
             }
         }
+        lock.note_commit(stamp.sequence);
         if let Some(extent) = records.extents.get_mut(kept).and_then(Option::as_mut) {
             extent.committed = true;
             self.extents.note_live(&extent.reference);
@@ -572,6 +585,15 @@ impl Inner {
             );
         }
         self.trim_history(subject, is_there, stamp.time_ms);
+    }
+}
+
+/// A key was deleted: it leaves the order, unless a snapshot can still see it.
+fn take_out(order: &OrderedIndex, change: &Change<'_>) {
+    if change.table.index.history(change.place).has_pinned(change.subject().id()) {
+        order.make_ghost(change.key);
+    } else {
+        order.remove(change.key);
     }
 }
 
@@ -643,6 +665,9 @@ fn lock_partitions<'a>(changes: &'a [Change<'_>], validation: &Validation<'a>) -
 #[inline]
 fn still_true(lock: &PartitionLock<'_>, change: &Change<'_>, lookup: &Lookup) -> Result<bool> {
     lock.prepare(change.place)?;
+    if let Some(order) = &change.table.ordered {
+        order.get()?;
+    }
     if lock.changes() == lookup.changes {
         return Ok(true);
     }

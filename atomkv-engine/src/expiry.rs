@@ -75,7 +75,7 @@ impl Inner {
         let is_sealed = segment.is_sealed();
         // What is left of the moments; of a segment that grows meanwhile, what comes is not known here.
         if is_sealed {
-            segment.set_expiries(BTreeMap::new());
+            segment.clear_expiries();
         }
         while let Some(found) = reader.next()? {
             let corrupt = |error: crate::format::record::RecordError| {
@@ -118,11 +118,14 @@ impl Inner {
 }
 
 fn is_worth_reading(segment: &Segment, now_ms: u64, everywhere: bool) -> bool {
-    match segment.expired_bytes(now_ms) {
+    match segment.has_expired(now_ms) {
         // After the index was rebuilt nobody knows: look once.
         None => segment.is_sealed(),
-        Some(0) => false,
-        Some(_) if everywhere => true,
-        Some(bytes) => segment.is_sealed() && bytes >= WORTH_BYTES.max(segment.live_bytes() / WORTH_SHARE),
+        Some(false) => false,
+        Some(true) if everywhere => true,
+        Some(true) => {
+            let bytes = segment.expired_bytes(now_ms);
+            segment.is_sealed() && bytes >= WORTH_BYTES.max(segment.live_bytes() / WORTH_SHARE)
+        }
     }
 }

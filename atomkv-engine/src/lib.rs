@@ -76,7 +76,7 @@ pub use database::Database;
 pub use error::{Error, Result};
 pub use expect::Expect;
 pub use options::{Durability, Expiry, Options, Retention, TableOptions, WriteOptions};
-pub use scan::{Iter, IterEntry};
+pub use scan::{Scan, ScanEntry, ScanOptions};
 pub use snapshot::Snapshot;
 pub use stats::{CompactionReport, Stats};
 pub use table::{Pinned, Table};

@@ -10,6 +10,7 @@ use crate::compaction;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::index::key_order::KeyOrder;
 use crate::sync::{Condvar, Mutex};
 
 /// How often the threads look whether there is something to do, at the latest.
@@ -105,6 +106,12 @@ fn run_sync(inner: &Inner) {
 /// Checkpoints as the log grows, compacts as the dead bytes do. The first look is at once: a process may never live
 /// for as long as a tick.
 fn run_upkeep(inner: &Inner) {
+    // So that the first who asks for the order of keys, or adds one, need not wait.
+    for table in inner.tables.all() {
+        if let Some(Err(error)) = table.ordered.as_ref().map(KeyOrder::get) {
+            inner.signals.note_error(&error);
+        }
+    }
     let mut rest_until = Instant::now();
     loop {
         epoch::collect();

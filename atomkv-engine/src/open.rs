@@ -30,7 +30,7 @@ use crate::log::{Log, LogPosition, LogStart};
 use crate::maintenance::Signals;
 use crate::options::Options;
 use crate::pace::Pace;
-use crate::segment::{Segment, parse_file_name};
+use crate::segment::{Expiries, Segment, parse_file_name};
 use crate::snapshots::Snapshots;
 use crate::stats::Counters;
 use crate::storage::{DirectoryLock, LockOutcome, Storage};
@@ -441,8 +441,8 @@ impl Opener {
         }
         for expiring in &image.sections.expiring {
             if let Some(segment) = segments.get(&expiring.segment) {
-                // A moment is rounded already.
-                segment.note_expiry(expiring.moment_ms, expiring.moment_ms, expiring.bytes);
+                let expiries = Expiries { first_ms: expiring.first_ms, bytes: expiring.bytes };
+                segment.note_expiries(expiring.moment_ms, expiries);
             }
         }
         for held in &image.sections.tombstones {

@@ -1,33 +1,29 @@
-//! Unordered iteration: sub-table by sub-table, each copied under its partition's lock and then read in the order of
-//! the log, without holding anything but the segments it reads from.
+//! Scans: the keys of a table with their values, as a snapshot sees them.
+//!
+//! A table that is ordered is scanned in the order of its keys ([`sorted`]); of another one every key is looked at, in
+//! the order of the log or, where the scan may be continued later, in the order of the places ([`hashed`]).
 
-use std::collections::{HashMap, VecDeque};
-use std::ops::ControlFlow;
-use std::sync::Arc;
+mod filter;
+mod hashed;
+mod sorted;
+mod token;
 
-use crate::epoch;
-use crate::error::Result;
-use crate::format::record::Peek;
-use crate::segment::Segment;
-use crate::table::{Stored, Table};
-use crate::types::Address;
+use std::ops::{Bound, ControlFlow, RangeBounds};
 
-/// How many records ahead an iteration has fetched from memory.
-const PREFETCH_AHEAD: usize = 8;
-/// How much it has the disk read ahead, where the system does not (`Catalog::expect_reads`).
-const READ_AHEAD_BYTES: u64 = 8 << 20;
-/// Places that lie closer together are read in one go, with what is between them.
-const READ_GAP_BYTES: u64 = 16 << 10;
-const PAGE_BYTES: u64 = 4 << 10;
-/// What is read of a record that stands alone: all of most.
-const READ_RECORD_BYTES: u64 = 512;
+use crate::error::{Error, Result};
+use crate::snapshot::Snapshot;
+use crate::table::{Found, Table};
+use filter::Glob;
+use hashed::Hashed;
+pub(crate) use sorted::Sorted;
+use token::Token;
 
-/// One key that an iteration found.
+/// One key that a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IterEntry {
+pub struct ScanEntry {
     /// The key.
     pub key: Vec<u8>,
-    /// Its value.
+    /// Its value; empty if the scan is for keys only.
     pub value: Vec<u8>,
     /// See [`crate::Written::version`].
     pub version: u64,
@@ -39,197 +35,328 @@ pub struct IterEntry {
     pub expires_at_ms: Option<u64>,
 }
 
-/// Iterates over a table, see [`Table::iter`]. A damaged record gives an error and the iteration goes on behind it.
-pub struct Iter {
-    table: Table,
-    partition: usize,
-    place: Option<u64>,
-    waiting: VecDeque<(Arc<Segment>, Address)>,
-    /// How many of these the disk was asked for, and at how many it is asked again.
-    asked: usize,
-    ask_again_at: usize,
-    done: bool,
+/// Which keys a scan is for, and how it goes through them.
+///
+/// ```
+/// # fn main() -> atomkv_engine::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// use atomkv_engine::{Database, Options, ScanOptions, TableOptions};
+///
+/// # let database = Database::open(directory.path().join("db"), Options::default())?;
+/// let users = database.table("users", TableOptions::new().ordered(true))?;
+/// for key in ["ada:1", "ada:2", "alan:1"] {
+///     users.put(key.as_bytes(), b"...")?;
+/// }
+/// let newest = ScanOptions::new().prefix(b"ada:").reverse(true).limit(1);
+/// let found: Vec<_> = users.scan(newest)?.collect::<Result<_, _>>()?;
+/// assert_eq!(found, [(b"ada:2".to_vec(), b"...".to_vec())]);
+/// # database.close()
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    pub(crate) low: Bound<Vec<u8>>,
+    pub(crate) high: Bound<Vec<u8>>,
+    pub(crate) reverse: bool,
+    pub(crate) limit: u64,
+    keys_only: bool,
+    contains: Option<Vec<u8>>,
+    glob: Option<Glob>,
+    after: Option<Vec<u8>>,
+    paged: bool,
 }
 
-impl Iter {
-    pub(crate) fn new(table: Table) -> Iter {
-        let waiting = VecDeque::new();
-        Iter { table, partition: 0, place: None, waiting, asked: 0, ask_again_at: 0, done: false }
+impl Default for ScanOptions {
+    fn default() -> ScanOptions {
+        ScanOptions {
+            low: Bound::Unbounded,
+            high: Bound::Unbounded,
+            reverse: false,
+            limit: u64::MAX,
+            keys_only: false,
+            contains: None,
+            glob: None,
+            after: None,
+            paged: false,
+        }
+    }
+}
+
+impl ScanOptions {
+    /// All keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The keys in a range, by the order of their bytes. A range that holds nothing is allowed.
+    #[must_use]
+    pub fn range<K: AsRef<[u8]>>(mut self, range: impl RangeBounds<K>) -> Self {
+        self.low = range.start_bound().map(|key| key.as_ref().to_vec());
+        self.high = range.end_bound().map(|key| key.as_ref().to_vec());
+        self
+    }
+
+    /// The keys that begin with these bytes. Takes the place of a range.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &[u8]) -> Self {
+        self.low = Bound::Included(prefix.to_vec());
+        // The first key behind all that begin so: the last byte that can be raised, raised, and nothing behind it.
+        let last = prefix.iter().rposition(|byte| *byte != u8::MAX);
+        self.high = match last {
+            Some(last) => {
+                let mut end = prefix[..=last].to_vec();
+                end[last] += 1;
+                Bound::Excluded(end)
+            }
+            None => Bound::Unbounded,
+        };
+        self
+    }
+
+    /// From the last key to the first. Only of ordered tables.
+    #[must_use]
+    pub fn reverse(mut self, reverse: bool) -> Self {
+        self.reverse = reverse;
+        self
+    }
+
+    /// No more than so many keys.
+    #[must_use]
+    pub fn limit(mut self, keys: u64) -> Self {
+        self.limit = keys;
+        self
+    }
+
+    /// Without values, which need not be read then.
+    #[must_use]
+    pub fn keys_only(mut self, keys_only: bool) -> Self {
+        self.keys_only = keys_only;
+        self
+    }
+
+    /// Only keys in which these bytes occur.
+    #[must_use]
+    pub fn contains(mut self, bytes: &[u8]) -> Self {
+        self.contains = Some(bytes.to_vec());
+        self
+    }
+
+    /// Only keys that match a pattern as a whole: `*` stands for any bytes, `?` for one, `[a-c]` for one of some, `[!a-c]`
+    /// for one of the others, a backslash takes the special meaning from what follows. On an ordered table what stands
+    /// before the first of these narrows the range.
+    #[must_use]
+    pub fn glob(mut self, pattern: &[u8]) -> Self {
+        let glob = Glob::new(pattern);
+        if matches!(self.low, Bound::Unbounded) && matches!(self.high, Bound::Unbounded) {
+            self = self.prefix(&glob.literal_prefix());
+        }
+        self.glob = Some(glob);
+        self
+    }
+
+    /// Goes on behind the last key of an earlier scan of the same table: what [`Scan::page_token`] has told. The other
+    /// options should be the same as then.
+    #[must_use]
+    pub fn after(mut self, token: &[u8]) -> Self {
+        self.after = Some(token.to_vec());
+        self
+    }
+
+    /// The scan will be continued: [`Scan::page_token`] tells how. On an ordered table, and on every scan with a limit, it
+    /// does without. On a table without order, what is read lies farther apart then.
+    #[must_use]
+    pub fn paged(mut self, paged: bool) -> Self {
+        self.paged = paged;
+        self
+    }
+
+    /// Whether a key is one of those.
+    pub(crate) fn matches(&self, key: &[u8]) -> bool {
+        let contains = |part: &Vec<u8>| filter::contains(key, part);
+        self.contains.as_ref().is_none_or(contains) && self.glob.as_ref().is_none_or(|glob| glob.matches(key))
+    }
+
+    /// Whether a key lies in the range and is one of those.
+    pub(crate) fn admits(&self, key: &[u8]) -> bool {
+        let above = match &self.low {
+            Bound::Unbounded => true,
+            Bound::Included(low) => key >= low.as_slice(),
+            Bound::Excluded(low) => key > low.as_slice(),
+        };
+        let below = match &self.high {
+            Bound::Unbounded => true,
+            Bound::Included(high) => key <= high.as_slice(),
+            Bound::Excluded(high) => key < high.as_slice(),
+        };
+        above && below && self.matches(key)
+    }
+
+    fn token(&self, table: &Table) -> Result<Option<Token>> {
+        self.after.as_deref().map(|bytes| Token::decode(bytes, table)).transpose()
+    }
+
+    /// The same for an ordered table, beginning behind the token.
+    pub(crate) fn placed(mut self, table: &Table) -> Result<ScanOptions> {
+        if let Some(Token { key, .. }) = self.token(table)? {
+            let end = if self.reverse { &mut self.high } else { &mut self.low };
+            let is_inside = match end {
+                Bound::Unbounded => true,
+                Bound::Included(end) | Bound::Excluded(end) => (key > *end) != self.reverse,
+            };
+            if is_inside {
+                *end = Bound::Excluded(key);
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn is_keys_only(&self) -> bool {
+        self.keys_only
+    }
+}
+
+/// Goes through keys with their values as they were when the scan began, whatever is written meanwhile. Holds a
+/// [`Snapshot`] until it has come to its end or is dropped. A damaged record gives an error, and the scan goes on behind it.
+pub struct Scan {
+    table: Table,
+    /// Until the end.
+    snapshot: Option<Snapshot>,
+    options: ScanOptions,
+    source: Source,
+    /// How many more are wanted.
+    left: u64,
+    last: Option<Last>,
+}
+
+enum Source {
+    Hashed(Box<Hashed>),
+    Sorted(Box<Sorted>),
+    /// Told once.
+    Failed(Option<Error>),
+}
+
+/// The last key that was handed out, and its place on a table without order.
+struct Last {
+    key: Vec<u8>,
+    place: u64,
+}
+
+impl Table {
+    /// All keys with their values as they are now, on an ordered table in the order of the keys, else in none. An error in
+    /// the beginning is the first thing that comes.
+    pub fn iter(&self) -> Scan {
+        self.scan(ScanOptions::new()).unwrap_or_else(|error| Scan {
+            table: self.clone(),
+            snapshot: None,
+            options: ScanOptions::new(),
+            source: Source::Failed(Some(error)),
+            left: u64::MAX,
+            last: None,
+        })
+    }
+
+    /// The keys that the options ask for, with their values, as they are now. On an ordered table the cost is that of the
+    /// keys in the range; on another one every key of the table is looked at.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a reverse scan of a table that is not ordered, or a token that is none of this
+    /// table; [`Error::Closed`], [`Error::Forked`].
+    pub fn scan(&self, options: ScanOptions) -> Result<Scan> {
+        Scan::begin(self, Snapshot::take(&self.inner)?, options)
+    }
+
+    /// Hands all keys with their values as they are now to a function until it breaks off, in no order and without a copy
+    /// where values are stored as they are.
+    ///
+    /// # Errors
+    /// As [`Table::get`], at the first record that cannot be read.
+    pub fn for_each(&self, f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let snapshot = Snapshot::take(&self.inner)?;
+        Hashed::in_any_order().visit(self, snapshot.view(), f)
+    }
+}
+
+impl Snapshot {
+    /// The keys that the options ask for, with their values, as this snapshot sees them.
+    ///
+    /// # Errors
+    /// As [`Table::scan`]; [`Error::InvalidArgument`] for a table of another database.
+    pub fn scan(&self, table: &Table, options: ScanOptions) -> Result<Scan> {
+        self.view_of(table)?;
+        Scan::begin(table, self.clone(), options)
+    }
+}
+
+impl Scan {
+    fn begin(table: &Table, snapshot: Snapshot, mut options: ScanOptions) -> Result<Scan> {
+        table.inner.health.check_open()?;
+        let source = if table.core.record.ordered {
+            options = options.placed(table)?;
+            Source::Sorted(Box::new(Sorted::new(&options)))
+        } else if options.reverse {
+            let reason = "a reverse scan of a table that is not ordered".to_string();
+            return Err(Error::InvalidArgument { reason });
+        } else if options.paged || options.limit < u64::MAX || options.after.is_some() {
+            let token = options.token(table)?;
+            Source::Hashed(Box::new(Hashed::by_places(token.map(|token| (token.place, token.key)))))
+        } else {
+            Source::Hashed(Box::new(Hashed::in_any_order()))
+        };
+        let left = options.limit;
+        Ok(Scan { table: table.clone(), snapshot: Some(snapshot), options, source, left, last: None })
     }
 
     /// The next key with all that is known of it.
-    pub fn next_entry(&mut self) -> Option<Result<IterEntry>> {
-        loop {
-            if let Err(error) = self.table.inner.health.check_open() {
-                self.waiting.clear();
-                self.asked = 0;
-                return (!std::mem::replace(&mut self.done, true)).then_some(Err(error));
-            }
-            while let Some((segment, address)) = self.next_waiting() {
-                match self.read(&segment, address) {
-                    Ok(Some(entry)) => return Some(Ok(entry)),
-                    // A large value that was replaced since the sub-table was copied: its key has another now.
-                    Ok(None) => {}
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            if self.done {
-                return None;
-            }
-            if let Err(error) = self.fill() {
-                self.done = true;
-                return Some(Err(error));
-            }
+    pub fn next_entry(&mut self) -> Option<Result<ScanEntry>> {
+        if let Source::Failed(error) = &mut self.source {
+            return error.take().map(Err);
         }
-    }
-
-    fn read(&self, segment: &Segment, address: Address) -> Result<Option<IterEntry>> {
-        let verify = self.table.inner.options.verify_checksums;
-
-        segment.with_record(address.offset(), verify, |record| {
-            let Some(stored) = Stored::of(&Peek::from(record)) else {
-                return Ok(None);
-            };
-            let Some(value) = self.table.with_plain(stored, <[u8]>::to_vec)? else {
-                // The large value was replaced since: the key has a newer record, unless it was deleted.
-                let Some(entry) = self.table.get_entry(record.key)? else {
-                    return Ok(None);
-                };
-                return Ok(Some(IterEntry {
-                    key: record.key.to_vec(),
-                    value: entry.value,
-                    version: entry.version,
-                    sequence: entry.sequence,
-                    time_ms: entry.time_ms,
-                    expires_at_ms: entry.expires_at_ms,
-                }));
-            };
-            Ok(Some(IterEntry {
-                key: record.key.to_vec(),
-                value,
-                version: record.header.version,
-                sequence: record.header.sequence,
-                time_ms: record.header.time_ms,
-                expires_at_ms: record.header.expiry_ms,
-            }))
-        })?
-    }
-
-    /// See [`Table::for_each`].
-    pub(crate) fn visit(mut self, mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        let verify = self.table.inner.options.verify_checksums;
-        while !self.done {
-            self.table.inner.health.check_open()?;
-            while let Some((segment, address)) = self.next_waiting() {
-                if let Some((ahead, address)) = self.waiting.get(PREFETCH_AHEAD) {
-                    ahead.prefetch(address.offset());
-                }
-                let flow = segment.peek(address.offset(), verify, |record| {
-                    let Some(stored) = Stored::of(record) else {
-                        return Ok(ControlFlow::Continue(()));
-                    };
-                    if let Some(flow) = self.table.with_plain(stored, |value| f(record.key, value))? {
-                        return Ok(flow);
-                    }
-                    // The large value was replaced since: the key has a newer record, unless it was deleted.
-                    let newer = self.table.get_with(record.key, |value| f(record.key, value))?;
-                    Ok(newer.unwrap_or(ControlFlow::Continue(())))
-                })??;
-                if flow.is_break() {
-                    return Ok(());
-                }
-            }
-            self.fill()?;
+        let view = *self.snapshot.as_ref()?.view();
+        if self.left == 0 {
+            self.snapshot = None;
+            return None;
         }
-        Ok(())
-    }
-
-    #[inline]
-    fn next_waiting(&mut self) -> Option<(Arc<Segment>, Address)> {
-        if self.asked <= self.ask_again_at && self.asked < self.waiting.len() {
-            self.read_ahead();
+        if let Err(error) = self.table.inner.health.check_open() {
+            self.snapshot = None;
+            return Some(Err(error));
         }
-        self.asked = self.asked.saturating_sub(1);
-        self.waiting.pop_front()
-    }
-
-    /// Has the disk read the next stretch of what is waiting, in the order of the log.
-    #[cold]
-    fn read_ahead(&mut self) {
-        let mut bytes = 0;
-        let mut run: Option<(&Segment, u64, u64)> = None;
-        for (segment, address) in self.waiting.range(self.asked..) {
-            let end = address.offset() + READ_RECORD_BYTES;
-            run = match run {
-                Some((of, start, old_end))
-                    if of.id() == segment.id() && address.offset() <= old_end + READ_GAP_BYTES =>
-                {
-                    bytes += end - old_end;
-                    Some((of, start, end))
-                }
-                other => {
-                    read_run(other);
-                    bytes += PAGE_BYTES;
-                    Some((segment, address.offset(), end))
-                }
-            };
-            self.asked += 1;
-            if bytes >= READ_AHEAD_BYTES {
-                break;
-            }
-        }
-        read_run(run);
-        self.ask_again_at = self.asked / 2;
-    }
-
-    /// Copies the next sub-table.
-    fn fill(&mut self) -> Result<()> {
-        let partitions = self.table.core.index.partitions();
-        let Some(partition) = partitions.get(self.partition) else {
-            self.done = true;
-            return Ok(());
+        let next = match &mut self.source {
+            Source::Hashed(hashed) => hashed.next(&self.table, &view, &self.options),
+            Source::Sorted(sorted) => sorted.next(&self.table, &view, &self.options, &mut |_, _| {}),
+            Source::Failed(_) => None,
         };
-        let mut times = 0;
-        'again: loop {
-            let guard = epoch::pin();
-            let copy = partition.copy_from(self.place)?;
-            let mut addresses: Vec<Address> = copy.entries.iter().map(|entry| entry.address()).collect();
-            addresses.sort_unstable();
-            let mut segments: HashMap<u16, Arc<Segment>> = HashMap::new();
-            for address in addresses {
-                let segment = match segments.get(&address.ordinal()) {
-                    Some(segment) => segment.clone(),
-                    None => {
-                        let found = self.table.inner.catalog.directory.get_arc(address.ordinal(), &guard);
-                        let Some(segment) = found else {
-                            self.table.inner.catalog.look_again(&mut times)?;
-                            self.waiting.clear();
-                            continue 'again;
-                        };
-                        segments.insert(address.ordinal(), segment.clone());
-                        segment
-                    }
-                };
-                self.waiting.push_back((segment, address));
+        match &next {
+            None => self.snapshot = None,
+            Some(Ok(entry)) => {
+                self.left -= 1;
+                let last = self.last.get_or_insert_with(|| Last { key: Vec::new(), place: 0 });
+                last.key.clear();
+                last.key.extend_from_slice(&entry.key);
+                if let Source::Hashed(hashed) = &self.source {
+                    last.place = hashed.last_place();
+                }
             }
-            self.place = copy.next_place;
-            if copy.next_place.is_none() {
-                self.partition += 1;
-            }
-            return Ok(());
+            Some(Err(_)) => {}
         }
+        next
+    }
+
+    /// Where a later scan may go on, behind the last key that came: for [`ScanOptions::after`]. Stays good whatever is
+    /// written, when the database is opened again, and when the table gets another number of partitions. `None` before the
+    /// first key, and of a scan without order that was not begun for it, see [`ScanOptions::paged`].
+    pub fn page_token(&self) -> Option<Vec<u8>> {
+        let last = self.last.as_ref()?;
+        let is_resumable = match &self.source {
+            Source::Hashed(hashed) => hashed.is_by_places(),
+            Source::Sorted(_) => true,
+            Source::Failed(_) => false,
+        };
+        is_resumable.then(|| Token { place: last.place, key: last.key.clone() }.encode(&self.table))
     }
 }
 
-fn read_run(run: Option<(&Segment, u64, u64)>) {
-    if let Some((segment, start, end)) = run
-        && let Some(map) = segment.random_map()
-    {
-        map.read_ahead(start, end);
-    }
-}
-
-impl Iterator for Iter {
+impl Iterator for Scan {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -237,40 +364,23 @@ impl Iterator for Iter {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Database, Options, TableOptions};
-
-    /// Close neighbours, far ones, and records of many pages.
-    #[test]
-    fn everything_is_seen_where_the_system_reads_nothing_ahead() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
-        let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
-        for number in 0..20_000_u32 {
-            let length = if number % 1_000 == 0 { 40_000 } else { 100 };
-            let value: Vec<u8> = (0..length).map(|at: u32| (number ^ at.wrapping_mul(at)) as u8).collect();
-            table.put(&number.to_be_bytes(), &value).expect("put");
-        }
-        for settled in [false, true] {
-            if settled {
-                database.compact().expect("compacted");
-            }
-            let segments = table.inner.catalog.segments();
-            segments.iter().for_each(|segment| segment.expect_random(true));
-            let mut keys: Vec<Vec<u8>> = table.iter().map(|pair| pair.expect("a pair").0).collect();
-            let mut seen = 0;
-            let visit = |key: &[u8], value: &[u8]| {
-                seen += 1;
-                assert_eq!(table.get(key).expect("read").as_deref(), Some(value));
-                ControlFlow::Continue(())
-            };
-            table.for_each(visit).expect("scanned");
-            keys.sort_unstable();
-            keys.dedup();
-            assert_eq!((keys.len(), seen), (20_000, 20_000));
-        }
-        database.close().expect("closed");
+impl std::fmt::Debug for Scan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scan").field("table", &self.table.name()).finish_non_exhaustive()
     }
+}
+
+/// What a found record becomes for the caller; `None` if its large value has gone.
+fn entry_of(table: &Table, found: &Found<'_>, keys_only: bool) -> Result<Option<ScanEntry>> {
+    let header = found.header()?;
+    let value =
+        if keys_only { Some(Vec::new()) } else { table.with_plain(found.stored()?, <[u8]>::to_vec)? };
+    Ok(value.map(|value| ScanEntry {
+        key: found.record.key.to_vec(),
+        value,
+        version: header.version,
+        sequence: header.sequence,
+        time_ms: header.time_ms,
+        expires_at_ms: header.expiry_ms,
+    }))
 }

@@ -42,8 +42,8 @@ pub(crate) struct Segment {
     held_bytes: AtomicU64,
     /// Bytes of documents by when they expire; rounded up, so that there are few moments. Estimates, as overwritten ones
     /// stay counted.
-    expiring: Mutex<BTreeMap<u64, u64>>,
-    /// The first of these moments; 0 if it is not known what expires here.
+    expiring: Mutex<BTreeMap<u64, Expiries>>,
+    /// When the first of them expires; 0 if it is not known what expires here.
     expires_first_ms: AtomicU64,
     /// How far the log is known to be synced here.
     synced_to: AtomicU64,
@@ -53,6 +53,14 @@ pub(crate) struct Segment {
     damaged: AtomicBool,
     pub(crate) sequence_min: AtomicU64,
     pub(crate) sequence_max: AtomicU64,
+}
+
+/// Documents that expire by one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiries {
+    /// When the first of them does.
+    pub(crate) first_ms: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The name of a segment's file.
@@ -178,7 +186,7 @@ impl Segment {
         segment.seal_at(end);
         segment.set_live(self.live_bytes());
         segment.set_disk_bytes(self.disk_bytes());
-        segment.set_expiries(self.expiries());
+        self.expiries().into_iter().for_each(|(moment, expiries)| segment.note_expiries(moment, expiries));
         segment.sequence_min.store(self.sequence_min.load(Ordering::Relaxed), Ordering::Relaxed);
         segment.sequence_max.store(self.sequence_max.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(segment)
@@ -256,6 +264,12 @@ impl Segment {
         }
     }
 
+    /// Whether no record here is of a later commit, as far as can be told at once.
+    #[inline]
+    pub(crate) fn is_all_before(&self, sequence: u64) -> bool {
+        self.is_sealed() && self.sequence_max.load(Ordering::Relaxed) <= sequence
+    }
+
     /// No more records will come.
     pub(crate) fn seal_at(&self, end: u64) {
         self.end.store(end, Ordering::Release);
@@ -300,31 +314,41 @@ impl Segment {
         // To an eighth of its time: some moments for each power of two.
         let grain = (expiry_ms.saturating_sub(written_ms) / 8).max(EXPIRY_GRAIN_MS).next_power_of_two();
         let moment = expiry_ms.checked_next_multiple_of(grain).unwrap_or(u64::MAX);
-        let mut expiring = self.expiring.lock();
-        *expiring.entry(moment).or_default() += bytes;
-        self.expires_first_ms.fetch_min(moment, Ordering::Relaxed);
+        self.note_expiries(moment, Expiries { first_ms: expiry_ms, bytes });
     }
 
-    /// Whether something may have expired here, and how much of it, in bytes; `None` if that is not known.
-    pub(crate) fn expired_bytes(&self, now_ms: u64) -> Option<u64> {
+    /// Documents that expire by a moment.
+    pub(crate) fn note_expiries(&self, moment_ms: u64, expiries: Expiries) {
+        let mut expiring = self.expiring.lock();
+        let known = expiring.entry(moment_ms).or_insert(Expiries { first_ms: u64::MAX, bytes: 0 });
+        known.first_ms = known.first_ms.min(expiries.first_ms);
+        known.bytes += expiries.bytes;
+        self.expires_first_ms.fetch_min(expiries.first_ms, Ordering::Relaxed);
+    }
+
+    /// Whether something has expired here; `None` if that is not known.
+    pub(crate) fn has_expired(&self, now_ms: u64) -> Option<bool> {
         match self.expires_first_ms.load(Ordering::Relaxed) {
             0 => None,
-            first if first > now_ms => Some(0),
-            _ => Some(self.expiring.lock().range(..=now_ms).map(|(_, bytes)| bytes).sum()),
+            first => Some(first <= now_ms),
         }
     }
 
-    /// Bytes of documents by when they expire, for a checkpoint.
-    pub(crate) fn expiries(&self) -> BTreeMap<u64, u64> {
+    /// How many bytes have surely expired here.
+    pub(crate) fn expired_bytes(&self, now_ms: u64) -> u64 {
+        self.expiring.lock().range(..=now_ms).map(|(_, expiries)| expiries.bytes).sum()
+    }
+
+    /// What expires by which moments, for a checkpoint.
+    pub(crate) fn expiries(&self) -> BTreeMap<u64, Expiries> {
         self.expiring.lock().clone()
     }
 
-    /// What a checkpoint knows, or who has just looked.
-    pub(crate) fn set_expiries(&self, expiries: BTreeMap<u64, u64>) {
+    /// Nothing expires here any more, as far as is known.
+    pub(crate) fn clear_expiries(&self) {
         let mut expiring = self.expiring.lock();
-        let first = expiries.first_key_value().map_or(u64::MAX, |(first, _)| *first);
-        self.expires_first_ms.store(first, Ordering::Relaxed);
-        *expiring = expiries;
+        self.expires_first_ms.store(u64::MAX, Ordering::Relaxed);
+        expiring.clear();
     }
 
     /// Nobody knows any more what expires here.

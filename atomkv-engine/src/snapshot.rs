@@ -129,7 +129,8 @@ impl Snapshot {
     pub fn get_many<K: AsRef<[u8]>>(&self, table: &Table, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Vec::with_capacity(keys.len());
         let view = self.view_of(table)?;
-        table.read_many(keys, Some(view), |_, value| values.push(value.map(<[u8]>::to_vec)))?;
+        let push = |_, value: Option<&[u8]>| values.push(value.map(<[u8]>::to_vec));
+        table.read_many(keys, Some(view), table.handing_over(push))?;
         Ok(values)
     }
 }

@@ -28,6 +28,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The memory of the index.
     pub index_bytes: u64,
+    /// The part of it that is for the order of keys.
+    pub ordered_bytes: u64,
     /// Snapshots that are held, those of transactions included.
     pub snapshots: u64,
     /// How long the oldest of them has been held, in milliseconds.
@@ -74,6 +76,7 @@ impl Stats {
             ("dead_bytes", self.dead_bytes),
             ("disk_bytes", self.disk_bytes),
             ("index_bytes", self.index_bytes),
+            ("ordered_bytes", self.ordered_bytes),
             ("snapshots", self.snapshots),
             ("oldest_snapshot_age_ms", self.oldest_snapshot_age_ms),
             ("oldest_snapshot_sequence", self.oldest_snapshot_sequence),

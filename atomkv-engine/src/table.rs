@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError, body_che
 use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
 use crate::options::{Durability, Expiry, WriteOptions};
-use crate::scan::Iter;
 use crate::segment::Segment;
 use crate::services::{Codec, Keyspace, Services, decompress_builtin};
 use crate::tables::TableCore;
@@ -77,13 +76,22 @@ pub(crate) enum Stored<'a> {
 
 /// The record of a key, and where it is.
 pub(crate) struct Found<'a> {
-    record: Peek<'a>,
+    pub(crate) record: Peek<'a>,
     address: Address,
-    segment: &'a Segment,
+    pub(crate) segment: &'a Segment,
     guard: &'a Guard,
 }
 
 impl<'a> Found<'a> {
+    pub(crate) fn new(
+        record: Peek<'a>,
+        address: Address,
+        segment: &'a Segment,
+        guard: &'a Guard,
+    ) -> Found<'a> {
+        Found { record, address, segment, guard }
+    }
+
     #[inline]
     pub(crate) fn stored(&self) -> Result<Stored<'a>> {
         Stored::of(&self.record)
@@ -93,6 +101,15 @@ impl<'a> Found<'a> {
     pub(crate) fn header(&self) -> Result<Header> {
         let corrupt = |error: RecordError| self.corrupt(error.text());
         self.record.header(&self.segment.base).map_err(corrupt)
+    }
+
+    /// Whether a view sees it, if it is the newest record of its key.
+    #[inline]
+    pub(crate) fn is_seen_by(&self, view: &View) -> Result<bool> {
+        if self.record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= view.time_ms) {
+            return Ok(false);
+        }
+        Ok(self.segment.is_all_before(view.sequence) || self.header()?.sequence <= view.sequence)
     }
 
     /// All that is known of it.
@@ -192,6 +209,11 @@ impl Table {
     /// A key that the table does not take.
     pub fn partition(&self, key: &[u8]) -> Result<u32> {
         Ok(self.core.index.number_of(self.place(key)?))
+    }
+
+    /// The place of a key that the table has.
+    pub(crate) fn place_of_key(&self, key: &[u8]) -> Result<u64> {
+        self.keyspace.place(key)
     }
 
     #[inline]
@@ -749,15 +771,30 @@ impl Table {
         keys: &[K],
         f: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
-        self.read_many(keys, None, f)
+        self.read_many(keys, None, self.handing_over(f))
     }
 
-    /// The same for what a view sees.
+    /// What hands the plain value of each key to a function, for [`Table::read_many`].
+    pub(crate) fn handing_over(
+        &self,
+        mut f: impl FnMut(usize, Option<&[u8]>),
+    ) -> impl FnMut(usize, Option<&Found<'_>>) -> Result<bool> {
+        move |index, found| {
+            let Some(found) = found else {
+                f(index, None);
+                return Ok(true);
+            };
+            Ok(self.with_plain(found.stored()?, |value| f(index, Some(value)))?.is_some())
+        }
+    }
+
+    /// Hands the record of each key that is there now, or that a view sees, to a function, which returns false if it must
+    /// be looked for again because its large value has gone meanwhile.
     pub(crate) fn read_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
         view: Option<&View>,
-        mut f: impl FnMut(usize, Option<&[u8]>),
+        mut f: impl FnMut(usize, Option<&Found<'_>>) -> Result<bool>,
     ) -> Result<()> {
         self.inner.health.check_open()?;
         for (group, keys) in keys.chunks(GET_MANY_GROUP).enumerate() {
@@ -766,7 +803,11 @@ impl Table {
             let mut places = [0; GET_MANY_GROUP];
             for (place, key) in places.iter_mut().zip(keys) {
                 *place = self.place(key.as_ref())?;
-                self.core.index.partition(*place).touch(*place, &guard);
+                let partition = self.core.index.partition(*place);
+                if view.is_some() {
+                    partition.wait_settled();
+                }
+                partition.touch(*place, &guard);
             }
             let mut firsts = [First { address: None, is_only: false }; GET_MANY_GROUP];
             for (first, place) in firsts.iter_mut().zip(&places[..keys.len()]) {
@@ -779,30 +820,36 @@ impl Table {
             }
             for (index, (key, first)) in keys.iter().zip(&firsts).enumerate() {
                 let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + index);
-                // What is fetched helps a view as well; but it must look who is newer.
+                // What the index does not have any more a view may see in the history.
                 let mut done = view.is_none() && first.address.is_none() && first.is_only;
                 if done {
-                    f(index, None);
-                } else if let Some(address) = first.address.filter(|_| view.is_none()) {
+                    f(index, None)?;
+                } else if let Some(address) = first.address {
                     let look = self.look_at(address, key, &guard, &mut |found| {
-                        if self.is_expired(&found.record) {
-                            return Ok(None);
+                        let is_there = match view {
+                            None => !self.is_expired(&found.record),
+                            Some(view) => found.is_seen_by(view)?,
+                        };
+                        if is_there {
+                            done = f(index, Some(found))?;
                         }
-                        let value = self.with_plain(found.stored()?, |value| f(index, Some(value)))?;
-                        done = value.is_some();
-                        Ok(value)
+                        Ok(Some(()))
                     })?;
-                    if first.is_only && matches!(look, Look::Other) {
+                    if view.is_none() && first.is_only && matches!(look, Look::Other) {
+                        f(index, None)?;
                         done = true;
-                        f(index, None);
                     }
                 }
-                let hand_over = |_: &Found<'_>, value: &[u8]| {
-                    f(index, Some(value));
-                    Ok(())
-                };
-                if !done && self.find_plain(key, view, hand_over)?.is_none() {
-                    f(index, None);
+                while !done {
+                    let mut missed = false;
+                    let found = self.find(key, view, |found| {
+                        missed = !f(index, Some(found))?;
+                        Ok(Some(()))
+                    })?;
+                    if found.is_none() {
+                        f(index, None)?;
+                    }
+                    done = !missed;
                 }
             }
         }
@@ -856,21 +903,6 @@ impl Table {
     /// As [`Table::get`].
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
         Ok(self.find(key, None, |_| Ok(Some(())))?.is_some())
-    }
-
-    /// All keys with their values, in no order. Not a snapshot: a key that is there from beginning to end is seen
-    /// exactly once, with a value that it had at some time meanwhile; one that comes or goes may be seen or not.
-    pub fn iter(&self) -> Iter {
-        Iter::new(self.clone())
-    }
-
-    /// Hands all keys with their values to a function until it breaks off, in no order and without a copy where values
-    /// are stored as they are. What is seen is as with [`Table::iter`].
-    ///
-    /// # Errors
-    /// As [`Table::get`], at the first record that cannot be read.
-    pub fn for_each(&self, f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        self.iter().visit(f)
     }
 
     /// Stores a document through the table's serializer (JSON by default).

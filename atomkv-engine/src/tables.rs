@@ -9,6 +9,8 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use crate::format::manifest::TableRecord;
 use crate::format::record::Record;
 use crate::index::TableIndex;
+use crate::index::key_order::KeyOrder;
+use crate::index::ordered::OrderedIndex;
 use crate::options::Retention;
 use crate::services::Keyspace;
 use crate::sync::RwLock;
@@ -21,6 +23,8 @@ pub(crate) struct TableCore {
     /// The key space, where this release knows the table's hasher and sharder. Records of other tables carry the
     /// place of their key.
     pub(crate) keyspace: Option<Keyspace>,
+    /// Which keys there are, in their order, of tables that are ordered.
+    pub(crate) ordered: Option<KeyOrder>,
     retention: Retention,
     /// When the history is looked through for what is too old, next.
     trim_at_ms: AtomicU64,
@@ -40,6 +44,7 @@ impl TableCore {
             id: record.id,
             index: TableIndex::new(record.partitions),
             keyspace: Keyspace::builtin(&record.services, hash_seed),
+            ordered: record.ordered.then(KeyOrder::default),
             retention: Retention::stored(record.retention, record.retention_ms),
             trim_at_ms: AtomicU64::new(0),
             check_secrets: Box::new(RapidSecrets::seed(hash_seed ^ CHECK_SALT)),
@@ -55,6 +60,11 @@ impl TableCore {
     #[inline]
     pub(crate) fn keeps_history(&self) -> bool {
         self.retention != Retention::Versions(1)
+    }
+
+    /// The memory of the ordered index, as far as it was loaded, in bytes.
+    pub(crate) fn ordered_bytes(&self) -> u64 {
+        self.ordered.as_ref().and_then(KeyOrder::loaded).map_or(0, OrderedIndex::bytes)
     }
 
     /// Whether it is time to look through the history again: it is kept for a time, and a part of that has passed.

@@ -15,8 +15,9 @@ use crate::database::{Database, Inner};
 use crate::error::{Error, Result};
 use crate::expect::Condition;
 use crate::options::{Durability, WriteOptions};
+use crate::scan::{ScanOptions, Sorted};
 use crate::snapshot::Snapshot;
-use crate::table::Table;
+use crate::table::{Found, Table};
 use crate::tables::TableCore;
 
 /// A transaction over any tables of one database, see [`Database::begin`]. Belongs to one thread at a time. Dropped
@@ -213,12 +214,29 @@ impl Transaction {
         Ok(())
     }
 
+    /// The keys that the options ask for, with their values, its own writes among them: on an ordered table in the order of
+    /// the keys. Reads them all into memory. That nobody adds a key, changes or removes one in what was scanned is a part
+    /// of what is checked at the commit: on an ordered table that is the range up to the last key returned; on another
+    /// one it is the whole table.
+    ///
+    /// # Errors
+    /// As [`Table::scan`].
+    pub fn scan(&mut self, table: &Table, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let snapshot = self.snapshot()?.clone();
+        let touched = self.touched(table)?;
+        if table.core.record.ordered {
+            return touched.scan_sorted(&snapshot, options);
+        }
+        touched.scans.push((Bound::Unbounded, Bound::Unbounded));
+        touched.scan_hashed(&snapshot, options)
+    }
+
     /// Commits: all writes happen, under one sequence, which is returned; `None` if it has written nothing, or only
     /// deleted what is not there.
     ///
     /// # Errors
-    /// [`Error::Conflict`] names a key that was read and has changed since; nothing was written, and the whole
-    /// transaction may be tried again. Else as [`Database::apply`].
+    /// [`Error::Conflict`] names a key that was read and has changed since, or the first of a range in which one was
+    /// added; nothing was written, and the whole transaction may be tried again. Else as [`Database::apply`].
     pub fn commit(mut self, durability: Durability) -> Result<Option<u64>> {
         self.inner.health.check_open()?;
         let snapshot = self.snapshot()?.sequence();
@@ -226,27 +244,19 @@ impl Transaction {
             return Ok(None);
         }
         let mut batch = Batch::new();
+        let mut scanned = Vec::new();
         for touched in self.tables.values() {
             touched.fill(&mut batch, snapshot);
+            if !touched.scans.is_empty() {
+                scanned.push(touched.table.core.clone());
+            }
         }
-        let mut scanned: Vec<Arc<TableCore>> = self
-            .tables
-            .values()
-            .filter(|touched| !touched.scans.is_empty())
-            .map(|touched| touched.table.core.clone())
-            .collect();
-        scanned.sort_by_key(|table| table.id);
+        scanned.sort_by_key(|table: &Arc<TableCore>| table.id);
         // Its own snapshot must not keep what its own writes replace.
         self.snapshot = None;
-        let check = || self.check_scans(snapshot);
+        let check = || self.tables.values().try_for_each(|touched| touched.check_scans(snapshot));
         let validation = Validation { tables: &scanned, check: (!scanned.is_empty()).then_some(&check) };
         self.inner.commit_validated(&batch.changes(&self.inner)?, &validation, durability)
-    }
-
-    /// Whether nothing has changed in what was scanned; under the locks of all its partitions.
-    fn check_scans(&self, snapshot: u64) -> Result<()> {
-        let _ = snapshot;
-        Ok(())
     }
 }
 
@@ -261,6 +271,109 @@ impl Touched {
                 None => batch.delete_with(&self.table, key, write.options),
             };
         }
+    }
+
+    fn scan_sorted(&mut self, snapshot: &Snapshot, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let (table, view) = (self.table.clone(), *snapshot.view());
+        let options = options.placed(&table)?;
+        let mut sorted = Sorted::new(&options);
+        let reads = &mut self.reads;
+        let mut note = |key: &[u8], found: Option<&Found<'_>>| {
+            let sequence = found.and_then(|found| found.header().ok()).map(|header| header.sequence);
+            reads.insert(key.to_vec(), sequence);
+        };
+        let range = (as_slice(&options.low), as_slice(&options.high));
+        let mut own: Vec<_> = match is_empty_range(range) {
+            true => Vec::new(),
+            false => self.writes.range::<[u8], _>(range).filter(|(key, _)| options.matches(key)).collect(),
+        };
+        if !options.reverse {
+            // Taken from the end.
+            own.reverse();
+        }
+        let mut ahead = sorted.next(&table, &view, &options, &mut note).transpose()?;
+        let mut entries = Vec::new();
+        while (entries.len() as u64) < options.limit {
+            let own_first = match (own.last(), &ahead) {
+                (None, None) => break,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some((own, _)), Some(ahead)) => *own == &ahead.key || (*own < &ahead.key) != options.reverse,
+            };
+            let replaced =
+                ahead.as_ref().is_some_and(|ahead| own.last().is_some_and(|own| *own.0 == ahead.key));
+            if own_first && let Some((key, write)) = own.pop() {
+                entries.extend(write.value.as_ref().map(|value| (key.clone(), value.clone())));
+            } else if let Some(entry) = ahead.take() {
+                entries.push((entry.key, entry.value));
+            }
+            if ahead.is_none() || replaced {
+                ahead = sorted.next(&table, &view, &options, &mut note).transpose()?;
+            }
+        }
+        let mut scanned = (options.low.clone(), options.high.clone());
+        if (entries.len() as u64) == options.limit
+            && let Some((last, _)) = entries.last()
+        {
+            let end = if options.reverse { &mut scanned.0 } else { &mut scanned.1 };
+            *end = Bound::Included(last.clone());
+        }
+        self.scans.push(scanned);
+        Ok(entries)
+    }
+
+    fn scan_hashed(&mut self, snapshot: &Snapshot, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let limit = options.limit;
+        let mut entries = Vec::new();
+        let own = self.writes.iter().filter(|(key, _)| options.admits(key));
+        for (key, write) in own {
+            entries.extend(write.value.as_ref().map(|value| (key.clone(), value.clone())));
+        }
+        let mut scan = snapshot.scan(&self.table, options)?;
+        while (entries.len() as u64) < limit
+            && let Some((key, value)) = scan.next().transpose()?
+        {
+            if !self.writes.contains_key(&key) {
+                entries.push((key, value));
+            }
+        }
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(entries)
+    }
+
+    /// Whether nobody has added a key to what was scanned; under the locks of all the table's partitions. The keys that
+    /// were met in an ordered table are checked one by one.
+    fn check_scans(&self, snapshot: u64) -> Result<()> {
+        for (low, high) in &self.scans {
+            let core = &self.table.core;
+            let is_changed = match &core.ordered {
+                Some(order) => order.get()?.inserted_since(as_slice(low), as_slice(high), snapshot),
+                None => core.index.partitions().iter().any(|partition| partition.last_commit() > snapshot),
+            };
+            if is_changed {
+                let key = match low {
+                    Bound::Included(key) | Bound::Excluded(key) => key.as_slice(),
+                    Bound::Unbounded => &[],
+                };
+                return Err(self.table.conflict(key, None));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+/// Ranges that maps refuse to look for.
+fn is_empty_range(range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match range {
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            low >= high
+        }
+        _ => false,
     }
 }
 

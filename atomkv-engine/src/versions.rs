@@ -6,6 +6,7 @@ use crate::database::Inner;
 use crate::epoch;
 use crate::format::record::Record;
 use crate::index::history::{ChainId, Old};
+use crate::index::key_order::KeyOrder;
 use crate::log::Stamp;
 use crate::options::Retention;
 use crate::snapshots::Pin;
@@ -58,7 +59,7 @@ impl Inner {
         );
         let pin = Pin { table: subject.table.id, id, sequence };
         if is_pinned && !self.snapshots.pin(pin, by.sequence) {
-            self.unpin(pin);
+            self.let_go(subject.table, pin);
         }
         true
     }
@@ -145,8 +146,33 @@ impl Inner {
     /// A snapshot wants this version no more.
     pub(crate) fn unpin(&self, pin: Pin) {
         let Some(table) = self.tables.by_id(pin.table) else { return };
+        let order = table.ordered.as_ref().and_then(KeyOrder::loaded);
+        // Read while the version is certain to be there.
+        let key = order.and_then(|_| self.key_of(&table, pin));
+        self.let_go(&table, pin);
+        if let (Some(order), Some(key)) = (order, key) {
+            let _lock = table.index.partition(pin.id.place).lock();
+            if !table.index.history(pin.id.place).has_pinned(pin.id) {
+                order.remove_ghost(&key);
+            }
+        }
+    }
+
+    fn let_go(&self, table: &TableCore, pin: Pin) {
         if let Some(old) = table.index.history(pin.id.place).unpin(pin.id, pin.sequence) {
             self.bury(&old);
+        }
+    }
+
+    fn key_of(&self, table: &TableCore, pin: Pin) -> Option<Vec<u8>> {
+        let mut times = 0;
+        loop {
+            let address = table.index.history(pin.id.place).address(pin.id, pin.sequence)?;
+            let key = self.peek_at(address, |record| record.key.to_vec());
+            // Compaction may be moving it.
+            if key.is_some() || self.catalog.look_again(&mut times).is_err() {
+                return key;
+            }
         }
     }
 }

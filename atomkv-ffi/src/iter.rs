@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use atomkv_engine::{Database, Iter, IterEntry};
+use atomkv_engine::{Database, Scan, ScanEntry};
 
 use crate::call::{call, clear, handle, store};
 use crate::status::atomkv_status::{self, ATOMKV_DONE, ATOMKV_OK};
@@ -16,8 +16,8 @@ pub struct atomkv_iter {
 }
 
 struct State {
-    iter: Iter,
-    current: Option<IterEntry>,
+    iter: Scan,
+    current: Option<ScanEntry>,
 }
 
 /// Begins an iteration over all keys of a table, in no order. It is no snapshot: a key that is there from beginning

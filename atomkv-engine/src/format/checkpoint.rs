@@ -5,7 +5,7 @@
 //! | part | contents |
 //! | --- | --- |
 //! | header, 64 bytes | magic `AtomKVCP` 8, format version 4, CRC-32 of the other 60 bytes 4, generation 8, database id 16, log segment 8, log offset 8, sequence 8 |
-//! | blobs | each sub-table's entries, 8 bytes each |
+//! | blobs | each sub-table's entries, 8 bytes each; then the leaves of the ordered indexes (`index/ordered/blob.rs`) |
 //! | sections | framed as in the manifest, types below |
 //! | trailer, 32 bytes | offset of the sections 8, fuzzy end 8, CRC-32 of the sections 4, CRC-32 of the trailer's other 28 bytes 4, magic `AtomKVCE` 8 |
 //!
@@ -20,10 +20,10 @@
 //! | 3 | segments: id 8, live bytes 8 |
 //! | 4 | large values: id 8, length 8 |
 //! | 5, if there are any | old versions: table 4, place of the key 8, its check 8, sequence 8, sequence of the commit that replaced it 8 (all ones: none has), time of that in ms 8, address 8 with bit 41: a tombstone, bit 42: counted among its segment's live bytes, length 8, id of its large value 8 or 0 |
-//! | 6 | ordered indexes, reserved |
+//! | 6, if there are any | ordered indexes, in the order of tables and keys: table 4, offset of a leaf's blob 8, its length 4, CRC-32 of the blob 4 |
 //! | 7, may be passed over | time: no commit after the log position has an earlier one, in ms, 8 |
 //! | 8, may be passed over | tombstones: id of their segment 8, id of a segment with older records of their keys 8, their bytes 8 |
-//! | 9, may be passed over | what expires: id of the segment 8, a moment in ms 8, bytes of documents that will have expired by then 8 |
+//! | 9, may be passed over | what expires: id of the segment 8, a moment in ms 8, when the first of the documents expires that will have by then, in ms 8, their bytes 8 |
 
 use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, read_sections};
 use crate::index::history::{ChainId, Old};
@@ -133,7 +133,18 @@ impl OldVersion {
 pub(crate) struct Expiring {
     pub(crate) segment: u64,
     pub(crate) moment_ms: u64,
+    pub(crate) first_ms: u64,
     pub(crate) bytes: u64,
+}
+
+/// A leaf of an ordered index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LeafRecord {
+    pub(crate) table: u32,
+    /// Of the blob in the file.
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+    pub(crate) checksum: u32,
 }
 
 /// Everything behind the blobs.
@@ -148,6 +159,7 @@ pub(crate) struct ImageSections {
     pub(crate) tombstones: Vec<HeldTombstones>,
     pub(crate) old_versions: Vec<OldVersion>,
     pub(crate) expiring: Vec<Expiring>,
+    pub(crate) leaves: Vec<LeafRecord>,
 }
 
 impl ImageHeader {
@@ -248,10 +260,20 @@ pub(crate) fn encode_tail(sections: &ImageSections, tail_offset: u64) -> Vec<u8>
         put_skippable_section(&mut out, 8, &contents);
     }
 
+    if !sections.leaves.is_empty() {
+        contents.clear();
+        for leaf in &sections.leaves {
+            contents.extend_from_slice(&leaf.table.to_le_bytes());
+            contents.extend_from_slice(&leaf.offset.to_le_bytes());
+            contents.extend_from_slice(&leaf.length.to_le_bytes());
+            contents.extend_from_slice(&leaf.checksum.to_le_bytes());
+        }
+        put_section(&mut out, 6, &contents);
+    }
     if !sections.expiring.is_empty() {
         contents.clear();
-        for Expiring { segment, moment_ms, bytes } in &sections.expiring {
-            [segment, moment_ms, bytes]
+        for Expiring { segment, moment_ms, first_ms, bytes } in &sections.expiring {
+            [segment, moment_ms, first_ms, bytes]
                 .iter()
                 .for_each(|field| contents.extend_from_slice(&field.to_le_bytes()));
         }
@@ -334,6 +356,7 @@ pub(crate) fn decode_tail(
             }),
             4 => read_pairs(contents).map(|pairs| sections.extents = pairs),
             5 => read_old_versions(contents).map(|versions| sections.old_versions = versions),
+            6 => read_leaves(contents, tail_offset).map(|leaves| sections.leaves = leaves),
             7 => Reader::new(contents).u64().map(|time| sections.last_time_ms = time),
             8 => read_tombstones(contents).map(|tombstones| sections.tombstones = tombstones),
             9 => read_expiring(contents).map(|expiring| sections.expiring = expiring),
@@ -356,12 +379,26 @@ fn read_old_versions(contents: &[u8]) -> Option<Vec<OldVersion>> {
     Some(versions)
 }
 
+fn read_leaves(contents: &[u8], blobs_end: u64) -> Option<Vec<LeafRecord>> {
+    let mut reader = Reader::new(contents);
+    let mut leaves = Vec::new();
+    while !reader.is_empty() {
+        let (table, offset) = (reader.u32()?, reader.u64()?);
+        let (length, checksum) = (reader.u32()?, reader.u32()?);
+        let end = offset.checked_add(u64::from(length))?;
+        let is_inside = offset >= IMAGE_HEADER_BYTES as u64 && end <= blobs_end;
+        leaves.push(is_inside.then_some(LeafRecord { table, offset, length, checksum })?);
+    }
+    Some(leaves)
+}
+
 fn read_expiring(contents: &[u8]) -> Option<Vec<Expiring>> {
     let mut reader = Reader::new(contents);
     let mut expiring = Vec::new();
     while !reader.is_empty() {
-        let (segment, moment_ms, bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        expiring.push(Expiring { segment, moment_ms, bytes });
+        let (segment, moment_ms) = (reader.u64()?, reader.u64()?);
+        let (first_ms, bytes) = (reader.u64()?, reader.u64()?);
+        expiring.push(Expiring { segment, moment_ms, first_ms, bytes });
     }
     Some(expiring)
 }
@@ -453,7 +490,8 @@ mod tests {
                     is_pinned: false,
                 },
             }],
-            expiring: vec![Expiring { segment: 1, moment_ms: 1_700_000_000_000, bytes: 48 }],
+            leaves: vec![LeafRecord { table: 3, offset: 64, length: 8, checksum: 7 }],
+            expiring: vec![Expiring { segment: 1, moment_ms: 1_700_000_000_000, first_ms: 9, bytes: 48 }],
         };
         (header, sections)
     }

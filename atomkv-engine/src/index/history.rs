@@ -48,7 +48,7 @@ impl Old {
     pub(crate) const NEWEST: u64 = u64::MAX;
 
     /// Whether a reader who sees the commits up to `sequence` sees this version.
-    fn covers(&self, sequence: u64) -> bool {
+    pub(crate) fn covers(&self, sequence: u64) -> bool {
         self.sequence <= sequence && sequence < self.end
     }
 }
@@ -235,9 +235,17 @@ impl History {
         if self.is_empty() { Vec::new() } else { self.chains.lock().get(&id).cloned().unwrap_or_default() }
     }
 
-    /// Whether there are versions of this key.
-    pub(crate) fn has(&self, id: ChainId) -> bool {
-        !self.is_empty() && self.chains.lock().contains_key(&id)
+    /// Whether a snapshot wants a version of this key.
+    pub(crate) fn has_pinned(&self, id: ChainId) -> bool {
+        let is_pinned = |chain: &Vec<Old>| chain.iter().any(|old| old.is_pinned);
+        !self.is_empty() && self.chains.lock().get(&id).is_some_and(is_pinned)
+    }
+
+    /// Where this version lies.
+    pub(crate) fn address(&self, id: ChainId, sequence: u64) -> Option<Address> {
+        let chains = self.chains.lock();
+        let found = chains.get(&id)?.iter().find(|old| old.sequence == sequence);
+        found.map(|old| old.address)
     }
 
     fn at_place(place: u64) -> RangeInclusive<ChainId> {

@@ -5,7 +5,9 @@
 //! key's slot in the top 14, bits of its hash below. Readers take no lock at all ([`partition::Partition::find`]).
 
 pub(crate) mod history;
+pub(crate) mod key_order;
 mod line;
+pub(crate) mod ordered;
 pub(crate) mod partition;
 pub(crate) mod subtable;
 

@@ -8,6 +8,7 @@
 //! A sub-table of a checkpoint image is read when it is first touched ([`StoredSubTable`]); that is the only thing
 //! here that can fail.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -75,11 +76,13 @@ pub(crate) struct Partition {
     keys: AtomicU64,
     /// One more at each change of an entry.
     changes: AtomicU64,
-    first_place: u64,
-    last_place: u64,
-    writer: Mutex<()>,
+    /// The sequence of the last commit that changed something here.
+    last_commit: AtomicU64,
+    first_slot: u16,
+    last_slot: u16,
     /// Whether somebody has the lock.
     held: AtomicBool,
+    writer: Mutex<()>,
 }
 
 /// A copy of one sub-table's entries, with the stretch of places that it covers.
@@ -93,18 +96,19 @@ pub(crate) struct SubTableCopy {
 
 impl Partition {
     pub(crate) fn new(first_slot: u32, last_slot: u32, depth: u32) -> Partition {
-        let first_place = u64::from(first_slot) << 50;
-        let last_place = (u64::from(last_slot) + 1).wrapping_shl(50).wrapping_sub(1);
+        let (first_place, last_place) = places_of(first_slot as u16, last_slot as u16);
         let directory = Self::empty_directory(first_place, last_place, depth);
         Partition {
             version: AtomicU64::new(0),
             directory: ArcCell::new(Some(Arc::new(directory))),
             keys: AtomicU64::new(0),
             changes: AtomicU64::new(0),
-            first_place,
-            last_place,
-            writer: Mutex::new(()),
+            last_commit: AtomicU64::new(0),
+            // Both below 2^14.
+            first_slot: first_slot as u16,
+            last_slot: last_slot as u16,
             held: AtomicBool::new(false),
+            writer: Mutex::new(()),
         }
     }
 
@@ -112,6 +116,19 @@ impl Partition {
         let first = first_place >> (64 - depth);
         let last = last_place >> (64 - depth);
         Directory { depth, first, cells: (first..=last).map(|_| ArcCell::new(None)).collect() }
+    }
+
+    fn first_place(&self) -> u64 {
+        places_of(self.first_slot, self.last_slot).0
+    }
+
+    fn last_place(&self) -> u64 {
+        places_of(self.first_slot, self.last_slot).1
+    }
+
+    /// The sequence of the last commit since opening that changed something here; 0 for none.
+    pub(crate) fn last_commit(&self) -> u64 {
+        self.last_commit.load(Ordering::Acquire)
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -240,7 +257,16 @@ impl Partition {
 
     /// Copies the sub-table that covers `place`, or the first place of the partition.
     pub(crate) fn copy_from(&self, place: Option<u64>) -> Result<SubTableCopy> {
-        let place = place.unwrap_or(self.first_place);
+        self.copy_with(place, |_| {})
+    }
+
+    /// The same; calls a function with the places that the sub-table covers before the lock goes.
+    pub(crate) fn copy_with(
+        &self,
+        place: Option<u64>,
+        f: impl FnOnce(RangeInclusive<u64>),
+    ) -> Result<SubTableCopy> {
+        let place = place.unwrap_or(self.first_place());
         let lock = self.lock();
         lock.prepare(place)?;
         let guard = &lock.guard;
@@ -249,9 +275,16 @@ impl Partition {
             Some(Node::Loaded(table)) => (table.depth, table.prefix, table.entries().collect()),
             _ => (directory.depth, place >> (64 - directory.depth), Vec::new()),
         };
-        let end = (prefix + 1).checked_shl(64 - depth).filter(|&end| end != 0 && end <= self.last_place);
+        let end = (prefix + 1).checked_shl(64 - depth).filter(|&end| end != 0 && end <= self.last_place());
+        let first = prefix << (64 - depth);
+        f(first..=first | u64::MAX >> depth);
         Ok(SubTableCopy { depth, prefix, entries, next_place: end })
     }
+}
+
+/// The first and the last place of a range of slots.
+fn places_of(first_slot: u16, last_slot: u16) -> (u64, u64) {
+    (u64::from(first_slot) << 50, (u64::from(last_slot) + 1).wrapping_shl(50).wrapping_sub(1))
 }
 
 impl First {
@@ -279,6 +312,12 @@ impl PartitionLock<'_> {
             self.multiple = true;
             self.bump();
         }
+    }
+
+    /// This commit has changed something here.
+    #[inline]
+    pub(crate) fn note_commit(&self, sequence: u64) {
+        self.partition.last_commit.store(sequence, Ordering::Release);
     }
 
     fn bump(&self) {
@@ -339,8 +378,8 @@ impl PartitionLock<'_> {
         let last = first | u64::MAX.checked_shr(stored.depth).unwrap_or(0);
         let fits = (TAG_START..=DEPTH_MAX).contains(&stored.depth)
             && stored.prefix >> stored.depth == 0
-            && last >= partition.first_place
-            && first <= partition.last_place;
+            && last >= partition.first_place()
+            && first <= partition.last_place();
         if !fits {
             return false;
         }
@@ -356,8 +395,11 @@ impl PartitionLock<'_> {
     fn deepen(&self) {
         let guard = &self.guard;
         let old = self.partition.directory(guard);
-        let new =
-            Partition::empty_directory(self.partition.first_place, self.partition.last_place, old.depth + 1);
+        let new = Partition::empty_directory(
+            self.partition.first_place(),
+            self.partition.last_place(),
+            old.depth + 1,
+        );
         for (index, cell) in new.cells.iter().enumerate() {
             let from = ((new.first + index as u64) >> 1) - old.first;
             cell.store(old.cells[from as usize].load_arc(guard));
@@ -436,7 +478,7 @@ impl PartitionLock<'_> {
         let first = table.first_place();
         let last = first + ((1u64 << (64 - table.depth)) - 1);
         debug_assert!(table.depth >= TAG_START);
-        last >= self.partition.first_place && first <= self.partition.last_place
+        last >= self.partition.first_place() && first <= self.partition.last_place()
     }
 
     /// Swings a key from one record to another. False if it does not point to the old one.

@@ -60,6 +60,17 @@ impl IndexEntry {
     pub(crate) fn address(self) -> Address {
         Address::from_bits(self.0)
     }
+
+    /// What the index knows of the place of an entry in a sub-table with this prefix; see [`known_place`].
+    pub(crate) fn known_place(self, depth: u32, prefix: u64) -> u64 {
+        debug_assert!(depth >= TAG_START);
+        prefix >> (depth - TAG_START) << (64 - TAG_START) | self.tag() << (64 - TAG_START - TAG_BITS)
+    }
+}
+
+/// A place, as far as the index knows the places of its entries.
+pub(crate) fn known_place(place: u64) -> u64 {
+    place & !(u64::MAX >> (TAG_START + TAG_BITS))
 }
 
 /// The addresses whose tags match, nearly always none or one.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Kind};
 use crate::format::segment::SegmentKind;
 use crate::index::history::{ChainId, Old};
+use crate::index::ordered::OrderedIndex;
 use crate::index::subtable::Candidates;
 use crate::page;
 use crate::segment::Segment;
@@ -37,8 +38,48 @@ impl Opener {
         for (table, place, segment, address) in tombstones {
             self.apply_tombstone(&table, place, &segment, address)?;
         }
+        self.rebuild_orders()?;
         self.rebuild_histories()?;
         self.recount()
+    }
+
+    /// Puts the ordered indexes together from the keys that the index points to. Those of damaged records are left out.
+    fn rebuild_orders(&self) -> Result<()> {
+        for table in self.tables.all() {
+            let Some(order) = &table.ordered else { continue };
+            let mut keys = Vec::new();
+            for partition in table.index.partitions() {
+                let mut place = None;
+                loop {
+                    let copy = partition.copy_from(place)?;
+                    for entry in &copy.entries {
+                        match self.key_at(entry.address()) {
+                            Ok(key) => keys.push(key),
+                            Err(Error::Corrupt { .. }) => {}
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    match copy.next_place {
+                        Some(next) => place = Some(next),
+                        None => break,
+                    }
+                }
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            if let Some(index) = OrderedIndex::from_sorted(keys.iter().map(Vec::as_slice)) {
+                order.set(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn key_at(&self, address: Address) -> Result<Vec<u8>> {
+        let guard = epoch::pin();
+        let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
+            return Err(self.dangling(address));
+        };
+        segment.with_record(address.offset(), true, |record| record.key.to_vec())
     }
 
     /// Puts the histories together: all records of the keys of tables that keep one, as far as their retention goes.

@@ -97,6 +97,10 @@ impl Replayer<'_> {
         if let Some(expiry_ms) = header.expiry_ms {
             segment.note_expiry(expiry_ms, header.time_ms, record.layout.padded());
         }
+        if let Some(order) = &table.ordered {
+            // Also where the image has the record already: it may not have had the key when that was copied.
+            order.note(record.key, header.kind != Kind::Tombstone);
+        }
         let fuzzy = self.is_fuzzy(record);
         let partition = table.index.partition(place);
         let current = self.current(&table, place, record)?;

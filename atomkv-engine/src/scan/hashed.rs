@@ -1,0 +1,363 @@
+//! Scans of tables without order: sub-table by sub-table, each copied with the old versions of its keys under its
+//! partition's lock, and then read without holding anything but the segments that it reads from.
+//!
+//! A view sees the newest record of a key, or one of its old versions, and never both: so the copies of the index and of
+//! the history are gone through one after the other, and each record says itself whether it is the one. Most scans
+//! read a sub-table in the order of the log. One that may be continued later reads it in the order of the places: of
+//! the stretch that the index knows (31 bits) without reading, the rest by what stands in the records.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{ScanEntry, ScanOptions, entry_of};
+use crate::epoch::{self, Guard};
+use crate::error::Result;
+use crate::format::record::Peek;
+use crate::index::history::Old;
+use crate::index::partition::SubTableCopy;
+use crate::index::subtable::known_place;
+use crate::segment::Segment;
+use crate::table::{Found, Stored, Table, View};
+use crate::types::Address;
+
+/// How many records ahead an iteration has fetched from memory.
+const PREFETCH_AHEAD: usize = 8;
+/// How much it has the disk read ahead, where the system does not (`Catalog::expect_reads`).
+const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// Places that lie closer together are read in one go, with what is between them.
+const READ_GAP_BYTES: u64 = 16 << 10;
+const PAGE_BYTES: u64 = 4 << 10;
+/// What is read of a record that stands alone: all of most.
+const READ_RECORD_BYTES: u64 = 512;
+
+/// A record that was copied from the index or from a history.
+struct Waiting {
+    segment: Arc<Segment>,
+    address: Address,
+    /// As much of the key's place as the index knows.
+    known_place: u64,
+    /// Whether it is an old version that the view is known to see, unless it has expired.
+    is_old: bool,
+}
+
+pub(super) struct Hashed {
+    partition: usize,
+    place: Option<u64>,
+    waiting: VecDeque<Waiting>,
+    /// How many of these the disk was asked for, and at how many it is asked again.
+    asked: usize,
+    ask_again_at: usize,
+    is_done: bool,
+    /// The place and key behind which it goes on, where it goes by places.
+    after: Option<(u64, Vec<u8>)>,
+    is_by_places: bool,
+    /// Entries of one known place that were read together, with their places.
+    ready: VecDeque<(u64, Result<ScanEntry>)>,
+    last_place: u64,
+}
+
+impl Hashed {
+    pub(super) fn in_any_order() -> Hashed {
+        Hashed {
+            partition: 0,
+            place: None,
+            waiting: VecDeque::new(),
+            asked: 0,
+            ask_again_at: 0,
+            is_done: false,
+            after: None,
+            is_by_places: false,
+            ready: VecDeque::new(),
+            last_place: 0,
+        }
+    }
+
+    /// In the order of places and keys, from behind one of them.
+    pub(super) fn by_places(after: Option<(u64, Vec<u8>)>) -> Hashed {
+        Hashed { after, is_by_places: true, ..Hashed::in_any_order() }
+    }
+
+    pub(super) fn is_by_places(&self) -> bool {
+        self.is_by_places
+    }
+
+    /// Of the entry that was handed out last.
+    pub(super) fn last_place(&self) -> u64 {
+        self.last_place
+    }
+
+    pub(super) fn next(
+        &mut self,
+        table: &Table,
+        view: &View,
+        options: &ScanOptions,
+    ) -> Option<Result<ScanEntry>> {
+        loop {
+            if let Some((place, entry)) = self.ready.pop_front() {
+                self.last_place = place;
+                return Some(entry);
+            }
+            if let Some(first) = self.next_waiting() {
+                self.read(&first, table, view, options);
+                while self.is_by_places
+                    && self.waiting.front().is_some_and(|next| next.known_place == first.known_place)
+                {
+                    if let Some(next) = self.next_waiting() {
+                        self.read(&next, table, view, options);
+                    }
+                }
+                self.order();
+                continue;
+            }
+            if self.is_done {
+                return None;
+            }
+            if let Err(error) = self.fill(table, view) {
+                self.is_done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Brings what was read for one known place in order, and leaves out what came before.
+    fn order(&mut self) {
+        if !self.is_by_places {
+            return;
+        }
+        let position = |(place, entry): &(u64, Result<ScanEntry>)| {
+            (*place, entry.as_ref().map(|entry| entry.key.clone()).unwrap_or_default())
+        };
+        if self.ready.len() > 1 {
+            self.ready.make_contiguous().sort_by_key(position);
+        }
+        if let Some(after) = &self.after {
+            self.ready.retain(|ready| ready.1.is_err() || position(ready) > *after);
+        }
+    }
+
+    fn read(&mut self, waiting: &Waiting, table: &Table, view: &View, options: &ScanOptions) {
+        let guard = epoch::pin();
+        let read = |record: &Peek<'_>| -> Result<Option<(u64, ScanEntry)>> {
+            let found = Found::new(*record, waiting.address, &waiting.segment, &guard);
+            if !is_visible(&found, waiting, view)? || !options.admits(record.key) {
+                return Ok(None);
+            }
+            let place = if self.is_by_places { table.place_of_key(record.key)? } else { 0 };
+            Ok(entry_of(table, &found, options.is_keys_only())?.map(|entry| (place, entry)))
+        };
+        let verify = table.inner.options.verify_checksums;
+        let outcome = waiting.segment.peek(waiting.address.offset(), verify, read);
+        match outcome.and_then(|read| read) {
+            Ok(Some((place, entry))) => self.ready.push_back((place, Ok(entry))),
+            Ok(None) => {}
+            Err(error) => self.ready.push_back((waiting.known_place, Err(error))),
+        }
+    }
+
+    /// See [`Table::for_each`].
+    pub(super) fn visit(
+        mut self,
+        table: &Table,
+        view: &View,
+        mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let verify = table.inner.options.verify_checksums;
+        while !self.is_done {
+            table.inner.health.check_open()?;
+            let guard = epoch::pin();
+            while let Some(next) = self.next_waiting() {
+                if let Some(ahead) = self.waiting.get(PREFETCH_AHEAD) {
+                    ahead.segment.prefetch(ahead.address.offset());
+                }
+                let flow = next.segment.peek(next.address.offset(), verify, |record| {
+                    let found = Found::new(*record, next.address, &next.segment, &guard);
+                    if !is_visible(&found, &next, view)? {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    let Some(stored) = Stored::of(record) else {
+                        return Ok(ControlFlow::Continue(()));
+                    };
+                    let flow = table.with_plain(stored, |value| f(record.key, value))?;
+                    Ok(flow.unwrap_or(ControlFlow::Continue(())))
+                })??;
+                if flow.is_break() {
+                    return Ok(());
+                }
+            }
+            self.fill(table, view)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn next_waiting(&mut self) -> Option<Waiting> {
+        if self.asked <= self.ask_again_at && self.asked < self.waiting.len() {
+            self.read_ahead();
+        }
+        self.asked = self.asked.saturating_sub(1);
+        self.waiting.pop_front()
+    }
+
+    /// Has the disk read the next stretch of what is waiting.
+    #[cold]
+    fn read_ahead(&mut self) {
+        let mut bytes = 0;
+        let mut run: Option<(&Segment, u64, u64)> = None;
+        for Waiting { segment, address, .. } in self.waiting.range(self.asked..) {
+            let end = address.offset() + READ_RECORD_BYTES;
+            run = match run {
+                Some((of, start, old_end))
+                    if of.id() == segment.id()
+                        && address.offset() >= start
+                        && address.offset() <= old_end + READ_GAP_BYTES =>
+                {
+                    bytes += end.saturating_sub(old_end);
+                    Some((of, start, end.max(old_end)))
+                }
+                other => {
+                    read_run(other);
+                    bytes += PAGE_BYTES;
+                    Some((segment, address.offset(), end))
+                }
+            };
+            self.asked += 1;
+            if bytes >= READ_AHEAD_BYTES {
+                break;
+            }
+        }
+        read_run(run);
+        self.ask_again_at = self.asked / 2;
+    }
+
+    /// Copies the next sub-table.
+    fn fill(&mut self, table: &Table, view: &View) -> Result<()> {
+        let index = &table.core.index;
+        if self.place.is_none()
+            && self.partition == 0
+            && let Some((place, _)) = &self.after
+        {
+            (self.partition, self.place) = (index.number_of(*place) as usize, Some(*place));
+        }
+        let Some(partition) = index.partitions().get(self.partition) else {
+            self.is_done = true;
+            return Ok(());
+        };
+        let history = &index.histories()[self.partition];
+        let mut times = 0;
+        loop {
+            let guard = epoch::pin();
+            let mut olds = Vec::new();
+            let copy = partition.copy_with(self.place, |places| {
+                history.for_each_in(places, |id, old| olds.push((id.place, *old)));
+            })?;
+            if !self.collect(&copy, &olds, table, view, &guard) {
+                table.inner.catalog.look_again(&mut times)?;
+                continue;
+            }
+            self.place = copy.next_place;
+            if copy.next_place.is_none() {
+                self.partition += 1;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Holds the segments of what was copied. False if one of them has gone since.
+    fn collect(
+        &mut self,
+        copy: &SubTableCopy,
+        olds: &[OldAt],
+        table: &Table,
+        view: &View,
+        guard: &Guard,
+    ) -> bool {
+        let known = known_place(self.after.as_ref().map_or(0, |(place, _)| *place));
+        let newest = copy
+            .entries
+            .iter()
+            .map(|entry| (entry.known_place(copy.depth, copy.prefix), entry.address(), false));
+        let olds = olds.iter().filter(|(_, old)| !old.is_tombstone && old.covers(view.sequence));
+        let olds = olds.map(|(place, old)| (known_place(*place), old.address, true));
+        let mut records: Vec<_> = newest.chain(olds).filter(|(place, ..)| *place >= known).collect();
+        if self.is_by_places {
+            records.sort_unstable();
+        } else {
+            records.sort_unstable_by_key(|(_, address, _)| *address);
+        }
+        let mut segments: HashMap<u16, Arc<Segment>> = HashMap::new();
+        self.waiting.reserve(records.len());
+        for (known_place, address, is_old) in records {
+            let segment = match segments.get(&address.ordinal()) {
+                Some(segment) => segment.clone(),
+                None => {
+                    let directory = &table.inner.catalog.directory;
+                    let Some(segment) = directory.get_arc(address.ordinal(), guard) else {
+                        self.waiting.clear();
+                        return false;
+                    };
+                    segments.insert(address.ordinal(), segment.clone());
+                    segment
+                }
+            };
+            self.waiting.push_back(Waiting { segment, address, known_place, is_old });
+        }
+        true
+    }
+}
+
+/// An old version with the place of its key.
+type OldAt = (u64, Old);
+
+fn is_visible(found: &Found<'_>, waiting: &Waiting, view: &View) -> Result<bool> {
+    if waiting.is_old {
+        return Ok(found.record.expiry_ms.is_none_or(|expiry_ms| expiry_ms > view.time_ms));
+    }
+    found.is_seen_by(view)
+}
+
+fn read_run(run: Option<(&Segment, u64, u64)>) {
+    if let Some((segment, start, end)) = run
+        && let Some(map) = segment.random_map()
+    {
+        map.read_ahead(start, end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Database, Options, TableOptions};
+
+    /// Close neighbours, far ones, and records of many pages.
+    #[test]
+    fn everything_is_seen_where_the_system_reads_nothing_ahead() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+        let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
+        for number in 0..20_000_u32 {
+            let length = if number % 1_000 == 0 { 40_000 } else { 100 };
+            let value: Vec<u8> = (0..length).map(|at: u32| (number ^ at.wrapping_mul(at)) as u8).collect();
+            table.put(&number.to_be_bytes(), &value).expect("put");
+        }
+        for settled in [false, true] {
+            if settled {
+                database.compact().expect("compacted");
+            }
+            let segments = table.inner.catalog.segments();
+            segments.iter().for_each(|segment| segment.expect_random(true));
+            let mut keys: Vec<Vec<u8>> = table.iter().map(|pair| pair.expect("a pair").0).collect();
+            let mut seen = 0;
+            let visit = |key: &[u8], value: &[u8]| {
+                seen += 1;
+                assert_eq!(table.get(key).expect("read").as_deref(), Some(value));
+                ControlFlow::Continue(())
+            };
+            table.for_each(visit).expect("scanned");
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!((keys.len(), seen), (20_000, 20_000));
+        }
+        database.close().expect("closed");
+    }
+}

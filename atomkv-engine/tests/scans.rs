@@ -1,0 +1,293 @@
+//! Scans of tables with and without order: ranges, prefixes, filters, pages, and what they see while others write.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use atomkv_engine::{Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions};
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn database() -> (tempfile::TempDir, Database) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+    (directory, database)
+}
+
+fn options(ordered: bool) -> TableOptions {
+    TableOptions::new().ordered(ordered).partitions(3)
+}
+
+/// Keys of one to three letters, so that many are prefixes of others.
+fn key(number: u64) -> Vec<u8> {
+    let length = 1 + number % 3;
+    (0..length).map(|at| [b'a', b'b', b'\xff', b'c'][(number >> (2 * at + 2)) as usize % 4]).collect()
+}
+
+fn pairs(table: &Table, options: ScanOptions) -> Pairs {
+    table.scan(options).expect("begun").collect::<Result<_, _>>().expect("readable")
+}
+
+fn sorted(mut pairs: Pairs) -> Pairs {
+    pairs.sort();
+    pairs
+}
+
+fn filled(table: &Table) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut model = BTreeMap::new();
+    for number in 0..400_u64 {
+        let (key, value) = (key(number * 7), number.to_string().into_bytes());
+        if number % 5 == 4 {
+            table.delete(&key).expect("deleted");
+            model.remove(&key);
+        } else {
+            table.put(&key, &value).expect("put");
+            model.insert(key, value);
+        }
+    }
+    assert!(model.len() > 40);
+    model
+}
+
+#[test]
+fn ranges_and_prefixes_give_what_lies_in_them() {
+    let (_directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        let model = filled(&table);
+        let ends = [&b""[..], b"a", b"ab", b"a\xff", b"b", b"\xff", b"\xff\xff\xff", b"c"];
+        let bounds =
+            |end: &[u8]| [Bound::Unbounded, Bound::Included(end.to_vec()), Bound::Excluded(end.to_vec())];
+        for low in ends.iter().flat_map(|end| bounds(end)) {
+            for high in ends.iter().flat_map(|end| bounds(end)) {
+                let range = (low.clone(), high.clone());
+                let is_inside = |key: &&Vec<u8>| {
+                    (match &low {
+                        Bound::Unbounded => true,
+                        Bound::Included(low) => *key >= low,
+                        Bound::Excluded(low) => *key > low,
+                    }) && (match &high {
+                        Bound::Unbounded => true,
+                        Bound::Included(high) => *key <= high,
+                        Bound::Excluded(high) => *key < high,
+                    })
+                };
+                let expected: Pairs = model
+                    .iter()
+                    .filter(|(key, _)| is_inside(key))
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                let scan = ScanOptions::new().range::<Vec<u8>>(range);
+                let found = pairs(&table, scan.clone());
+                if !ordered {
+                    assert_eq!(sorted(found), expected, "{low:?} {high:?}");
+                    continue;
+                }
+                assert_eq!(found, expected, "{low:?} {high:?}");
+                let mut backward = pairs(&table, scan.clone().reverse(true));
+                backward.reverse();
+                assert_eq!(backward, expected);
+                let some = expected.len().min(3);
+                assert_eq!(pairs(&table, scan.clone().limit(3)), expected[..some]);
+            }
+        }
+        for prefix in ends {
+            let expected: Pairs = model
+                .iter()
+                .filter(|(key, _)| key.starts_with(prefix))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            assert_eq!(sorted(pairs(&table, ScanOptions::new().prefix(prefix))), expected, "{prefix:?}");
+        }
+        let filtered = |options: ScanOptions, matches: &dyn Fn(&[u8]) -> bool| {
+            let keys: Vec<_> =
+                pairs(&table, options.keys_only(true)).into_iter().map(|pair| pair.0).collect();
+            let expected: Vec<_> = model.keys().filter(|key| matches(key)).cloned().collect();
+            assert_eq!(sorted(keys.into_iter().map(|key| (key, vec![])).collect()).len(), expected.len());
+        };
+        filtered(ScanOptions::new().contains(b"ab"), &|key| key.windows(2).any(|two| two == b"ab"));
+        filtered(ScanOptions::new().glob(b"a?b"), &|key| key.len() == 3 && key[0] == b'a' && key[2] == b'b');
+        filtered(ScanOptions::new().glob(b"*[!a]"), &|key| key.last() != Some(&b'a'));
+    }
+    let unordered = database.table("ordered false", TableOptions::new()).expect("a table");
+    let backward = unordered.scan(ScanOptions::new().reverse(true));
+    assert!(matches!(backward, Err(Error::InvalidArgument { .. })));
+    database.close().expect("closes");
+}
+
+#[test]
+fn pages_go_on_whatever_happens_between_them() {
+    let (directory, mut database) = database();
+    for ordered in [true, false] {
+        let name = format!("ordered {ordered}");
+        let mut table = database.table(&name, options(ordered)).expect("a table");
+        let model = filled(&table);
+        let mut seen = Vec::new();
+        let mut token: Option<Vec<u8>> = None;
+        for page in 0.. {
+            let mut options = ScanOptions::new().limit(7);
+            if let Some(token) = &token {
+                options = options.after(token);
+            }
+            let mut scan = table.scan(options).expect("begun");
+            let found: Pairs = scan.by_ref().collect::<Result<_, _>>().expect("readable");
+            if found.is_empty() {
+                break;
+            }
+            token = scan.page_token();
+            drop(scan);
+            // What was seen goes, and comes back with another value: the rest must come all the same.
+            for (key, _) in &found {
+                table.put(key, b"another").expect("put");
+            }
+            seen.extend(found);
+            if page == 2 {
+                database.compact().expect("compacts");
+            }
+            if page == 3 {
+                database.close().expect("closes");
+                database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+                table = database.table(&name, options_of(ordered)).expect("a table");
+            }
+        }
+        let expected: Pairs = model.into_iter().collect();
+        if ordered {
+            assert_eq!(seen, expected);
+        } else {
+            assert_eq!(sorted(seen), expected);
+        }
+        let other = database.table("another", TableOptions::new()).expect("a table");
+        for bad in [token.clone().unwrap_or_default(), vec![], vec![7; 40]] {
+            let refused = other.scan(ScanOptions::new().after(&bad));
+            assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{bad:?}");
+        }
+    }
+    database.close().expect("closes");
+
+    fn options_of(ordered: bool) -> TableOptions {
+        options(ordered)
+    }
+}
+
+#[test]
+fn a_scan_sees_one_moment() {
+    let (_directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        let model = filled(&table);
+        let expected: Pairs = model.clone().into_iter().collect();
+        let mut scan = table.iter();
+        let first = scan.next().expect("some").expect("readable");
+        let snapshot = database.snapshot().expect("taken");
+        for (number, key) in model.keys().enumerate() {
+            match number % 3 {
+                0 => drop(table.delete(key).expect("deleted")),
+                1 => drop(table.put(key, b"another").expect("put")),
+                _ => {
+                    table.delete(key).expect("deleted");
+                    table.put(key, b"anew").expect("put");
+                }
+            }
+            table.put(&[key.as_slice(), b"-new"].concat(), b"new").expect("put");
+        }
+        database.compact().expect("compacts");
+        let mut found = vec![first];
+        found.extend(scan.by_ref().map(|pair| pair.expect("readable")));
+        assert_eq!(sorted(found), expected);
+        let again: Pairs = snapshot
+            .scan(&table, ScanOptions::new())
+            .expect("begun")
+            .collect::<Result<_, _>>()
+            .expect("readable");
+        assert_eq!(sorted(again), expected);
+        assert!(database.stats().old_versions > 0);
+        drop((scan, snapshot));
+        assert_eq!(database.stats().old_versions, 0);
+        let now = pairs(&table, ScanOptions::new());
+        assert_eq!(now.len() as u64, table.len());
+        assert_eq!(now.iter().filter(|(key, _)| key.ends_with(b"-new")).count(), model.len());
+    }
+    database.close().expect("closes");
+}
+
+#[test]
+fn transactions_notice_what_comes_into_their_scans() {
+    let (_directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        for key in ["b", "d", "f", "x"] {
+            table.put(key.as_bytes(), b"1").expect("put");
+        }
+        let range = || ScanOptions::new().range(&b"b"[..]..&b"g"[..]);
+        let attempt = |interfere: &dyn Fn(), options: ScanOptions| {
+            let mut transaction = database.begin().expect("begun");
+            let found = transaction.scan(&table, options).expect("scanned");
+            transaction.put(&table, b"sum", &[found.len() as u8]).expect("put");
+            interfere();
+            transaction.commit(Durability::Buffered).map(|_| found.len())
+        };
+        assert!(matches!(attempt(&|| {}, range()), Ok(3)), "{ordered}");
+        let conflicts: [&dyn Fn(); 3] = [
+            &|| drop(table.put(b"e", b"2").expect("put")),
+            &|| drop(table.delete(b"d").expect("deleted")),
+            &|| drop(table.put(b"f", b"3").expect("put")),
+        ];
+        for interfere in conflicts {
+            assert!(matches!(attempt(interfere, range()), Err(Error::Conflict { .. })), "{ordered}");
+        }
+        // Overwriting what lies outside is nobody's business on an ordered table.
+        let outside = attempt(&|| drop(table.put(b"x", b"2").expect("put")), range());
+        assert_eq!(outside.is_ok(), ordered);
+        let mut transaction = database.begin().expect("begun");
+        transaction.put(&table, b"c", b"own").expect("put");
+        transaction.delete(&table, b"b").expect("deleted");
+        transaction.put(&table, b"e", b"own").expect("put");
+        let mut found = transaction.scan(&table, range()).expect("scanned");
+        found.sort();
+        let expected = [("c", "own"), ("e", "own"), ("f", "3")];
+        let expected = expected.map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        assert_eq!(found, expected);
+        if ordered {
+            let backward = transaction.scan(&table, range().reverse(true).limit(2)).expect("scanned");
+            assert_eq!(backward, [expected[2].clone(), expected[1].clone()]);
+        }
+    }
+    database.close().expect("closes");
+}
+
+#[test]
+fn the_order_survives_reopening_and_rebuilding() {
+    let (directory, mut database) = database();
+    let mut table = database.table("t", options(true)).expect("a table");
+    let model = filled(&table);
+    let expected: Pairs = model.into_iter().collect();
+    for round in 0..4 {
+        match round {
+            0 => database.checkpoint().expect("checkpoint"),
+            1 => drop(database.compact().expect("compacts")),
+            _ => {}
+        }
+        // Changes that only the log knows.
+        let mut batch = Batch::new();
+        batch.put(&table, b"zz", b"new").delete(&table, b"zz-");
+        database.apply(&batch, Durability::Sync).expect("applied");
+        table.put(b"zy", b"new").expect("put");
+        table.delete(b"zy").expect("deleted");
+        database.close().expect("closes");
+        if round == 2 {
+            for entry in directory.path().join("db").read_dir().expect("listed") {
+                let path = entry.expect("an entry").path();
+                if path.extension().is_some_and(|extension| extension == "idx") {
+                    std::fs::remove_file(path).expect("removed");
+                }
+            }
+        }
+        database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+        table = database.table("t", TableOptions::new()).expect("a table");
+        assert_eq!(database.stats().rebuilt_index, round == 2);
+        let mut with_new = expected.clone();
+        with_new.push((b"zz".to_vec(), b"new".to_vec()));
+        with_new.sort();
+        assert_eq!(pairs(&table, ScanOptions::new()), with_new, "round {round}");
+    }
+    database.close().expect("closes");
+}
