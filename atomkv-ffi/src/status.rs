@@ -227,7 +227,7 @@ impl From<Error> for atomkv_error {
             Error::Io { .. } => ATOMKV_ERR_IO,
             Error::Closed => ATOMKV_ERR_CLOSED,
             Error::Forked => ATOMKV_ERR_FORKED,
-            Error::Document { .. } => ATOMKV_ERR_DOCUMENT,
+            Error::Document { .. } | Error::Merge { .. } => ATOMKV_ERR_DOCUMENT,
             _ => ATOMKV_ERR_INTERNAL,
         };
         let mut described = atomkv_error::new(status, error.to_string());
