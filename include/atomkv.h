@@ -112,6 +112,19 @@ enum atomkv_status
     ATOMKV_ERR_BUFFER_TOO_SMALL = -20,
     /** There is not enough memory. */
     ATOMKV_ERR_NO_MEMORY = -21,
+    /**
+     * A write expected something else than what is there, or what a transaction has read has changed. Nothing was
+     * written.
+     */
+    ATOMKV_ERR_CONFLICT = -22,
+    /** The key never had this version in its present life. */
+    ATOMKV_ERR_VERSION_NOT_FOUND = -23,
+    /** The version is not kept any more. */
+    ATOMKV_ERR_VERSION_COMPACTED = -24,
+    /** The changes that were asked for are not in the log any more. */
+    ATOMKV_ERR_COMPACTED = -25,
+    /** The value is none that the merge operator can change, or the result would be out of its range. */
+    ATOMKV_ERR_MERGE = -26,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

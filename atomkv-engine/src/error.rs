@@ -149,6 +149,11 @@ pub enum Error {
         /// Which service, and what it said.
         reason: String,
     },
+    /// A merge operator cannot be applied to the value that is there. The value stays as it is.
+    Merge {
+        /// What the value is, and what was expected.
+        reason: String,
+    },
     /// A defect in the engine; the database is read-only until it is reopened.
     Internal {
         /// What was found to be impossible.
@@ -272,6 +277,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Document { reason } => write!(f, "the document was refused: {reason}"),
+            Error::Merge { reason } => write!(f, "the value cannot be merged: {reason}"),
             Error::Internal { reason } => write!(f, "internal error: {reason}"),
         }
     }

@@ -18,6 +18,7 @@ use crate::extents::ExtentBytes;
 use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError, body_checksum};
 use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
+use crate::merge::Merge;
 use crate::options::{Durability, Expiry, WriteOptions};
 use crate::segment::Segment;
 use crate::services::{Codec, Keyspace, Services, decompress_builtin};
@@ -368,6 +369,35 @@ impl Table {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Changes a value by an operator, atomically: adds to a number, appends, patches JSON. Returns what was written and
+    /// the new value.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # use atomkv_engine::{Database, Merge, Options, TableOptions};
+    /// # let database = Database::open(directory.path().join("db"), Options::default())?;
+    /// # let counters = database.table("counters", TableOptions::new())?;
+    /// counters.merge(b"visits", &Merge::AddDecimal(b"41"))?;
+    /// let (written, visits) = counters.merge(b"visits", &Merge::AddDecimal(b"1"))?;
+    /// assert_eq!((written.version, visits.as_slice()), (2, &b"42"[..]));
+    /// # database.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Table::put`] and [`Merge::apply`]; nothing was written.
+    pub fn merge(&self, key: &[u8], merge: &Merge<'_>) -> Result<(Written, Vec<u8>)> {
+        let mut merged = Vec::new();
+        let written = self.update(key, |present| {
+            merged = merge.apply(present)?;
+            Ok(Update::Put(merged.clone()))
+        })?;
+        let written =
+            written.ok_or_else(|| Error::Internal { reason: "a merge wrote nothing".to_string() })?;
+        Ok((written, merged))
     }
 
     /// Gives a document another expiry: a write like any other, with the same value. `None` if the key is not there.

@@ -61,12 +61,23 @@ pub enum atomkv_status {
     ATOMKV_ERR_BUFFER_TOO_SMALL = -20,
     /// There is not enough memory.
     ATOMKV_ERR_NO_MEMORY = -21,
+    /// A write expected something else than what is there, or what a transaction has read has changed. Nothing was
+    /// written.
+    ATOMKV_ERR_CONFLICT = -22,
+    /// The key never had this version in its present life.
+    ATOMKV_ERR_VERSION_NOT_FOUND = -23,
+    /// The version is not kept any more.
+    ATOMKV_ERR_VERSION_COMPACTED = -24,
+    /// The changes that were asked for are not in the log any more.
+    ATOMKV_ERR_COMPACTED = -25,
+    /// The value is none that the merge operator can change, or the result would be out of its range.
+    ATOMKV_ERR_MERGE = -26,
 }
 
 use atomkv_status::*;
 
 impl atomkv_status {
-    pub(crate) const ALL: [atomkv_status; 24] = [
+    pub(crate) const ALL: [atomkv_status; 29] = [
         ATOMKV_OK,
         ATOMKV_NOT_FOUND,
         ATOMKV_DONE,
@@ -91,6 +102,11 @@ impl atomkv_status {
         ATOMKV_ERR_DOCUMENT,
         ATOMKV_ERR_BUFFER_TOO_SMALL,
         ATOMKV_ERR_NO_MEMORY,
+        ATOMKV_ERR_CONFLICT,
+        ATOMKV_ERR_VERSION_NOT_FOUND,
+        ATOMKV_ERR_VERSION_COMPACTED,
+        ATOMKV_ERR_COMPACTED,
+        ATOMKV_ERR_MERGE,
     ];
 
     /// Its name and a sentence.
@@ -141,6 +157,20 @@ impl atomkv_status {
             ATOMKV_ERR_DOCUMENT => ("ATOMKV_ERR_DOCUMENT\0", "a document cannot be stored or read\0"),
             ATOMKV_ERR_BUFFER_TOO_SMALL => ("ATOMKV_ERR_BUFFER_TOO_SMALL\0", "the buffer is too small\0"),
             ATOMKV_ERR_NO_MEMORY => ("ATOMKV_ERR_NO_MEMORY\0", "there is not enough memory\0"),
+            ATOMKV_ERR_CONFLICT => {
+                ("ATOMKV_ERR_CONFLICT\0", "something else is there than was expected; read again and retry\0")
+            }
+            ATOMKV_ERR_VERSION_NOT_FOUND => {
+                ("ATOMKV_ERR_VERSION_NOT_FOUND\0", "the key never had this version\0")
+            }
+            ATOMKV_ERR_VERSION_COMPACTED => {
+                ("ATOMKV_ERR_VERSION_COMPACTED\0", "the version is not kept any more\0")
+            }
+            ATOMKV_ERR_COMPACTED => (
+                "ATOMKV_ERR_COMPACTED\0",
+                "these changes are not in the log any more; read the state first\0",
+            ),
+            ATOMKV_ERR_MERGE => ("ATOMKV_ERR_MERGE\0", "the value cannot be merged with the operand\0"),
         }
     }
 
@@ -228,6 +258,10 @@ impl From<Error> for atomkv_error {
             Error::Closed => ATOMKV_ERR_CLOSED,
             Error::Forked => ATOMKV_ERR_FORKED,
             Error::Document { .. } => ATOMKV_ERR_DOCUMENT,
+            Error::Conflict { .. } => ATOMKV_ERR_CONFLICT,
+            Error::VersionNotFound { .. } => ATOMKV_ERR_VERSION_NOT_FOUND,
+            Error::VersionCompacted { .. } => ATOMKV_ERR_VERSION_COMPACTED,
+            Error::Merge { .. } => ATOMKV_ERR_MERGE,
             _ => ATOMKV_ERR_INTERNAL,
         };
         let mut described = atomkv_error::new(status, error.to_string());
