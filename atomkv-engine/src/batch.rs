@@ -144,7 +144,7 @@ impl Batch {
     }
 
     /// What the batch changes in this database: each key once, in the order in which partitions are locked.
-    pub(crate) fn changes(&self, inner: &Arc<Inner>) -> Result<Vec<Change<'_>>> {
+    pub(crate) fn changes(&self, inner: &Arc<Inner>, at_ms: Option<u64>) -> Result<Vec<Change<'_>>> {
         if self.tables.iter().any(|table| !Arc::ptr_eq(&table.inner, inner)) {
             let reason = "the batch has a table of another database".to_string();
             return Err(Error::InvalidArgument { reason });
@@ -164,7 +164,7 @@ impl Batch {
         order.sort_unstable();
         let mut kept: Vec<Change<'_>> = Vec::with_capacity(order.len());
         for word in order {
-            let change = self.change((word >> 32) as u64, &self.operations[word as u32 as usize])?;
+            let change = self.change((word >> 32) as u64, &self.operations[word as u32 as usize], at_ms)?;
             // Of several operations on one key, which have one place, the last holds; but all their conditions do.
             let is_same =
                 |before: &Change<'_>| before.table.id == change.table.id && before.place == change.place;
@@ -180,12 +180,12 @@ impl Batch {
         Ok(kept)
     }
 
-    fn change(&self, place: u64, operation: &Operation) -> Result<Change<'_>> {
+    fn change(&self, place: u64, operation: &Operation, at_ms: Option<u64>) -> Result<Change<'_>> {
         let table = &self.tables[operation.table];
         let key = &self.bytes[operation.key.clone()];
         match operation.action {
             Action::Put(end) => {
-                table.put_change(place, key, &self.bytes[operation.key.end..end], &operation.options)
+                table.put_change(place, key, &self.bytes[operation.key.end..end], &operation.options, at_ms)
             }
             Action::Delete => Ok(table.delete_change(place, key, &operation.options)),
             Action::Check(condition) => {

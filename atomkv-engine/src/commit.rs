@@ -16,7 +16,7 @@ use crate::index::key_order::KeyOrder;
 use crate::index::ordered::OrderedIndex;
 use crate::index::partition::PartitionLock;
 use crate::index::subtable::{Candidates, First};
-use crate::log::{Commit, Draft, Stamp};
+use crate::log::{Commit, Draft, Numbering, Stamp};
 use crate::options::Durability;
 use crate::storage::StorageFile;
 use crate::tables::TableCore;
@@ -232,9 +232,7 @@ impl Inner {
         let mut spent = false;
         loop {
             let outcome = match changes {
-                [change] if validation.tables.is_empty() => {
-                    self.try_commit_one(change, &mut extents, how, &guard)
-                }
+                [change] if !validation.is_needed() => self.try_commit_one(change, &mut extents, how, &guard),
                 _ => self.try_commit_many(changes, validation, &mut extents, how, &guard),
             };
             match outcome {
@@ -296,7 +294,7 @@ impl Inner {
     ) -> Result<Option<Committed>> {
         let now_ms = self.now_ms();
         let mut lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
-        let deadline_ms = self.judge(change, &mut lookup)?;
+        let deadline_ms = self.judge(change, &mut lookup, None)?;
         if lookup.is_idle(change) {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
         }
@@ -304,7 +302,9 @@ impl Inner {
         let changes = std::slice::from_ref(change);
         let lookups = std::slice::from_ref(&lookup);
         let addresses = &mut [None];
-        let mut records = Records { changes, lookups, kept: &[0], extents, addresses, deadline_ms };
+        let numbering = Numbering::Next;
+        let mut records =
+            Records { changes, lookups, kept: &[0], extents, addresses, deadline_ms, numbering };
         let lock = change.table.index.partition(change.place).lock();
         if !still_true(&lock, change, &lookup)? {
             return Ok(None);
@@ -334,7 +334,7 @@ impl Inner {
         how: Durability,
         guard: &Guard,
     ) -> Result<Option<Committed>> {
-        let Prepared { lookups, kept, deadline_ms } = self.look_up_many(changes, guard)?;
+        let Prepared { lookups, kept, deadline_ms } = self.look_up_many(changes, validation.at, guard)?;
         let is_conditional = changes.iter().any(|change| change.condition.is_some());
         if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
@@ -361,9 +361,11 @@ impl Inner {
             extents,
             addresses: &mut addresses,
             deadline_ms,
+            numbering: validation.at.map_or(Numbering::Next, Numbering::Given),
         };
         let poison = Poison(self);
-        let stamp = match self.log.append(&mut records, self.now_ms(), how) {
+        let now_ms = validation.at.map_or_else(|| self.now_ms(), |at| at.time_ms);
+        let stamp = match self.log.append(&mut records, now_ms, how) {
             Ok(Some(stamp)) => stamp,
             Ok(None) => {
                 poison.lift();
@@ -393,7 +395,7 @@ impl Inner {
     }
 
     /// Finds the newest records of all keys and evaluates the conditions.
-    fn look_up_many(&self, changes: &[Change<'_>], guard: &Guard) -> Result<Prepared> {
+    fn look_up_many(&self, changes: &[Change<'_>], at: Option<Stamp>, guard: &Guard) -> Result<Prepared> {
         // First the index for some, then the records for these: what they wait for comes from memory at once.
         let mut lookups = Vec::with_capacity(changes.len());
         let mut kept = Vec::with_capacity(changes.len());
@@ -405,7 +407,7 @@ impl Inner {
             }
             for (change, indexed) in some.iter().zip(indexed.into_iter().flatten()) {
                 let mut lookup = self.look_up(change, indexed, guard)?;
-                deadline_ms = deadline_ms.min(self.judge(change, &mut lookup)?);
+                deadline_ms = deadline_ms.min(self.judge(change, &mut lookup, at)?);
                 if !lookup.is_idle(change) {
                     kept.push(lookups.len());
                 }
@@ -418,10 +420,11 @@ impl Inner {
     /// Notes whether what is there has expired, and evaluates the change's conditions. Returns before when the commit
     /// must be for that to hold.
     #[inline]
-    fn judge(&self, change: &Change<'_>, lookup: &mut Lookup) -> Result<u64> {
+    fn judge(&self, change: &Change<'_>, lookup: &mut Lookup, at: Option<Stamp>) -> Result<u64> {
         let mut deadline_ms = u64::MAX;
         if let Some(expiry_ms) = lookup.existing.as_ref().and_then(|existing| existing.expiry_ms) {
-            lookup.is_expired = expiry_ms <= self.now_for_expiry_ms();
+            let now_ms = at.map_or_else(|| self.now_for_expiry_ms(), |at| at.time_ms);
+            lookup.is_expired = expiry_ms <= now_ms;
             if !lookup.is_expired {
                 deadline_ms = expiry_ms;
             }
@@ -611,6 +614,14 @@ struct Prepared {
 pub(crate) struct Validation<'a> {
     pub(crate) tables: &'a [Arc<TableCore>],
     pub(crate) check: Option<&'a dyn Fn() -> Result<()>>,
+    /// Sequence and time of a commit that is a copy of another database's.
+    pub(crate) at: Option<Stamp>,
+}
+
+impl Validation<'_> {
+    fn is_needed(&self) -> bool {
+        !self.tables.is_empty() || self.at.is_some()
+    }
 }
 
 /// The locks of some partitions, in the order in which they were taken.
@@ -738,6 +749,7 @@ struct Records<'a, 'c, 'e> {
     /// Of the records; filled by the log.
     addresses: &'a mut [Option<Address>],
     deadline_ms: u64,
+    numbering: Numbering,
 }
 
 impl Commit for Records<'_, '_, '_> {
@@ -786,6 +798,10 @@ impl Commit for Records<'_, '_, '_> {
 
     fn deadline_ms(&self) -> u64 {
         self.deadline_ms
+    }
+
+    fn numbering(&self) -> Numbering {
+        self.numbering
     }
 
     fn files(&self) -> Vec<Arc<dyn StorageFile>> {

@@ -86,7 +86,7 @@ fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
 /// Settles everything that can be settled. The caller holds the maintenance lock.
 pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
-    match inner.log.begin_segment(inner.now_ms()) {
+    match inner.log.begin_segment() {
         // Then what the log's last segment holds stays there.
         Err(error) if !error.is_full() => return Err(error),
         _ => {}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::checkpoint;
+use crate::commit::Validation;
 use crate::compaction::{self, Compacted};
 use crate::error::{Error, Result};
 use crate::expiry::Clock;
@@ -17,7 +18,7 @@ use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
 use crate::index::history::History;
-use crate::log::{Draft, Log, Notice};
+use crate::log::{Draft, Log, Notice, Stamp};
 use crate::maintenance::Signals;
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, Retention, TableOptions};
 use crate::pace::Pace;
@@ -227,7 +228,30 @@ impl Database {
         if batch.is_empty() {
             return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
-        inner.commit_many(&batch.changes(inner)?, durability)
+        inner.commit_many(&batch.changes(inner, None)?, durability)
+    }
+
+    /// Applies a batch that another database has applied, with the sequence and at the time that it had there (in
+    /// milliseconds since the Unix epoch): conditions and expiries are judged by that time, so that batches applied in the
+    /// same order to databases with the same tables give the same state, the same versions and the same
+    /// sequences. Sequences must rise and times must not fall.
+    ///
+    /// # Errors
+    /// As [`Database::apply`]; [`Error::InvalidArgument`] for a sequence or a time that is not behind those before.
+    pub fn apply_at(
+        &self,
+        batch: &Batch,
+        sequence: u64,
+        time_ms: u64,
+        durability: Durability,
+    ) -> Result<Option<u64>> {
+        let inner = self.inner();
+        inner.health.check_open()?;
+        if batch.is_empty() {
+            return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
+        }
+        let validation = Validation { at: Some(Stamp { sequence, time_ms }), ..Validation::default() };
+        inner.commit_validated(&batch.changes(inner, Some(time_ms))?, &validation, durability)
     }
 
     /// Returns when everything acknowledged before the call is on stable storage.
@@ -352,7 +376,8 @@ impl Inner {
         encode_table(&record, &mut bytes);
         let core = Arc::new(TableCore::new(record, self.hash_seed));
         let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
-        let sequence = self.log.append_notice(&mut notice, self.now_ms(), Durability::Sync)?;
+        let now_ms = options.created_at_ms.unwrap_or_else(|| self.now_ms());
+        let sequence = self.log.append_notice(&mut notice, now_ms, Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id += 1;
         self.tables.insert(core.clone());

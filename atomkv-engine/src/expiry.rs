@@ -54,6 +54,9 @@ impl Inner {
     /// Deletes the expired documents of the segments where it is worth it, or of all. The caller does not hold the
     /// maintenance lock: a delete on a full disk takes it.
     pub(crate) fn expire(&self, everywhere: bool) -> Result<()> {
+        if !self.options.reap_expired {
+            return Ok(());
+        }
         let now_ms = self.now_for_expiry_ms();
         for segment in self.catalog.segments() {
             if segment.is_damaged() || !is_worth_reading(&segment, now_ms, everywhere) {

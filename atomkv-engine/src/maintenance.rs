@@ -99,7 +99,7 @@ fn run_sync(inner: &Inner) {
             waiting_since = None;
             note(inner, inner.sync());
         }
-        note(inner, inner.log.extend_lease_ahead(inner.now_ms()));
+        note(inner, inner.log.extend_lease_ahead());
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Options {
     pub(crate) verify_checksums: bool,
     pub(crate) skip_damaged_log: bool,
     pub(crate) hash_seed: Option<u64>,
+    pub(crate) reap_expired: bool,
 }
 
 /// The smallest log segment, in bytes.
@@ -60,6 +61,7 @@ impl Default for Options {
             verify_checksums: true,
             skip_damaged_log: false,
             hash_seed: None,
+            reap_expired: true,
         }
     }
 }
@@ -165,6 +167,15 @@ impl Options {
     #[must_use]
     pub fn skip_damaged_log(mut self, yes: bool) -> Self {
         self.skip_damaged_log = yes;
+        self
+    }
+
+    /// Whether expired documents are deleted, so that their space comes back (default). They are invisible either way.
+    /// A database that follows another one by [`crate::Database::apply_at`] is told by that one, and must not commit of its
+    /// own accord.
+    #[must_use]
+    pub fn reap_expired(mut self, yes: bool) -> Self {
+        self.reap_expired = yes;
         self
     }
 
@@ -322,6 +333,7 @@ pub struct TableOptions {
     pub(crate) ordered: Option<bool>,
     pub(crate) retention: Option<Retention>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) created_at_ms: Option<u64>,
     pub(crate) services: Services,
 }
 
@@ -374,6 +386,14 @@ impl TableOptions {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// The time at which the table is created, in milliseconds since the Unix epoch, instead of now: in a database that
+    /// follows another one, whose commits ([`crate::Database::apply_at`]) may be of an earlier time.
+    #[must_use]
+    pub fn created_at_ms(mut self, time_ms: u64) -> Self {
+        self.created_at_ms = Some(time_ms);
         self
     }
 

@@ -259,7 +259,7 @@ impl Table {
         self.inner.backpressure();
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
-        let change = self.put_change(self.locate(key)?, key, value, &options)?;
+        let change = self.put_change(self.locate(key)?, key, value, &options, None)?;
         let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
@@ -434,14 +434,14 @@ impl Table {
         options.durability.unwrap_or(self.durability)
     }
 
-    /// When a document written now expires.
-    fn expiry_ms(&self, expiry: Expiry) -> Result<Option<u64>> {
+    /// When a document written now, or at this time, expires.
+    fn expiry_ms(&self, expiry: Expiry, at_ms: Option<u64>) -> Result<Option<u64>> {
+        let now_ms = at_ms.unwrap_or_else(|| self.inner.now_for_expiry_ms());
         let ttl = match expiry {
             Expiry::Default => self.ttl,
             Expiry::Never => None,
             Expiry::After(ttl) => Some(ttl),
             Expiry::At(time_ms) => {
-                let now_ms = self.inner.now_for_expiry_ms();
                 if time_ms <= now_ms {
                     let reason = format!("an expiry at {time_ms} ms, which is not after now, {now_ms} ms");
                     return Err(Error::InvalidArgument { reason });
@@ -455,7 +455,7 @@ impl Table {
             let reason = "a ttl of less than 1 ms; a document expires in the future".to_string();
             return Err(Error::InvalidArgument { reason });
         }
-        Ok(Some(self.inner.now_for_expiry_ms().saturating_add(ttl_ms)))
+        Ok(Some(now_ms.saturating_add(ttl_ms)))
     }
 
     /// The place of a key. While its line of the index comes from memory, other things can be done.
@@ -465,7 +465,7 @@ impl Table {
         Ok(place)
     }
 
-    /// A put of a key that was located.
+    /// A put of a key that was located, as of a time if it is a copy of another database's.
     #[inline]
     pub(crate) fn put_change<'a>(
         &'a self,
@@ -473,6 +473,7 @@ impl Table {
         key: &'a [u8],
         value: &'a [u8],
         options: &WriteOptions,
+        at_ms: Option<u64>,
     ) -> Result<Change<'a>> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
@@ -482,7 +483,7 @@ impl Table {
         let mut change = self.delete_change(place, key, options);
         change.body = Body::Put { codec, stored, checksum };
         if options.expiry != Expiry::Default || self.ttl.is_some() {
-            change.expiry_ms = self.expiry_ms(options.expiry)?;
+            change.expiry_ms = self.expiry_ms(options.expiry, at_ms)?;
         }
         Ok(change)
     }

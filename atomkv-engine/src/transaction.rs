@@ -255,8 +255,9 @@ impl Transaction {
         // Its own snapshot must not keep what its own writes replace.
         self.snapshot = None;
         let check = || self.tables.values().try_for_each(|touched| touched.check_scans(snapshot));
-        let validation = Validation { tables: &scanned, check: (!scanned.is_empty()).then_some(&check) };
-        self.inner.commit_validated(&batch.changes(&self.inner)?, &validation, durability)
+        let validation =
+            Validation { tables: &scanned, check: (!scanned.is_empty()).then_some(&check), at: None };
+        self.inner.commit_validated(&batch.changes(&self.inner, None)?, &validation, durability)
     }
 }
 

@@ -219,3 +219,54 @@ fn transactions_commit_what_nobody_has_changed() {
     assert_eq!(database.stats().old_versions, 0);
     database.close().expect("closes");
 }
+
+#[test]
+fn batches_replayed_elsewhere_give_the_same_state() {
+    let options = || TableOptions::new().retention(Retention::All).partitions(4);
+    let key = |number: u64| format!("key {}", number % 7).into_bytes();
+    let batch = |table: &Table, number: u64| {
+        let mut batch = Batch::new();
+        let ttl = WriteOptions::new().ttl(Duration::from_millis(1 + number % 3));
+        batch.put_with(table, &key(number * 3 + 1), b"for a while", ttl);
+        batch.put(table, &key(number), &number.to_be_bytes());
+        if number % 4 == 3 {
+            batch.delete(table, &key(number + 2));
+        }
+        if number % 5 == 4 {
+            // Whether it is there then is a matter of time.
+            batch.expect(table, &key(number * 3 - 2), Expect::Absent);
+        }
+        batch
+    };
+    let (_directory, original, table) = open(options());
+    let mut batches = Vec::new();
+    for number in 0..60_u64 {
+        match original.apply(&batch(&table, number), Durability::Buffered) {
+            Ok(sequence) => {
+                let sequence = sequence.expect("something was written");
+                let time_ms =
+                    table.get_at(&key(number), sequence).expect("kept").map(|version| version.time_ms);
+                batches.push((number, sequence, time_ms));
+            }
+            Err(Error::Conflict { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::sleep(Duration::from_micros(number % 4 * 700));
+    }
+    let followed = tempfile::tempdir().expect("a directory");
+    let copy =
+        Database::open(followed.path().join("db"), Options::new().reap_expired(false)).expect("opened");
+    let other = copy.table("t", options().created_at_ms(1_000)).expect("a table");
+    for (number, sequence, time_ms) in batches {
+        let time_ms = time_ms.expect("the batch has left a version");
+        let same = batch(&other, number);
+        let applied = copy.apply_at(&same, sequence, time_ms, Durability::Buffered).expect("applied");
+        assert_eq!(applied, Some(sequence));
+        let late = copy.apply_at(&same, sequence, time_ms, Durability::Buffered);
+        assert!(matches!(late, Err(Error::InvalidArgument { .. })));
+    }
+    for number in 0..7 {
+        let key = format!("key {number}").into_bytes();
+        assert_eq!(other.history(&key).expect("read"), table.history(&key).expect("read"), "{number}");
+    }
+}

@@ -64,7 +64,7 @@ fn merging_small_segments_of_many_tables_ends() {
             let noise: Vec<u8> = (0..part).flat_map(|at: u32| (at * 7919 + turn).to_be_bytes()).collect();
             table.expect("a table").put(&turn.to_be_bytes(), &noise).expect("put");
             if number % 2 == 1 {
-                inner.log.begin_segment(0).expect("rolls");
+                inner.log.begin_segment().expect("rolls");
             }
         }
         assert!(come_to_rest(inner) > 0);

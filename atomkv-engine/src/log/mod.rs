@@ -64,6 +64,10 @@ pub(crate) trait Commit {
     fn draft(&self, index: usize) -> Draft<'_>;
     /// Where it was put.
     fn placed(&mut self, index: usize, address: Address);
+    /// Which sequence it gets.
+    fn numbering(&self) -> Numbering {
+        Numbering::Next
+    }
     /// The commit must be earlier than this: it takes something for present that expires then.
     fn deadline_ms(&self) -> u64 {
         u64::MAX
@@ -71,6 +75,37 @@ pub(crate) trait Commit {
     /// The files of large values, to be synced before the records are.
     fn files(&self) -> Vec<Arc<dyn StorageFile>> {
         Vec::new()
+    }
+}
+
+/// Which sequence a commit gets.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbering {
+    /// The next one.
+    Next,
+    /// This one, and this time: it is a copy of a commit of another database.
+    Given(Stamp),
+    /// The one of the commit before it: it changes nothing.
+    None,
+}
+
+/// Says how far sequences may be handed out. Takes none itself, so that a database that follows another one by its
+/// sequences may write one at any time.
+struct Lease<'a>(Draft<'a>);
+
+impl Commit for Lease<'_> {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn draft(&self, _: usize) -> Draft<'_> {
+        self.0
+    }
+
+    fn placed(&mut self, _: usize, _: Address) {}
+
+    fn numbering(&self) -> Numbering {
+        Numbering::None
     }
 }
 
@@ -304,9 +339,10 @@ impl Log {
             if core.closed {
                 return Err(Error::Closed);
             }
-            if core.next_sequence > core.lease {
+            let sequence = core.next_stamp(commit, now_ms)?.sequence;
+            if sequence > core.lease {
                 drop(core);
-                self.extend_lease(now_ms)?;
+                self.extend_lease(now_ms, sequence)?;
                 continue;
             }
             return self.append_locked(&mut core, room, commit, now_ms, how);
@@ -323,12 +359,12 @@ impl Log {
     ) -> Result<Option<Stamp>> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
-        let time_ms = core.last_time_ms.max(now_ms);
-        if time_ms >= commit.deadline_ms() {
+        let stamp = core.next_stamp(commit, now_ms)?;
+        if stamp.time_ms >= commit.deadline_ms() {
             return Ok(None);
         }
         // A new segment's times count from here.
-        core.last_time_ms = time_ms;
+        core.last_time_ms = stamp.time_ms;
         if core
             .active
             .as_ref()
@@ -336,12 +372,10 @@ impl Log {
         {
             self.roll(core, room)?;
         }
-        let sequence = core.next_sequence;
         // From here on nothing fails but the device.
-        core.next_sequence += 1;
+        core.next_sequence = stamp.sequence + 1;
         let start = core.active.as_ref().map_or(0, |active| active.tail);
         let mark = core.mark.take();
-        let stamp = Stamp { sequence, time_ms };
         let result = match &mut core.active {
             Some(active) => write_commit(active, &mut core.scratch, mark, commit, stamp, how),
             None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
@@ -373,36 +407,40 @@ impl Log {
         f(core.next_sequence - 1, core.last_time_ms)
     }
 
-    /// Makes sure that sequences may be handed out: writes how far, and waits until that is on stable storage.
-    fn extend_lease(&self, now_ms: u64) -> Result<()> {
+    /// Makes sure that sequences up to this one may be handed out: writes how far, and waits until that is on stable
+    /// storage.
+    fn extend_lease(&self, now_ms: u64, needed: u64) -> Result<()> {
         let _turn = self.lease_turn.lock();
-        let sequence = {
+        let (ceiling, sequence) = {
             let mut core = self.lock_core();
-            if core.next_sequence + LEASE_SEQUENCES / 2 <= core.lease {
+            if needed + LEASE_SEQUENCES / 2 <= core.lease {
                 return Ok(());
             }
             if core.closed {
                 return Err(Error::Closed);
             }
-            let ceiling = (core.next_sequence + LEASE_SEQUENCES).to_le_bytes();
-            let mut notice = Notice(Draft::notice(Kind::Lease, 0, &ceiling));
-            let room = notice.0.room();
-            let stamp = self.append_locked(&mut core, room, &mut notice, now_ms, Durability::Sync)?;
-            stamp.ok_or_else(no_deadline)?.sequence
+            let ceiling = needed.max(core.next_sequence) + LEASE_SEQUENCES;
+            let bytes = ceiling.to_le_bytes();
+            let mut lease = Lease(Draft::notice(Kind::Lease, 0, &bytes));
+            let room = lease.0.room();
+            let stamp = self.append_locked(&mut core, room, &mut lease, now_ms, Durability::Sync)?;
+            (ceiling, stamp.ok_or_else(no_deadline)?.sequence)
         };
-        self.sync_to(sequence)?;
+        self.sync_always(sequence)?;
         let mut core = self.lock_core();
-        core.lease = core.lease.max(sequence + LEASE_SEQUENCES);
+        core.lease = core.lease.max(ceiling);
         Ok(())
     }
 
     /// Extends the lease ahead of need; called from the background.
-    pub(crate) fn extend_lease_ahead(&self, now_ms: u64) -> Result<()> {
-        let needed = {
+    pub(crate) fn extend_lease_ahead(&self) -> Result<()> {
+        let (is_needed, next) = {
             let core = self.lock_core();
-            core.lease > 0 && core.next_sequence + LEASE_SEQUENCES / 2 > core.lease
+            let next = core.next_sequence;
+            (core.lease > 0 && next + LEASE_SEQUENCES / 2 > core.lease, next)
         };
-        if needed { self.extend_lease(now_ms) } else { Ok(()) }
+        // At the time of the last commit: it is none itself.
+        if is_needed { self.extend_lease(0, next) } else { Ok(()) }
     }
 
     /// The end of the log and the last sequence handed out.
@@ -438,6 +476,25 @@ impl Log {
 }
 
 impl Core {
+    /// Sequence and time of a commit that would be appended now.
+    fn next_stamp(&self, commit: &impl Commit, now_ms: u64) -> Result<Stamp> {
+        let time_ms = self.last_time_ms.max(now_ms);
+        match commit.numbering() {
+            Numbering::Next => Ok(Stamp { sequence: self.next_sequence, time_ms }),
+            Numbering::None => Ok(Stamp { sequence: self.next_sequence - 1, time_ms }),
+            Numbering::Given(given) => {
+                if given.sequence < self.next_sequence || given.time_ms < self.last_time_ms {
+                    let reason = format!(
+                        "sequence {} at {} ms; the next one is {} or more, at {} ms or later",
+                        given.sequence, given.time_ms, self.next_sequence, self.last_time_ms
+                    );
+                    return Err(Error::InvalidArgument { reason });
+                }
+                Ok(given)
+            }
+        }
+    }
+
     fn position(&self) -> LogPosition {
         match &self.active {
             Some(active) => LogPosition { segment: active.segment.id(), offset: active.tail },

@@ -313,7 +313,7 @@ impl Log {
     }
 
     /// Begins a new segment, so that everything written so far lies in sealed ones. For a full compaction.
-    pub(crate) fn begin_segment(&self, now_ms: u64) -> Result<()> {
+    pub(crate) fn begin_segment(&self) -> Result<()> {
         {
             let mut core = self.lock_core();
             if core.closed {
@@ -325,7 +325,6 @@ impl Log {
             if position.segment == SegmentId::default() || is_empty {
                 return Ok(());
             }
-            core.last_time_ms = core.last_time_ms.max(now_ms);
             self.roll(&mut core, 0)?;
         }
         self.seal_waiting();

@@ -26,6 +26,11 @@ impl Log {
         self.sync_once(sequence, false)
     }
 
+    /// The same, also if a commit with this sequence was synced before: one that takes no sequence came behind it.
+    pub(super) fn sync_always(&self, sequence: u64) -> Result<()> {
+        self.sync_once(sequence, true)
+    }
+
     /// Syncs the segments that were rolled, roll records included, if any are waiting for it.
     pub(crate) fn sync_rolled(&self) -> Result<()> {
         let (is_waiting, sequence) = {
