@@ -93,11 +93,24 @@ pub(crate) enum Body<'a> {
         stored: Cow<'a, [u8]>,
         checksum: u32,
     },
+    /// A value that was streamed into its file, which is whole and synced. Whoever wrote it removes it if nothing
+    /// comes of the commit.
+    Stream {
+        reference: ExtentRef,
+        file: Arc<dyn StorageFile>,
+    },
     Delete,
     /// A delete if the document has expired.
     Expire,
     /// Nothing changes: only the conditions count.
     Check,
+}
+
+impl Body<'_> {
+    /// Whether it needs space: everything but a delete.
+    fn is_put(&self) -> bool {
+        matches!(self, Body::Put { .. } | Body::Stream { .. })
+    }
 }
 
 /// The newest record of a key.
@@ -141,7 +154,7 @@ enum Look {
 struct PendingExtent<'a> {
     inner: &'a Inner,
     reference: ExtentRef,
-    encoded: [u8; ExtentRef::BYTES],
+    encoded: Vec<u8>,
     file: Arc<dyn StorageFile>,
     committed: bool,
 }
@@ -224,7 +237,7 @@ impl Inner {
         mut guard: Guard,
     ) -> Result<Committed> {
         self.health.check_writable()?;
-        let puts = changes.iter().any(|change| matches!(change.body, Body::Put { .. }));
+        let puts = changes.iter().any(|change| change.body.is_put());
         if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
             return Err(Error::NoSpace { path: self.catalog.path.clone() });
         }
@@ -266,6 +279,7 @@ impl Inner {
     fn write_extents(&self, changes: &[Change<'_>]) -> Result<Vec<Option<PendingExtent<'_>>>> {
         let is_large = |change: &Change<'_>| match &change.body {
             Body::Put { stored, .. } => stored.len() as u64 >= self.options.large_value_bytes,
+            Body::Stream { .. } => true,
             _ => false,
         };
         if !changes.iter().any(is_large) {
@@ -278,6 +292,11 @@ impl Inner {
                 let (reference, file) = self.extents.write(stored)?;
                 let encoded = reference.encode();
                 Ok(Some(PendingExtent { inner: self, reference, encoded, file, committed: false }))
+            }
+            Body::Stream { reference, file } => {
+                let (reference, encoded, file) = (*reference, reference.encode(), file.clone());
+                // It is not this one's to remove.
+                Ok(Some(PendingExtent { inner: self, reference, encoded, file, committed: true }))
             }
             _ => Ok(None),
         };
@@ -545,7 +564,7 @@ impl Inner {
                 }
                 lock.insert(change.place, address);
             }
-            (Some(old), Body::Put { .. }) => {
+            (Some(old), Body::Put { .. } | Body::Stream { .. }) => {
                 let swung = lock.replace(change.place, old.address, address);
                 assert!(swung, "the entry was there under this lock");
             }
@@ -577,7 +596,7 @@ impl Inner {
     #[cold]
     fn note_history(&self, change: &Change<'_>, was_there: bool, address: Address, stamp: Stamp) {
         let subject = change.subject();
-        let is_there = matches!(change.body, Body::Put { .. });
+        let is_there = change.body.is_put();
         if !is_there {
             self.keep_tombstone(subject, address, stamp);
         } else if !was_there {
@@ -702,7 +721,7 @@ impl Lookup {
     #[inline]
     fn is_idle(&self, change: &Change<'_>) -> bool {
         match change.body {
-            Body::Put { .. } => false,
+            Body::Put { .. } | Body::Stream { .. } => false,
             Body::Delete => self.existing.is_none() || self.is_expired,
             Body::Expire => !self.is_expired,
             Body::Check => true,
@@ -769,6 +788,11 @@ impl Commit for Records<'_, '_, '_> {
                 let reference = &extent.encoded[..];
                 (Kind::Extent, *codec, reference, body_checksum(change.key, reference))
             }
+            (Body::Stream { .. }, Some(Some(extent))) => {
+                let reference = &extent.encoded[..];
+                (Kind::Extent, 0, reference, body_checksum(change.key, reference))
+            }
+            (Body::Stream { .. }, _) => unreachable!("a streamed value is an extent"),
             (Body::Put { codec, stored, checksum }, _) => (Kind::Document, *codec, &stored[..], *checksum),
         };
         Draft {

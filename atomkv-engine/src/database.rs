@@ -109,6 +109,7 @@ impl Handle {
             let _ = thread.join();
         }
         drop(inner.changing.write());
+        inner.extents.give_up_all();
         let outcome = inner.finish();
         inner.catalog.release();
         outcome

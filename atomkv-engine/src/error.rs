@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::Written;
+use crate::types::{VALUE_BYTES_MAX, Written};
 
 /// The result of every fallible operation of the engine.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -57,9 +57,10 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// Values are 0 to 2,147,483,647 bytes; a longer one was given.
+    /// Values are 0 to 2,147,483,647 bytes, streamed ones up to 1 TiB; a longer one was given, or is to be read in one
+    /// piece.
     ValueTooLarge {
-        /// The length given, in bytes.
+        /// The length given or found, in bytes.
         length: usize,
         /// The limit, in bytes.
         limit: usize,
@@ -210,8 +211,13 @@ impl fmt::Display for Error {
             Error::KeyTooLong { length, limit } => {
                 write!(f, "the key has {length} bytes; keys have 1 to {limit} bytes")
             }
+            Error::ValueTooLarge { length, limit } if *limit == VALUE_BYTES_MAX => write!(
+                f,
+                "the value has {length} bytes; values have at most {limit} bytes, write larger ones with \
+                 write_stream and read them with read_stream"
+            ),
             Error::ValueTooLarge { length, limit } => {
-                write!(f, "the value has {length} bytes; values have at most {limit} bytes")
+                write!(f, "the streamed value has {length} bytes; it may have at most {limit} bytes")
             }
             Error::InvalidKey { reason } => write!(f, "the table's validator refused the key: {reason}"),
             Error::InvalidArgument { reason } => write!(f, "invalid argument: {reason}"),
@@ -280,6 +286,24 @@ impl fmt::Display for Error {
             Error::Merge { reason } => write!(f, "the value cannot be merged: {reason}"),
             Error::Internal { reason } => write!(f, "internal error: {reason}"),
         }
+    }
+}
+
+/// For calls of `std::io`: the kind is the nearest that there is, the error itself is inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match &error {
+            Error::NoSpace { .. } | Error::TooManySegments => io::ErrorKind::StorageFull,
+            Error::ValueTooLarge { .. } => io::ErrorKind::FileTooLarge,
+            Error::ReadOnly { .. } => io::ErrorKind::ReadOnlyFilesystem,
+            Error::Corrupt { .. } => io::ErrorKind::InvalidData,
+            Error::Closed => io::ErrorKind::BrokenPipe,
+            Error::InvalidArgument { .. } => io::ErrorKind::InvalidInput,
+            // Callers try again what was interrupted, and this was not.
+            Error::Io { source, .. } if source.kind() != io::ErrorKind::Interrupted => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
     }
 }
 

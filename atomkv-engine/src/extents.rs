@@ -1,10 +1,12 @@
-//! Large values: each in a file of its own, written before the small record that commits it takes its sequence.
+//! Large values: each in a file of its own, written before the small record that commits it takes its sequence. A value
+//! that came in one piece has one checksum, in that record; a streamed one has a checksum for each chunk, in a table
+//! behind it (`chunked.rs`).
 //!
 //! The file of a value that was overwritten or deleted goes only when the commit that replaced it is on stable
 //! storage: until then power loss may bring the old record back.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
@@ -15,13 +17,27 @@ use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::segment::{file_name, read_header};
 use crate::storage::{Mapping, StorageFile};
 use crate::sync::Mutex;
-use crate::types::SegmentId;
+use crate::types::{SegmentId, VALUE_BYTES_MAX};
+
+mod chunked;
+
+pub(crate) use chunked::{ChunkedFile, ChunkedWriter};
 
 pub(crate) struct Extents {
     catalog: Arc<Catalog>,
     live: Mutex<BTreeMap<u64, u64>>,
+    /// Streamed values that no commit is known to refer to yet.
+    unfinished: Mutex<BTreeMap<u64, Stage>>,
     /// What was replaced by which commit.
     doomed: Mutex<Vec<(u64, u64)>>,
+}
+
+/// What becomes of a streamed value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Written,
+    /// A commit that refers to it may be in the log.
+    Committed,
 }
 
 /// The stored bytes of a large value.
@@ -41,19 +57,15 @@ impl ExtentBytes {
 
 impl Extents {
     pub(crate) fn new(catalog: Arc<Catalog>) -> Extents {
-        Extents { catalog, live: Mutex::default(), doomed: Mutex::default() }
+        Extents { catalog, live: Mutex::default(), unfinished: Mutex::default(), doomed: Mutex::default() }
     }
 
     fn path(&self, id: u64) -> PathBuf {
         self.catalog.path.join(file_name(SegmentKind::Extent, SegmentId(id)))
     }
 
-    /// Writes a value; it is neither synced nor live yet.
-    pub(crate) fn write(&self, value: &[u8]) -> Result<(ExtentRef, Arc<dyn StorageFile>)> {
-        self.catalog.check_owned()?;
-        let id = self.catalog.allocate_id()?;
-        let path = self.path(id.0);
-        let header = SegmentHeader {
+    fn header(&self, id: SegmentId) -> SegmentHeader {
+        SegmentHeader {
             kind: SegmentKind::Extent,
             lane: 0,
             ordinal: 0,
@@ -65,7 +77,15 @@ impl Extents {
             predecessor: SegmentId(0),
             predecessor_end: 0,
             sum: Sum::Crc32c,
-        };
+        }
+    }
+
+    /// Writes a value; it is neither synced nor live yet.
+    pub(crate) fn write(&self, value: &[u8]) -> Result<(ExtentRef, Arc<dyn StorageFile>)> {
+        self.catalog.check_owned()?;
+        let id = self.catalog.allocate_id()?;
+        let path = self.path(id.0);
+        let header = self.header(id);
         let create = || -> Result<Arc<dyn StorageFile>> {
             let file =
                 self.catalog.storage.create(&path).map_err(|error| Error::io("create", &path, error))?;
@@ -78,7 +98,8 @@ impl Extents {
         match create() {
             Ok(file) => {
                 let checksum = crc32fast::hash(value);
-                Ok((ExtentRef { id: id.0, length: value.len() as u64, checksum }, file))
+                let length = value.len() as u64;
+                Ok((ExtentRef { id: id.0, length, checksum, chunk_bits: None }, file))
             }
             Err(error) => {
                 self.abandon(id.0);
@@ -87,41 +108,103 @@ impl Extents {
         }
     }
 
+    /// Begins a streamed value, which is unfinished until a commit refers to it. The caller keeps the database from
+    /// closing meanwhile.
+    pub(crate) fn begin(&self) -> Result<ChunkedWriter> {
+        self.catalog.check_owned()?;
+        let id = self.catalog.allocate_id()?;
+        let path = self.path(id.0);
+        let create = || -> Result<Arc<dyn StorageFile>> {
+            let file =
+                self.catalog.storage.create(&path).map_err(|error| Error::io("create", &path, error))?;
+            let header = self.header(id).encode();
+            file.write_at(0, &header).map_err(|error| Error::io("write", &path, error))?;
+            Ok(file)
+        };
+        match create() {
+            Ok(file) => {
+                self.unfinished.lock().insert(id.0, Stage::Written);
+                Ok(ChunkedWriter::new(id.0, path, file))
+            }
+            Err(error) => {
+                self.abandon(id.0);
+                Err(self.catalog.health.fail_unless_full(error))
+            }
+        }
+    }
+
+    /// From here on only the one who commits knows whether a streamed value is wanted.
+    pub(crate) fn begin_commit(&self, id: u64) {
+        self.unfinished.lock().insert(id, Stage::Committed);
+    }
+
+    /// Gives a streamed value up, unless a commit refers to it. Only for the one who wrote it; the caller keeps the
+    /// database from closing meanwhile.
+    pub(crate) fn give_up(&self, id: u64) {
+        let is_unfinished = self.unfinished.lock().remove(&id).is_some();
+        if is_unfinished && self.catalog.check_owned().is_ok() {
+            self.abandon(id);
+        }
+    }
+
+    /// Gives all streamed values up that are still being written: the database closes.
+    pub(crate) fn give_up_all(&self) {
+        let all: Vec<u64> = {
+            let unfinished = self.unfinished.lock();
+            unfinished.iter().filter(|(_, stage)| **stage == Stage::Written).map(|(id, _)| *id).collect()
+        };
+        all.into_iter().for_each(|id| self.give_up(id));
+    }
+
     /// Removes a value that no commit refers to.
     pub(crate) fn abandon(&self, id: u64) {
         // What cannot be removed now is unknown to the index and removed at the next opening.
         let _ = self.catalog.storage.remove(&self.path(id));
     }
 
-    /// Reads a value and verifies it. `None` if its file is gone because the record that named it was replaced.
-    pub(crate) fn read(&self, extent: &ExtentRef, verify: bool) -> Result<Option<ExtentBytes>> {
-        let path = self.path(extent.id);
-        let file = match self.catalog.storage.open(&path) {
-            Ok(file) => file,
+    /// Opens the file of a value. `None` if it is gone because the record that named it was replaced.
+    fn open(&self, extent: &ExtentRef, path: &Path) -> Result<Option<Arc<dyn StorageFile>>> {
+        match self.catalog.storage.open(path) {
+            Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.is_live(extent.id) => {
-                return Ok(None);
+                Ok(None)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::corrupt(&path, 0, "the file of a large value is missing"));
+                Err(Error::corrupt(path, 0, "the file of a large value is missing"))
             }
-            Err(error) => return Err(Error::io("open", &path, error)),
+            Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+
+    /// Opens a streamed value for reading by chunks. `None` as with [`Extents::read`].
+    pub(crate) fn open_chunked(
+        &self,
+        extent: &ExtentRef,
+        chunk_bits: u8,
+        verify: bool,
+    ) -> Result<Option<ChunkedFile>> {
+        let path = self.path(extent.id);
+        match self.open(extent, &path)? {
+            Some(file) => ChunkedFile::open(path, file, extent, chunk_bits, verify).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads a value and verifies it. `None` if its file is gone because the record that named it was replaced.
+    pub(crate) fn read(&self, extent: &ExtentRef, verify: bool) -> Result<Option<ExtentBytes>> {
+        if let Some(chunk_bits) = extent.chunk_bits {
+            return self.read_streamed(extent, chunk_bits, verify);
+        }
+        let path = self.path(extent.id);
+        let Some(file) = self.open(extent, &path)? else {
+            return Ok(None);
         };
         let end = HEADER_BYTES + extent.length;
         let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
         if length < end {
             return Err(Error::corrupt(&path, length, "the file of a large value is cut short"));
         }
-        let bytes = match file.map(end).map_err(|error| Error::io("map", &path, error))? {
-            Some(map) => ExtentBytes::Mapped(map),
-            None => {
-                let mut bytes = vec![0; extent.length as usize];
-                let read = file
-                    .read_at(HEADER_BYTES, &mut bytes)
-                    .map_err(|error| Error::io("read", &path, error))?;
-                bytes.truncate(read);
-                ExtentBytes::Owned(bytes)
-            }
-        };
+        let bytes = bytes_of(&*file, &path, extent.length)?;
         let whole = bytes.bytes().len() as u64 == extent.length;
         if !whole || verify && crc32fast::hash(bytes.bytes()) != extent.checksum {
             return Err(Error::corrupt(&path, HEADER_BYTES, "a large value's checksum does not match"));
@@ -129,7 +212,25 @@ impl Extents {
         Ok(Some(bytes))
     }
 
-    /// Whether the file of a large value is there with every byte; read by `pread`.
+    fn read_streamed(&self, extent: &ExtentRef, chunk_bits: u8, verify: bool) -> Result<Option<ExtentBytes>> {
+        if extent.length > VALUE_BYTES_MAX as u64 {
+            let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
+            return Err(Error::ValueTooLarge { length, limit: VALUE_BYTES_MAX });
+        }
+        let Some(chunked) = self.open_chunked(extent, chunk_bits, verify)? else {
+            return Ok(None);
+        };
+        let path = self.path(extent.id);
+        let bytes = bytes_of(&**chunked.file(), &path, extent.length)?;
+        if bytes.bytes().len() as u64 != extent.length {
+            return Err(Error::corrupt(&path, HEADER_BYTES, "the file of a streamed value is cut short"));
+        }
+        chunked.verify_all(bytes.bytes())?;
+        Ok(Some(bytes))
+    }
+
+    /// Whether the file of a large value is there with every byte; read by `pread`. A streamed value was synced before
+    /// its record was written, so what is not damaged there beside the chunks tells it.
     pub(crate) fn is_whole(&self, extent: &ExtentRef) -> Result<bool> {
         let path = self.path(extent.id);
         let file = match self.catalog.storage.open(&path) {
@@ -137,6 +238,13 @@ impl Extents {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("open", &path, error)),
         };
+        if let Some(chunk_bits) = extent.chunk_bits {
+            return match ChunkedFile::open(path, file, extent, chunk_bits, true) {
+                Ok(_) => Ok(true),
+                Err(Error::Corrupt { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
         match read_header(&*file, &path) {
             Ok(header) if header.id.0 == extent.id && header.kind == SegmentKind::Extent => {}
             Ok(_) | Err(Error::Corrupt { .. }) => return Ok(false),
@@ -174,6 +282,9 @@ impl Extents {
     /// A commit refers to this value now.
     pub(crate) fn note_live(&self, extent: &ExtentRef) {
         self.live.lock().insert(extent.id, extent.length);
+        if extent.chunk_bits.is_some() {
+            self.unfinished.lock().remove(&extent.id);
+        }
     }
 
     /// The commit `sequence` has replaced the record that referred to this value.
@@ -211,4 +322,16 @@ impl Extents {
     pub(crate) fn is_live(&self, id: u64) -> bool {
         self.live.lock().contains_key(&id)
     }
+}
+
+/// The stored bytes of a value, mapped where the storage maps; fewer than that if the file has fewer.
+fn bytes_of(file: &dyn StorageFile, path: &Path, length: u64) -> Result<ExtentBytes> {
+    let end = HEADER_BYTES + length;
+    if let Some(map) = file.map(end).map_err(|error| Error::io("map", path, error))? {
+        return Ok(ExtentBytes::Mapped(map));
+    }
+    let mut bytes = vec![0; length as usize];
+    let read = file.read_at(HEADER_BYTES, &mut bytes).map_err(|error| Error::io("read", path, error))?;
+    bytes.truncate(read);
+    Ok(ExtentBytes::Owned(bytes))
 }

@@ -64,6 +64,7 @@ mod snapshot;
 mod snapshots;
 mod stats;
 pub mod storage;
+mod stream;
 mod sync;
 mod table;
 mod tables;
@@ -81,6 +82,10 @@ pub use options::{Durability, Expiry, Options, Retention, TableOptions, WriteOpt
 pub use scan::{Scan, ScanEntry, ScanOptions};
 pub use snapshot::Snapshot;
 pub use stats::{CompactionReport, Stats};
+pub use stream::{StreamReader, StreamWriter};
 pub use table::{Pinned, Table};
 pub use transaction::Transaction;
-pub use types::{Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, Update, VALUE_BYTES_MAX, Version, Written};
+pub use types::{
+    Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
+    Written,
+};

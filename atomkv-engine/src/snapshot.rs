@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::database::{Database, Inner};
 use crate::error::{Error, Result};
+use crate::stream::StreamReader;
 use crate::table::{Table, View};
 use crate::types::Entry;
 
@@ -112,6 +113,14 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn get_with<R>(&self, table: &Table, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         table.find_plain(key, Some(self.view_of(table)?), |_, value| Ok(f(value)))
+    }
+
+    /// Opens a document for reading by parts, as [`Table::read_stream`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn read_stream(&self, table: &Table, key: &[u8]) -> Result<Option<StreamReader>> {
+        table.open_stream(key, Some(self.view_of(table)?))
     }
 
     /// Whether the key is there.

@@ -14,7 +14,7 @@ use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::expect::{Condition, Expect, Present};
-use crate::extents::ExtentBytes;
+use crate::extents::{ChunkedFile, ExtentBytes};
 use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError, body_checksum};
 use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
@@ -50,7 +50,7 @@ pub struct Table {
     pub(crate) core: Arc<TableCore>,
     pub(crate) services: Arc<Services>,
     keyspace: Arc<Keyspace>,
-    durability: Durability,
+    pub(crate) durability: Durability,
     ttl: Option<Duration>,
 }
 
@@ -157,7 +157,9 @@ impl<'a> Stored<'a> {
             (Kind::Document, 0) => Some(Stored::Raw(record.value)),
             (Kind::Document, codec) => Some(Stored::Compressed(codec, record.value)),
             (Kind::Extent, codec) => {
-                ExtentRef::decode(record.value).map(|extent| Stored::Extent(codec, extent))
+                let extent = ExtentRef::decode(record.value)?;
+                // What is streamed is never compressed.
+                (codec == 0 || extent.chunk_bits.is_none()).then_some(Stored::Extent(codec, extent))
             }
             _ => None,
         }
@@ -430,7 +432,7 @@ impl Table {
         Error::Conflict { table: self.name().to_string(), key: key.to_vec(), found }
     }
 
-    fn durability_of(&self, options: &WriteOptions) -> Durability {
+    pub(crate) fn durability_of(&self, options: &WriteOptions) -> Durability {
         options.durability.unwrap_or(self.durability)
     }
 
@@ -480,8 +482,21 @@ impl Table {
         }
         let (codec, stored) = self.compress(value)?;
         let checksum = body_checksum(key, &stored);
+        self.write_change(place, key, Body::Put { codec, stored, checksum }, options, at_ms)
+    }
+
+    /// Any change that leaves a document.
+    #[inline]
+    pub(crate) fn write_change<'a>(
+        &'a self,
+        place: u64,
+        key: &'a [u8],
+        body: Body<'a>,
+        options: &WriteOptions,
+        at_ms: Option<u64>,
+    ) -> Result<Change<'a>> {
         let mut change = self.delete_change(place, key, options);
-        change.body = Body::Put { codec, stored, checksum };
+        change.body = body;
         if options.expiry != Expiry::Default || self.ttl.is_some() {
             change.expiry_ms = self.expiry_ms(options.expiry, at_ms)?;
         }
@@ -893,25 +908,57 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_pinned(&self, key: &[u8]) -> Result<Option<Pinned>> {
+        self.find_again(key, None, |found| self.pin(found))
+    }
+
+    /// [`Table::find`], which looks again where `f` has found nothing because a large value was replaced meanwhile.
+    fn find_again<R>(
+        &self,
+        key: &[u8],
+        view: Option<&View>,
+        mut f: impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         loop {
             let mut missed = false;
-            let found = self.find(key, None, |found| {
-                let bytes = match found.stored()? {
-                    Stored::Raw(value) => self.pin_raw(found, value),
-                    Stored::Extent(0, extent) => {
-                        let verify = self.inner.options.verify_checksums;
-                        self.inner.extents.read(&extent, verify)?.map(PinnedBytes::Extent)
-                    }
-                    other => self.with_plain(other, <[u8]>::to_vec)?.map(PinnedBytes::Owned),
-                };
-                missed = bytes.is_none();
-                let Header { version, sequence, .. } = found.header()?;
-                Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
+            let found = self.find(key, view, |found| {
+                let result = f(found)?;
+                missed = result.is_none();
+                Ok(result)
             })?;
             if !missed {
                 return Ok(found);
             }
         }
+    }
+
+    fn pin(&self, found: &Found<'_>) -> Result<Option<Pinned>> {
+        let bytes = match found.stored()? {
+            Stored::Raw(value) => self.pin_raw(found, value),
+            Stored::Extent(0, extent) => {
+                let verify = self.inner.options.verify_checksums;
+                self.inner.extents.read(&extent, verify)?.map(PinnedBytes::Extent)
+            }
+            other => self.with_plain(other, <[u8]>::to_vec)?.map(PinnedBytes::Owned),
+        };
+        let Header { version, sequence, .. } = found.header()?;
+        Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
+    }
+
+    /// Holds what a document is read from by parts.
+    pub(crate) fn open_parts(&self, key: &[u8], view: Option<&View>) -> Result<Option<Parts>> {
+        self.find_again(key, view, |found| {
+            let Stored::Extent(_, extent @ ExtentRef { chunk_bits: Some(chunk_bits), .. }) =
+                found.stored()?
+            else {
+                return Ok(self.pin(found)?.map(Parts::Held));
+            };
+            let verify = self.inner.options.verify_checksums;
+            let Some(file) = self.inner.extents.open_chunked(&extent, chunk_bits, verify)? else {
+                return Ok(None);
+            };
+            let Header { version, sequence, .. } = found.header()?;
+            Ok(Some(Parts::Chunked { file, version, sequence }))
+        })
     }
 
     /// Holds a value where it lies, if it lies in a mapping; else copies it.
@@ -973,6 +1020,12 @@ pub struct Pinned {
     bytes: PinnedBytes,
     version: u64,
     sequence: u64,
+}
+
+/// What a document is read from by parts.
+pub(crate) enum Parts {
+    Held(Pinned),
+    Chunked { file: ChunkedFile, version: u64, sequence: u64 },
 }
 
 enum PinnedBytes {

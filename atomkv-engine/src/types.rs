@@ -8,8 +8,10 @@ pub(crate) const SLOTS: u32 = 16_384;
 pub const PARTITIONS_MAX: u32 = SLOTS;
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 65_535;
-/// The longest value, in bytes.
+/// The longest value that is written or read in one piece, in bytes.
 pub const VALUE_BYTES_MAX: usize = (1 << 31) - 1;
+/// The longest streamed document, in bytes: 1 TiB.
+pub const STREAM_BYTES_MAX: u64 = 1 << 40;
 
 /// A segment's number. Never reused in the life of a database.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -37,7 +37,7 @@
 //! Decoding never panics and never reads outside the bytes it is given.
 
 use super::checksum::Sum;
-use crate::types::{Address, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::types::{Address, KEY_BYTES_MAX, STREAM_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What a record is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -610,31 +610,54 @@ impl SyncMark {
     }
 }
 
-/// The body of a [`Kind::Extent`]: a value in a file of its own.
+/// The body of a [`Kind::Extent`]: a value in a file of its own. Its length tells the layout of that file.
+///
+/// | offset | bytes | a value in one piece, 20 bytes | a streamed value, 24 bytes |
+/// | --- | --- | --- | --- |
+/// | 0 | 8 | id of the file | the same |
+/// | 8 | 8 | stored length, up to 2^31 - 1 | length, up to 2^40 |
+/// | 16 | 4 | CRC-32 of the stored bytes | CRC-32C of the table of checksums that follows the value |
+/// | 20 | 1 | - | bytes of a chunk, as the exponent of a power of two, 16 to 26 |
+/// | 21 | 3 | - | 0 |
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ExtentRef {
     pub(crate) id: u64,
     /// The stored length in bytes.
     pub(crate) length: u64,
-    /// CRC-32 of the stored bytes.
+    /// Of the stored bytes, or of the table of a streamed value.
     pub(crate) checksum: u32,
+    /// The chunk size of a streamed value, as the exponent of a power of two.
+    pub(crate) chunk_bits: Option<u8>,
 }
 
 impl ExtentRef {
-    pub(crate) const BYTES: usize = 20;
+    const BYTES: usize = 20;
+    const STREAMED_BYTES: usize = 24;
+    /// Small enough for a buffer, large enough for a small table.
+    const CHUNK_BITS: std::ops::RangeInclusive<u8> = 16..=26;
 
-    pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let mut out = [0; Self::BYTES];
-        out[..8].copy_from_slice(&self.id.to_le_bytes());
-        out[8..16].copy_from_slice(&self.length.to_le_bytes());
-        out[16..].copy_from_slice(&self.checksum.to_le_bytes());
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::STREAMED_BYTES);
+        out.extend_from_slice(&self.id.to_le_bytes());
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&self.checksum.to_le_bytes());
+        if let Some(chunk_bits) = self.chunk_bits {
+            out.extend_from_slice(&[chunk_bits, 0, 0, 0]);
+        }
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<ExtentRef> {
-        let checksum = u32::from_le_bytes(bytes.get(16..)?.try_into().ok()?);
-        let length = read_u64(bytes.get(8..)?)?;
-        (length <= VALUE_BYTES_MAX as u64).then_some(ExtentRef { id: read_u64(bytes)?, length, checksum })
+        let (length_max, chunk_bits) = match (bytes.len(), bytes.get(Self::BYTES..)?) {
+            (Self::BYTES, _) => (VALUE_BYTES_MAX as u64, None),
+            (Self::STREAMED_BYTES, [bits, 0, 0, 0]) if Self::CHUNK_BITS.contains(bits) => {
+                (STREAM_BYTES_MAX, Some(*bits))
+            }
+            _ => return None,
+        };
+        let (id, length) = (read_u64(bytes)?, read_u64(bytes.get(8..)?)?);
+        let checksum = u32::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
+        (length <= length_max).then_some(ExtentRef { id, length, checksum, chunk_bits })
     }
 }
 
@@ -771,6 +794,32 @@ mod tests {
             assert!(Record::decode_verified(&bytes, &LOG).is_err());
             assert!(Peek::of(&bytes, None).is_none_or(|peek| !peek.verify(&LOG)));
             assert!(Record::decode_verified(&bytes[..(state % 97) as usize], &PAGE).is_err());
+        }
+    }
+
+    #[test]
+    fn the_two_references_to_a_file_round_trip_and_nothing_else_passes() {
+        let whole =
+            ExtentRef { id: 7, length: VALUE_BYTES_MAX as u64, checksum: 0x1234_5678, chunk_bits: None };
+        let streamed = ExtentRef { length: STREAM_BYTES_MAX, chunk_bits: Some(20), ..whole };
+        for extent in [whole, streamed] {
+            let bytes = extent.encode();
+            assert_eq!(ExtentRef::decode(&bytes), Some(extent));
+            let longer = ExtentRef { length: extent.length + 1, ..extent };
+            assert_eq!(ExtentRef::decode(&longer.encode()), None);
+            for length in (0..30).filter(|length| ![20, 24].contains(length)) {
+                let mut bytes = bytes.clone();
+                bytes.resize(length, 0);
+                assert_eq!(ExtentRef::decode(&bytes), None, "{length} bytes");
+            }
+        }
+        for bits in (0..=u8::MAX).filter(|bits| !(16..=26).contains(bits)) {
+            assert_eq!(ExtentRef::decode(&ExtentRef { chunk_bits: Some(bits), ..streamed }.encode()), None);
+        }
+        for at in 21..24 {
+            let mut bytes = streamed.encode();
+            bytes[at] = 1;
+            assert_eq!(ExtentRef::decode(&bytes), None, "byte {at} is reserved");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic `AtomKVSG` |
-//! | 8 | 4 | format version, 2; 1 in segments whose records carry CRC-32 instead of CRC-32C |
+//! | 8 | 4 | format version, 3; 2 before values were streamed; 1 in segments whose records carry CRC-32 instead of CRC-32C |
 //! | 12 | 1 | kind: 1 log, 2 page, 3 extent |
 //! | 13 | 1 | 0 |
 //! | 14 | 2 | lane, 0 |
@@ -45,8 +45,9 @@ use crate::types::{RECORD_ALIGNMENT, SegmentId};
 pub(crate) const HEADER_BYTES: u64 = 128;
 /// The length of a sealed segment's trailer.
 pub(crate) const TRAILER_BYTES: u64 = 64;
-/// The format version of segments and extents. Version 1, whose records carry CRC-32, is read and not written.
-pub(crate) const SEGMENT_FORMAT: u32 = 2;
+/// The format version of segments and extents. Version 2, which knows no streamed values, and version 1, whose records
+/// carry CRC-32 besides, are read and not written.
+pub(crate) const SEGMENT_FORMAT: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"AtomKVSG";
 const TRAILER_MAGIC: &[u8; 8] = b"AtomKVFT";
@@ -127,7 +128,7 @@ impl SegmentHeader {
         }
         let sum = match version {
             1 => Sum::Crc32,
-            SEGMENT_FORMAT => Sum::Crc32c,
+            2 | SEGMENT_FORMAT => Sum::Crc32c,
             found => return Err(FormatError::Newer { found, supported: SEGMENT_FORMAT }),
         };
         let kind = match bytes[12] {
@@ -334,11 +335,23 @@ mod tests {
 
     #[test]
     fn a_newer_header_is_named() {
+        let bytes = with_version(4);
+        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 4, supported: 3 })));
+        let bytes = with_version(0);
+        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 0, .. })));
+    }
+
+    #[test]
+    fn the_format_before_is_read_the_same() {
+        assert_eq!(SegmentHeader::decode(&with_version(2)).ok(), Some(header()));
+    }
+
+    fn with_version(version: u8) -> [u8; HEADER_BYTES as usize] {
         let mut bytes = header().encode();
-        bytes[8] = 3;
+        bytes[8] = version;
         let checksum = crc32fast::hash(&bytes[..124]);
         bytes[124..].copy_from_slice(&checksum.to_le_bytes());
-        assert!(matches!(SegmentHeader::decode(&bytes), Err(FormatError::Newer { found: 3, supported: 2 })));
+        bytes
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(crate) struct OrderedIndex {
 }
 
 impl OrderedIndex {
+    #[cfg(test)]
     pub(crate) fn new() -> OrderedIndex {
         OrderedBuilder::new().finish()
     }
@@ -95,7 +96,10 @@ impl OrderedIndex {
             if leaf.insert(key) == Inserted::Present {
                 return false;
             }
-            slot.newest.fetch_max(sequence, Ordering::AcqRel);
+            // Whoever raises it holds the leaf's lock.
+            if slot.newest.load(Ordering::Relaxed) < sequence {
+                slot.newest.store(sequence, Ordering::Release);
+            }
             self.newest.fetch_max(sequence, Ordering::AcqRel);
             self.live.fetch_add(1, Ordering::Relaxed);
             self.account(before, leaf.heap_bytes());
@@ -109,15 +113,14 @@ impl OrderedIndex {
 
     /// Takes a key out. Returns whether it was there, live or as a ghost.
     pub(crate) fn remove(&self, key: &[u8]) -> bool {
-        let removed = self.take(key, |leaf| match leaf.remove(key) {
+        self.take(key, |leaf| match leaf.remove(key) {
             Removed::Absent => false,
             Removed::Ghost => true,
             Removed::Live => {
                 self.live.fetch_sub(1, Ordering::Relaxed);
                 true
             }
-        });
-        removed
+        })
     }
 
     /// Takes a key out if it is a ghost: the last snapshot that needed it has gone. Returns whether it was.
@@ -140,6 +143,7 @@ impl OrderedIndex {
     }
 
     /// The number of live keys.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.live.load(Ordering::Relaxed)
     }

@@ -366,7 +366,9 @@ fn keys_of_all_lengths_are_kept() {
     }
     check_structure(&index, &model);
     check_structure(&rebuilt(&image_of(&index)), &model);
-    assert!(index.bytes() < 4 * 6 * 65_536);
+    // Where giants differ in their last bytes only, so do the bounds between them: that doubles what they take.
+    let key_bytes = model.keys().map(Vec::len).sum::<usize>() as u64;
+    assert!(index.bytes() < key_bytes * 9 / 4, "{} bytes for {key_bytes}", index.bytes());
     for key in model.keys() {
         assert!(index.remove(key) && !index.remove(key));
     }
