@@ -612,7 +612,7 @@ fn power_loss_at_any_call_leaves_the_whole_document_or_the_one_before() {
 /// Streams beside puts and deletes, buffered and synced, on a disk that forgets at a random call.
 #[test]
 fn after_power_loss_documents_are_whole_and_a_prefix_of_history() {
-    for_each_seed("streams", 60, |seed| {
+    for_each_seed("streams", 150, |seed| {
         let sim = SimStorage::new(seed);
         let mut random = Random::new(seed);
         // All states since the last that was synced; the key is 0 to 2.
