@@ -274,7 +274,7 @@ fn a_newer_format_is_refused_by_name() {
     // The version, and where the checksum stands over which bytes.
     let frames: [(&str, u32, usize, &[(usize, usize)]); 3] = [
         ("MANIFEST", 2, 12, &[(0, 12), (16, 24)]),
-        (".seg", 2, 124, &[(0, 124)]),
+        (".seg", 3, 124, &[(0, 124)]),
         (".idx", 1, 12, &[(0, 12), (16, 64)]),
     ];
     for (kind, present, checksum_at, covered) in frames {
