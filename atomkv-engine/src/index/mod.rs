@@ -5,6 +5,7 @@
 //! key's slot in the top 14, bits of its hash below. Readers take no lock at all ([`partition::Partition::find`]).
 
 mod line;
+pub(crate) mod ordered;
 pub(crate) mod partition;
 pub(crate) mod subtable;
 
