@@ -35,6 +35,7 @@ pub struct Options {
     pub(crate) verify_checksums: bool,
     pub(crate) skip_damaged_log: bool,
     pub(crate) hash_seed: Option<u64>,
+    pub(crate) feed_bytes: u64,
 }
 
 /// The smallest log segment, in bytes.
@@ -58,6 +59,7 @@ impl Default for Options {
             verify_checksums: true,
             skip_damaged_log: false,
             hash_seed: None,
+            feed_bytes: 0,
         }
     }
 }
@@ -171,6 +173,16 @@ impl Options {
     #[must_use]
     pub fn hash_seed(mut self, seed: u64) -> Self {
         self.hash_seed = Some(seed);
+        self
+    }
+
+    /// How many bytes of the newest log compaction leaves as they are, so that a consumer of
+    /// [`crate::Database::watch`] may come back after a restart. Default 0: only what live watches wait for. Takes so
+    /// much disk space more, and up to one segment beyond; a segment counts as no smaller than the first one
+    /// ([`Options::segment_bytes`]). On a full disk it is given up where deletes need the space.
+    #[must_use]
+    pub fn feed_bytes(mut self, bytes: u64) -> Self {
+        self.feed_bytes = bytes;
         self
     }
 

@@ -223,6 +223,11 @@ impl Partition {
         PartitionLock { partition: self, multiple: false, guard: epoch::pin(), _writer: writer }
     }
 
+    /// Returns when no commit that is in the log by now has entries here that it has not swung yet.
+    pub(crate) fn wait_settled(&self) {
+        drop(self.lock());
+    }
+
     /// Copies the sub-table that covers `place`, or the first place of the partition.
     pub(crate) fn copy_from(&self, place: Option<u64>) -> Result<SubTableCopy> {
         let place = place.unwrap_or(self.first_place);
