@@ -293,6 +293,24 @@ impl Catalog {
         self.state.lock().by_id.values().cloned().collect()
     }
 
+    /// The segment with this id, if it is there.
+    pub(crate) fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
+        self.state.lock().by_id.get(&id).cloned()
+    }
+
+    /// The log segments from this one back to the last gap, the newest first: each is the predecessor of the one before.
+    pub(crate) fn log_chain(&self, newest: SegmentId) -> Vec<Arc<Segment>> {
+        let state = self.state.lock();
+        let mut chain: Vec<Arc<Segment>> = Vec::new();
+        let mut next = state.by_id.get(&newest);
+        while let Some(segment) = next {
+            chain.push(segment.clone());
+            let predecessor = segment.header.predecessor;
+            next = state.by_id.get(&predecessor).filter(|_| predecessor < segment.id());
+        }
+        chain
+    }
+
     /// How far the records of all segments reach, in bytes.
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.state.lock().by_id.values().map(|segment| segment.end()).sum()

@@ -253,6 +253,7 @@ impl Inner {
                 Ok(None) => {}
                 Ok(Some(committed)) => {
                     drop(guard);
+                    self.log.wake_waiters();
                     if how == Durability::Sync && committed.sequence > 0 {
                         self.log.sync_to(committed.sequence)?;
                     }

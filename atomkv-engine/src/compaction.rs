@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::feed;
 use crate::format::record::{Kind, Record, RecordError};
 use crate::format::segment::{FooterEntry, HEADER_BYTES, SegmentKind};
 use crate::index::subtable::Candidates;
@@ -72,12 +73,14 @@ fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
         return Vec::new();
     };
     let below = SegmentId(checkpoint.log_segment);
+    let kept_from = inner.feed.kept_from(inner);
     let compacted = inner.compacted.lock();
     let mut segments = inner.catalog.segments();
     segments.retain(|segment| {
         segment.is_sealed()
             && !segment.is_damaged()
             && !compacted.holds(segment)
+            && !feed::is_kept(segment, kept_from)
             && (segment.header.kind == SegmentKind::Page || segment.id() < below)
     });
     segments
@@ -179,12 +182,11 @@ pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
     let mut report = CompactionReport::default();
     let outcome = (|| {
         inner.checkpoint()?;
-        // All in which nothing is wanted, since they take no room; else the one in which most is dead.
-        let mut victims = eligible(inner);
-        victims.sort_by_key(|segment| (segment.live_bytes() > 0, std::cmp::Reverse(dead_share(segment))));
-        let free = victims.iter().take_while(|segment| segment.live_bytes() == 0).count();
-        victims.truncate(free.max(1));
-        victims.retain(|segment| dead_bytes(segment) > 0);
+        let mut victims = freest(inner);
+        if victims.is_empty() && inner.feed.give_up(inner) {
+            // Whoever watches changes can read the state instead; who cannot delete is at the end.
+            victims = freest(inner);
+        }
         if victims.is_empty() {
             return Ok(());
         }
@@ -201,6 +203,16 @@ pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
         Err(Error::NoSpace { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// All segments in which nothing is wanted, since they take no room; else the one in which most is dead.
+fn freest(inner: &Inner) -> Vec<Arc<Segment>> {
+    let mut victims = eligible(inner);
+    victims.sort_by_key(|segment| (segment.live_bytes() > 0, std::cmp::Reverse(dead_share(segment))));
+    let free = victims.iter().take_while(|segment| segment.live_bytes() == 0).count();
+    victims.truncate(free.max(1));
+    victims.retain(|segment| dead_bytes(segment) > 0);
+    victims
 }
 
 /// Whether there is something for [`compact_some`] to do.
@@ -261,7 +273,8 @@ const PACE_SLACK_BYTES: u64 = 16 << 20;
 /// Slows writers down or lets them go, as compaction keeps up with them. Segments that it leaves alone do not count.
 pub(crate) fn pace_writers(inner: &Inner) {
     let mut segments = inner.catalog.segments();
-    segments.retain(|segment| !segment.is_damaged());
+    let kept_from = inner.feed.kept_from(inner);
+    segments.retain(|segment| !segment.is_damaged() && !feed::is_kept(segment, kept_from));
     let balance = Balance::of(&segments);
     let tolerated = balance.allowed(inner).saturating_add(balance.live / 8 + PACE_SLACK_BYTES);
     inner.pace.set(balance.dead, tolerated, inner.log.bytes().0);
@@ -270,7 +283,9 @@ pub(crate) fn pace_writers(inner: &Inner) {
 /// Whether too much is dead, and half of that in segments that a checkpoint would make eligible.
 pub(crate) fn waits_for_checkpoint(inner: &Inner) -> bool {
     let mut segments = inner.catalog.segments();
-    segments.retain(|segment| segment.is_sealed() && !segment.is_damaged());
+    let kept_from = inner.feed.kept_from(inner);
+    segments
+        .retain(|segment| segment.is_sealed() && !segment.is_damaged() && !feed::is_kept(segment, kept_from));
     let all = Balance::of(&segments);
     all.dead > all.allowed(inner) && all.dead / 2 > Balance::of(&eligible(inner)).dead
 }
@@ -443,6 +458,10 @@ impl Victim {
 }
 
 fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionReport) -> Result<()> {
+    let segments = inner.feed.claim(inner, segments);
+    if segments.is_empty() {
+        return Ok(());
+    }
     let mut victims = Vec::new();
     let mut survivors = Vec::new();
     for segment in segments {

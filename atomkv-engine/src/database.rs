@@ -13,6 +13,7 @@ use crate::compaction::{self, Compacted};
 use crate::error::{Error, Result};
 use crate::expiry::Clock;
 use crate::extents::Extents;
+use crate::feed::Feed;
 use crate::format::manifest::{TableRecord, encode_table};
 use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
@@ -28,6 +29,7 @@ use crate::stats::{CompactionReport, Counters, Stats};
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
+use crate::watch::{Watch, WatchOptions};
 
 /// What all handles of one database share.
 pub(crate) struct Inner {
@@ -47,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) maintenance: Mutex<()>,
     pub(crate) compacted: Mutex<Compacted>,
     pub(crate) pace: Pace,
+    pub(crate) feed: Feed,
     pub(crate) opening: Opening,
     /// Held while a table is created.
     pub(crate) schema: Mutex<u32>,
@@ -296,6 +299,16 @@ impl Database {
         compaction::compact_all(inner)
     }
 
+    /// The changes that are committed from now on, or from an earlier sequence on, in the order of the commits. See
+    /// [`Watch`].
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if the log does not hold the first sequence wanted any more; [`Error::InvalidArgument`] for
+    /// a table of another database; [`Error::Closed`]; [`Error::Forked`].
+    pub fn watch(&self, options: WatchOptions) -> Result<Watch> {
+        Watch::begin(self.inner(), options)
+    }
+
     /// The database's counters. All zero in a forked child, see [`Error::Forked`].
     pub fn stats(&self) -> Stats {
         self.inner().stats()
@@ -505,6 +518,7 @@ impl Inner {
         let tables = self.tables.all();
         let oldest = self.snapshots.oldest();
         let histories = || tables.iter().flat_map(|table| table.index.histories());
+        let feed = self.feed.stats(self);
         Stats {
             tables: tables.len() as u64,
             keys: tables.iter().map(|table| table.index.len()).sum(),
@@ -530,6 +544,9 @@ impl Inner {
             replayed_records: self.opening.replayed_records,
             rebuilt_index: self.opening.rebuilt,
             damaged_records_skipped: self.opening.skipped,
+            watches: feed.watches,
+            watches_oldest_sequence: feed.watches_oldest_sequence,
+            feed_oldest_sequence: feed.oldest_sequence,
             background_error: self.signals.last_error(),
             read_only: self.health.cause().map(str::to_string),
         }

@@ -145,6 +145,12 @@ pub enum Error {
     Closed,
     /// The process was forked after the database was opened. Nothing was read or written.
     Forked,
+    /// A watch was asked for changes that the log does not hold any more, or has fallen so far behind that it was not
+    /// waited for. Read the present state, then watch from `oldest` or a later sequence.
+    Compacted {
+        /// The smallest sequence from which every later commit is still in the log.
+        oldest: u64,
+    },
     /// A serializer or a compressor failed on this document.
     Document {
         /// Which service, and what it said.
@@ -282,6 +288,11 @@ impl fmt::Display for Error {
                     "this process was forked after the database was opened; open databases after the fork"
                 )
             }
+            Error::Compacted { oldest } => write!(
+                f,
+                "the log does not hold these changes any more; read the present state, then watch from sequence \
+                 {oldest} or a later one"
+            ),
             Error::Document { reason } => write!(f, "the document was refused: {reason}"),
             Error::Merge { reason } => write!(f, "the value cannot be merged: {reason}"),
             Error::Internal { reason } => write!(f, "internal error: {reason}"),

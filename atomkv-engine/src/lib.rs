@@ -43,6 +43,7 @@ mod error;
 mod expect;
 mod expiry;
 mod extents;
+mod feed;
 mod fence;
 mod fork;
 mod format;
@@ -72,6 +73,7 @@ mod tombstones;
 mod transaction;
 mod types;
 mod versions;
+mod watch;
 
 pub use batch::Batch;
 pub use database::Database;
@@ -89,3 +91,4 @@ pub use types::{
     Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
     Written,
 };
+pub use watch::{ChangeEvent, ChangeKind, Watch, WatchOptions};

@@ -20,6 +20,7 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::expiry::Clock;
 use crate::extents::Extents;
+use crate::feed::Feed;
 use crate::format::manifest::Manifest;
 use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::SegmentKind;
@@ -178,6 +179,7 @@ impl Found {
             changing: RwLock::default(),
             compacted: Mutex::default(),
             pace: Pace::default(),
+            feed: Feed::default(),
             opening: Opening { replayed_records: end.records, replayed_bytes, rebuilt, skipped: end.skipped },
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
             catalog: opener.catalog,

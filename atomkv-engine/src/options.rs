@@ -38,6 +38,7 @@ pub struct Options {
     pub(crate) skip_damaged_log: bool,
     pub(crate) hash_seed: Option<u64>,
     pub(crate) reap_expired: bool,
+    pub(crate) feed_bytes: u64,
 }
 
 /// The smallest log segment, in bytes.
@@ -62,6 +63,7 @@ impl Default for Options {
             skip_damaged_log: false,
             hash_seed: None,
             reap_expired: true,
+            feed_bytes: 0,
         }
     }
 }
@@ -184,6 +186,16 @@ impl Options {
     #[must_use]
     pub fn hash_seed(mut self, seed: u64) -> Self {
         self.hash_seed = Some(seed);
+        self
+    }
+
+    /// How many bytes of the newest log compaction leaves as they are, so that a consumer of
+    /// [`crate::Database::watch`] may come back after a restart. Default 0: only what live watches wait for. Takes so
+    /// much disk space more, and up to one segment beyond; a segment counts as no smaller than the first one
+    /// ([`Options::segment_bytes`]). On a full disk it is given up where deletes need the space.
+    #[must_use]
+    pub fn feed_bytes(mut self, bytes: u64) -> Self {
+        self.feed_bytes = bytes;
         self
     }
 

@@ -56,6 +56,17 @@ impl<'a> SegmentReader<'a> {
         }
     }
 
+    /// The same with a buffer that served before.
+    pub(crate) fn reusing(mut self, buffer: Vec<u8>) -> Self {
+        self.buffer = buffer;
+        self
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
     /// The place of the next record.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

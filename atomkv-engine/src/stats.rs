@@ -54,6 +54,13 @@ pub struct Stats {
     pub rebuilt_index: bool,
     /// Damaged places in the log that opening left out, see [`crate::Options::skip_damaged_log`].
     pub damaged_records_skipped: u64,
+    /// The watches that wait for changes or are being read, see [`crate::Database::watch`].
+    pub watches: u64,
+    /// Where the watch stands that is furthest behind: the first sequence that it may not have been given yet. 0
+    /// without a watch.
+    pub watches_oldest_sequence: u64,
+    /// The smallest sequence that a watch can begin at: every later commit is still in the log.
+    pub feed_oldest_sequence: u64,
     /// The last failure of a background task, if any is worth telling: a full disk, a damaged record that
     /// compaction met.
     pub background_error: Option<String>,
@@ -89,6 +96,9 @@ impl Stats {
             ("replayed_records", self.replayed_records),
             ("rebuilt_index", u64::from(self.rebuilt_index)),
             ("damaged_records_skipped", self.damaged_records_skipped),
+            ("watches", self.watches),
+            ("watches_oldest_sequence", self.watches_oldest_sequence),
+            ("feed_oldest_sequence", self.feed_oldest_sequence),
             ("read_only", u64::from(self.read_only.is_some())),
         ]
     }

@@ -261,6 +261,7 @@ impl From<Error> for atomkv_error {
             Error::Conflict { .. } => ATOMKV_ERR_CONFLICT,
             Error::VersionNotFound { .. } => ATOMKV_ERR_VERSION_NOT_FOUND,
             Error::VersionCompacted { .. } => ATOMKV_ERR_VERSION_COMPACTED,
+            Error::Compacted { .. } => ATOMKV_ERR_COMPACTED,
             Error::Merge { .. } => ATOMKV_ERR_MERGE,
             _ => ATOMKV_ERR_INTERNAL,
         };

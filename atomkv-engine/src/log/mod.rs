@@ -11,6 +11,7 @@
 pub(crate) mod recovery;
 mod roll;
 mod sync;
+mod wait;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -232,6 +233,11 @@ pub(crate) struct Log {
     requested: Condvar,
     memory_requested: Condvar,
     has_helper: bool,
+    /// Whether somebody waits for the log to grow, see `wait.rs`.
+    has_waiters: AtomicBool,
+    /// Counts the times that who waited was woken.
+    wakes: Mutex<u64>,
+    grown: Condvar,
     /// Whether the active segment is nearly full and its successor not ready.
     behind: AtomicBool,
     /// Whether the helper was asked for the successor and is not done.
@@ -280,6 +286,9 @@ impl Log {
             requested: Condvar::new(),
             memory_requested: Condvar::new(),
             has_helper: options.background,
+            has_waiters: AtomicBool::new(false),
+            wakes: Mutex::new(0),
+            grown: Condvar::new(),
             behind: AtomicBool::new(false),
             preparing: AtomicBool::new(false),
             memory_asked: AtomicBool::new(false),
@@ -463,6 +472,7 @@ impl Log {
     /// From now on [`Log::append`] answers "closed".
     pub(crate) fn close(&self) {
         self.lock_core().closed = true;
+        self.wake_all();
     }
 
     /// Bytes appended since opening, and how many of them are synced.
