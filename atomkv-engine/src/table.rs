@@ -178,6 +178,19 @@ impl Table {
         Table { inner, core, services: Arc::new(services), keyspace, durability, ttl }
     }
 
+    /// A handle of a table that has none but built-in services, as far as reading asks for them.
+    pub(crate) fn with_builtin_services(inner: &Arc<Inner>, core: Arc<TableCore>) -> Result<Table> {
+        let sharder = core.record.services.iter().find(|(kind, ..)| kind == "sharder");
+        let services = match sharder {
+            Some((kind, name, _)) if core.keyspace.is_some() => Services::default().with_named(kind, name)?,
+            _ => {
+                let reason = format!("table {:?} has services of its own; give its handle", core.record.name);
+                return Err(Error::InvalidArgument { reason });
+            }
+        };
+        Ok(Table::new(inner.clone(), core, services, Durability::Buffered, None))
+    }
+
     /// The table's name.
     pub fn name(&self) -> &str {
         &self.core.record.name

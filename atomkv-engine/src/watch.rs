@@ -19,12 +19,14 @@ use crate::feed::Place;
 use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::HEADER_BYTES;
 use crate::log::LogPosition;
+use crate::scan::{Scan, ScanOptions};
 use crate::segment::Segment;
 use crate::segment_reader::SegmentReader;
 use crate::services::{Codec, decompress_builtin};
+use crate::snapshot::Snapshot;
 use crate::table::{Stored, Table};
 use crate::tables::TableCore;
-use crate::types::SegmentId;
+use crate::types::{SegmentId, VALUE_BYTES_MAX};
 
 /// How much of the log is read at a time, if no record is longer: what the reader has in its buffer then.
 const READ_BYTES: u64 = (1 << 20) - (64 << 10);
@@ -42,6 +44,7 @@ pub struct WatchOptions {
     tables: Vec<Table>,
     prefix: Vec<u8>,
     from: Option<u64>,
+    state_first: bool,
 }
 
 impl WatchOptions {
@@ -75,6 +78,18 @@ impl WatchOptions {
     }
 }
 
+impl WatchOptions {
+    /// First every key that is there now, with its value, as [`ChangeKind::State`], in no order; then every change since:
+    /// for those who begin, or are told that they have fallen behind ([`Error::Compacted`]). Takes the place of
+    /// [`WatchOptions::from`]. The log is kept meanwhile as for every watch. A table whose hasher, sharder or compressor
+    /// is the user's own must be named.
+    #[must_use]
+    pub fn state_first(mut self, yes: bool) -> WatchOptions {
+        self.state_first = yes;
+        self
+    }
+}
+
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -83,6 +98,8 @@ pub enum ChangeKind {
     Put,
     /// It is not there any more.
     Delete,
+    /// Nothing: it has had this value when the watch began, see [`WatchOptions::state_first`].
+    State,
 }
 
 /// A change that was committed.
@@ -95,7 +112,8 @@ pub struct ChangeEvent {
     pub key: Vec<u8>,
     /// What happened to it.
     pub kind: ChangeKind,
-    /// The value of a put, unless it is `superseded`.
+    /// The value of a put, unless it is `superseded`, or streamed and larger than a value may be: then
+    /// [`Table::read_stream`] reads it.
     pub value: Option<Vec<u8>>,
     /// The value was a large one, the key was changed again, and the file of the value is gone since.
     pub superseded: bool,
@@ -156,6 +174,8 @@ pub struct Watch {
     views: Vec<View>,
     /// Which of them the last change was of.
     last_view: usize,
+    /// What is told before anything is read of the log.
+    state: Option<State>,
     /// Handed over before anything else is read.
     queue: VecDeque<Queued>,
     /// Where to read on.
@@ -200,6 +220,54 @@ enum StoredAs {
     Extent(u8, ExtentRef),
 }
 
+/// What is there, for a watch that begins with it.
+struct State {
+    snapshot: Snapshot,
+    /// Those that are still to be told, and the one that is.
+    tables: Vec<Table>,
+    scan: Option<(Arc<str>, Scan)>,
+    prefix: Vec<u8>,
+}
+
+impl State {
+    fn begin(inner: &Arc<Inner>, options: &WatchOptions) -> Result<State> {
+        let snapshot = Snapshot::take(inner)?;
+        let tables = if options.tables.is_empty() {
+            let all = inner.tables.all().into_iter();
+            all.map(|core| Table::with_builtin_services(inner, core)).collect::<Result<_>>()?
+        } else {
+            options.tables.clone()
+        };
+        Ok(State { snapshot, tables, scan: None, prefix: options.prefix.clone() })
+    }
+
+    fn next(&mut self) -> Result<Option<ChangeEvent>> {
+        loop {
+            if let Some((name, scan)) = &mut self.scan {
+                if let Some(entry) = scan.next_entry() {
+                    let entry = entry?;
+                    return Ok(Some(ChangeEvent {
+                        table: name.clone(),
+                        key: entry.key,
+                        kind: ChangeKind::State,
+                        value: Some(entry.value),
+                        superseded: false,
+                        version: entry.version,
+                        sequence: entry.sequence,
+                        time_ms: entry.time_ms,
+                        expires_at_ms: entry.expires_at_ms,
+                        last_of_commit: true,
+                    }));
+                }
+                self.scan = None;
+            }
+            let Some(table) = self.tables.pop() else { return Ok(None) };
+            let scan = self.snapshot.scan(&table, ScanOptions::new().prefix(&self.prefix))?;
+            self.scan = Some((table.name().into(), scan));
+        }
+    }
+}
+
 /// Why a watch gives nothing any more.
 enum Ended {
     Compacted { oldest: u64 },
@@ -234,7 +302,10 @@ impl Watch {
             let reason = "a table of another database, or of an earlier opening of this one".to_string();
             return Err(Error::InvalidArgument { reason });
         }
-        let (id, position, from) = inner.feed.register(inner, options.from)?;
+        // The snapshot first: what it does not see is in the log behind the place where the watch begins.
+        let state = if options.state_first { Some(State::begin(inner, &options)?) } else { None };
+        let from = state.as_ref().map(|state| state.snapshot.sequence() + 1).or(options.from);
+        let (id, position, from) = inner.feed.register(inner, from)?;
         Ok(Watch {
             inner: inner.clone(),
             id,
@@ -242,13 +313,14 @@ impl Watch {
             prefix: options.prefix,
             views: Vec::new(),
             last_view: 0,
+            state,
             queue: VecDeque::new(),
             position,
             commit: None,
             held: None,
             read_to: from,
             last_read: 0,
-            resume_from: from,
+            resume_from: if options.state_first { 0 } else { from },
             buffer: Vec::new(),
             came_at: None,
             ended: None,
@@ -299,7 +371,8 @@ impl Watch {
         }
     }
 
-    /// From where to watch to get everything that this watch has not handed over: behind the last commit of which it
+    /// From where to watch to get everything that this watch has not handed over; 0 while the state is being told, which
+    /// cannot be taken up again in the middle. Else it is behind the last commit of which it
     /// has handed over all, and behind what is not watched. Those changes of a commit come again of which only a part was
     /// handed over.
     pub fn resume_from(&self) -> u64 {
@@ -311,6 +384,12 @@ impl Watch {
         self.inner.health.check_open()?;
         if let Some(ended) = &self.ended {
             return Err(ended.error());
+        }
+        if let Some(state) = &mut self.state {
+            if let Some(event) = state.next()? {
+                return Ok(Some(event));
+            }
+            self.state = None;
         }
         if let Some(first) = self.queue.front_mut()
             && let Some(stored) = first.stored
@@ -497,7 +576,8 @@ impl Watch {
             Kind::Tombstone => (None, None),
             Kind::Extent => {
                 let extent = ExtentRef::decode(record.value).ok_or("not the reference of a large value")?;
-                (None, Some(StoredAs::Extent(header.codec, extent)))
+                let is_readable = extent.length <= VALUE_BYTES_MAX as u64;
+                (None, is_readable.then_some(StoredAs::Extent(header.codec, extent)))
             }
             _ => {
                 let stored = (header.codec != 0).then_some(StoredAs::Compressed(header.codec));
