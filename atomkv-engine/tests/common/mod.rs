@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod consistency;
 pub mod interleave;
 pub mod process;
 pub mod watched;
