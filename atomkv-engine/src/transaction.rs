@@ -330,7 +330,8 @@ impl Touched {
         for (key, write) in own {
             entries.extend(write.value.as_ref().map(|value| (key.clone(), value.clone())));
         }
-        let mut scan = snapshot.scan(&self.table, options)?;
+        // What it has written itself does not count for the limit twice.
+        let mut scan = snapshot.scan(&self.table, options.limit(u64::MAX))?;
         while (entries.len() as u64) < limit
             && let Some((key, value)) = scan.next().transpose()?
         {
