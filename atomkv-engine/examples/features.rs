@@ -70,7 +70,6 @@ fn writes(database: &Database, keys: u64) -> Result<()> {
     let new = |table: &Table, turn: u64| {
         stretch(turn).try_for_each(|number| table.put(&key(keys + number), &VALUE).map(drop))
     };
-    let snapshot = database.snapshot()?;
     let hour = WriteOptions::new().ttl(Duration::from_secs(3600));
     let present = WriteOptions::new().expect(Expect::Present);
     compare(
@@ -88,6 +87,19 @@ fn writes(database: &Database, keys: u64) -> Result<()> {
             }),
             ("an append of nothing by merge", &mut |turn| {
                 stretch(turn).try_for_each(|number| plain.merge(&key(number), &Merge::Append(b"")).map(drop))
+            }),
+        ],
+    )?;
+    let snapshot = database.snapshot()?;
+    compare(
+        "overwriting while a snapshot is held",
+        count,
+        &mut [
+            ("a plain put of what the snapshot sees", &mut |turn| {
+                overwrite(&plain, turn + 5, WriteOptions::new())
+            }),
+            ("a plain put of what it does not see", &mut |turn| {
+                overwrite(&plain, turn + 5, WriteOptions::new())
             }),
         ],
     )?;

@@ -56,7 +56,7 @@ impl Snapshots {
 
     /// Takes a snapshot of everything that was acknowledged. Returns its sequence and its time.
     pub(crate) fn take(&self, log: &Log, now_ms: u64) -> (u64, u64) {
-        let mut taken = self.taken.lock();
+        let mut taken = self.taken.lock_spinning();
         let place = |sequence: u64, last_time_ms: u64| {
             self.newest.store(sequence, Ordering::Release);
             (sequence, last_time_ms.max(now_ms))
@@ -69,7 +69,7 @@ impl Snapshots {
 
     /// Notes that a snapshot wants this version, which the commit `end` has replaced. False if none does.
     pub(crate) fn pin(&self, pin: Pin, end: u64) -> bool {
-        let mut taken = self.taken.lock();
+        let mut taken = self.taken.lock_spinning();
         match taken.range_mut(pin.sequence..end).next_back() {
             Some((_, newest)) => {
                 newest.pins.push(pin);
@@ -81,7 +81,7 @@ impl Snapshots {
 
     /// Gives a snapshot up. Returns the versions that nobody wants because of it any more.
     pub(crate) fn release(&self, sequence: u64) -> Vec<Pin> {
-        let mut taken = self.taken.lock();
+        let mut taken = self.taken.lock_spinning();
         let Some(snapshot) = taken.get_mut(&sequence) else { return Vec::new() };
         snapshot.count -= 1;
         if snapshot.count > 0 {
@@ -99,7 +99,7 @@ impl Snapshots {
     }
 
     pub(crate) fn oldest(&self) -> Oldest {
-        let taken = self.taken.lock();
+        let taken = self.taken.lock_spinning();
         let Some((sequence, oldest)) = taken.first_key_value() else { return Oldest::default() };
         Oldest {
             count: taken.values().map(|snapshot| snapshot.count as u64).sum(),

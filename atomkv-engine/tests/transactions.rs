@@ -89,6 +89,8 @@ impl Work<'_> {
     fn run(&mut self, transaction: &mut Transaction, is_reader: bool) -> Result<Draft, Error> {
         let mut draft = Draft { snapshot: transaction.snapshot_sequence(), ..Draft::default() };
         for _ in 0..1 + self.random.below(5) {
+            // So that many are under way at once on few processors.
+            std::thread::yield_now();
             let number = self.random.below(self.tables.len() as u64) as u32;
             let table = &self.tables[number as usize];
             let key = self.key();
@@ -231,6 +233,7 @@ fn recorded_transactions_are_serializable_in_the_order_of_their_commits() {
             if work.random.chance(20) {
                 continue;
             }
+            std::thread::yield_now();
             match transaction.commit(Durability::Buffered) {
                 Ok(commit) => {
                     draft.commit = commit;

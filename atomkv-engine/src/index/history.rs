@@ -91,7 +91,7 @@ impl History {
 
     /// Adds a version. False if it is there already: replay may come by twice.
     pub(crate) fn push(&self, id: ChainId, old: Old) -> bool {
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         let chain = chains.entry(id).or_default();
         let at = chain.partition_point(|other| other.sequence < old.sequence);
         if let Some(same) = chain.get_mut(at).filter(|other| other.sequence == old.sequence) {
@@ -110,7 +110,7 @@ impl History {
         if self.is_empty() {
             return;
         }
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         let newest = chains.get_mut(&id).and_then(|chain| chain.last_mut());
         if let Some(newest) = newest.filter(|newest| newest.end == Old::NEWEST && newest.sequence < end) {
             newest.end = end;
@@ -131,7 +131,7 @@ impl History {
         if self.is_empty() {
             return;
         }
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         if let Some(chain) = chains.get_mut(&id) {
             self.trim_chain(chain, retention, is_there, now_ms, released);
             if chain.is_empty() {
@@ -186,7 +186,7 @@ impl History {
         mut released: impl FnMut(ChainId, Old),
     ) -> Option<ChainId> {
         const KEYS_AT_A_TIME: usize = 4096;
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         let from = from.unwrap_or(ChainId { place: 0, check: 0 });
         let mut emptied = Vec::new();
         let mut next = None;
@@ -206,7 +206,7 @@ impl History {
 
     /// No snapshot wants this version any more. Returns it if nobody does.
     pub(crate) fn unpin(&self, id: ChainId, sequence: u64) -> Option<Old> {
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         let chain = chains.get_mut(&id)?;
         let at = chain.iter().position(|old| old.sequence == sequence)?;
         chain[at].is_pinned = false;
@@ -226,24 +226,28 @@ impl History {
         if self.is_empty() {
             return None;
         }
-        let chains = self.chains.lock();
+        let chains = self.chains.lock_spinning();
         chains.get(&id)?.iter().rev().find(|old| old.covers(sequence)).copied()
     }
 
     /// The versions of a key, oldest first.
     pub(crate) fn chain(&self, id: ChainId) -> Vec<Old> {
-        if self.is_empty() { Vec::new() } else { self.chains.lock().get(&id).cloned().unwrap_or_default() }
+        if self.is_empty() {
+            Vec::new()
+        } else {
+            self.chains.lock_spinning().get(&id).cloned().unwrap_or_default()
+        }
     }
 
     /// Whether a snapshot wants a version of this key.
     pub(crate) fn has_pinned(&self, id: ChainId) -> bool {
         let is_pinned = |chain: &Vec<Old>| chain.iter().any(|old| old.is_pinned);
-        !self.is_empty() && self.chains.lock().get(&id).is_some_and(is_pinned)
+        !self.is_empty() && self.chains.lock_spinning().get(&id).is_some_and(is_pinned)
     }
 
     /// Where this version lies.
     pub(crate) fn address(&self, id: ChainId, sequence: u64) -> Option<Address> {
-        let chains = self.chains.lock();
+        let chains = self.chains.lock_spinning();
         let found = chains.get(&id)?.iter().find(|old| old.sequence == sequence);
         found.map(|old| old.address)
     }
@@ -257,7 +261,7 @@ impl History {
         if self.is_empty() {
             return false;
         }
-        let chains = self.chains.lock();
+        let chains = self.chains.lock_spinning();
         chains.range(Self::at_place(place)).any(|(_, chain)| chain.iter().any(|old| old.address == address))
     }
 
@@ -274,7 +278,7 @@ impl History {
         if self.is_empty() {
             return false;
         }
-        let mut chains = self.chains.lock();
+        let mut chains = self.chains.lock_spinning();
         let found = chains
             .range_mut(Self::at_place(place))
             .find_map(|(_, chain)| chain.iter_mut().find(|old| old.address == from));
@@ -293,7 +297,7 @@ impl History {
         }
         let (first, last) = (*places.start(), *places.end());
         let ids = ChainId { place: first, check: 0 }..=ChainId { place: last, check: u64::MAX };
-        for (id, chain) in self.chains.lock().range(ids) {
+        for (id, chain) in self.chains.lock_spinning().range(ids) {
             chain.iter().for_each(|old| f(*id, old));
         }
     }

@@ -305,21 +305,9 @@ impl Log {
             - crate::format::segment::HEADER_BYTES
     }
 
-    /// Takes the log's lock. It is held for tens of nanoseconds, so waiting threads spin, then yield; they never
-    /// park, because waking one would cost its waker more than the work itself.
+    /// Takes the log's lock.
     fn lock_core(&self) -> MutexGuard<'_, Core> {
-        let mut spins = 0u32;
-        loop {
-            if let Some(core) = self.core.try_lock() {
-                return core;
-            }
-            spins += 1;
-            if spins.is_multiple_of(128) {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-        }
+        self.core.lock_spinning()
     }
 
     /// Appends a record that stands for no key, as [`Log::append`] does. Returns its sequence.

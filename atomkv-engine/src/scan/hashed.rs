@@ -167,9 +167,6 @@ impl Hashed {
             table.inner.health.check_open()?;
             let guard = epoch::pin();
             while let Some(next) = self.next_waiting() {
-                if let Some(ahead) = self.waiting.get(PREFETCH_AHEAD) {
-                    ahead.segment.prefetch(ahead.address.offset());
-                }
                 let flow = next.segment.peek(next.address.offset(), verify, |record| {
                     let found = Found::new(*record, next.address, &next.segment, &guard);
                     if !is_visible(&found, &next, view)? {
@@ -196,6 +193,9 @@ impl Hashed {
             self.read_ahead();
         }
         self.asked = self.asked.saturating_sub(1);
+        if let Some(ahead) = self.waiting.get(PREFETCH_AHEAD) {
+            ahead.segment.prefetch(ahead.address.offset());
+        }
         self.waiting.pop_front()
     }
 
