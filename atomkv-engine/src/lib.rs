@@ -32,6 +32,11 @@
 //! `format/record.rs`) and swings the index entry (`index/subtable.rs`). `open.rs` tells how it is found again,
 //! `compaction.rs` where it settles, `storage/` what the operating system has to do with it.
 
+/// The examples of README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod batch;
 mod catalog;
 mod checkpoint;
