@@ -307,6 +307,30 @@ fn insertions_are_told_of_empty_ranges_and_behind_the_last_key() {
     assert!(!index.inserted_since(Bound::Excluded(b"m"), Bound::Included(b"m"), 0));
 }
 
+/// A leaf goes when its keys go, wherever in it or beside it the removals begin; the number of its newest insertion
+/// must not go with it.
+#[test]
+fn insertions_are_told_when_their_leaf_was_joined_with_another() {
+    let key = |number: usize| (number as u32 * 2).to_be_bytes();
+    let count = BULK_KEYS * 4;
+    for inserted in (0..count).step_by(BULK_KEYS / 3) {
+        let keys: Vec<_> = (0..count).map(key).collect();
+        for is_backward in [false, true] {
+            let index = OrderedIndex::from_sorted(keys.iter().map(|key| &key[..])).unwrap();
+            let odd = (inserted as u32 * 2 + 1).to_be_bytes();
+            assert!(index.insert(&odd, 100) && index.remove(&odd));
+            let bound = Bound::Included(&odd[..]);
+            for number in 0..count {
+                let number = if is_backward { count - 1 - number } else { number };
+                assert!(index.remove(&key(number)));
+                assert!(index.inserted_since(bound, bound, 99), "{inserted}, {number}, {is_backward}");
+            }
+            assert_eq!(index.directory.read().len(), 1);
+            assert!(!index.inserted_since(bound, bound, 100));
+        }
+    }
+}
+
 #[test]
 fn keys_in_order_leave_full_leaves() {
     let count = 100_000u32;
@@ -611,8 +635,6 @@ fn insertions_among_writers_are_told() {
     });
 }
 
-const FIGURES_KEYS: usize = 1_000_000;
-
 /// The memory of this process that is not a file's, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -728,17 +750,18 @@ fn figures_of(name: &str, keys: &[Vec<u8>]) {
     println!("  left: {} bytes, {} leaves", index.bytes(), index.directory.read().len());
 }
 
+/// `ATOMKV_KEYS` says how many keys, a million if it is not set.
 /// `cargo test --release -p atomkv-engine --lib -- --ignored --nocapture index::ordered::tests::figures`
 #[test]
 #[ignore = "a measurement"]
 fn figures() {
+    let count = std::env::var("ATOMKV_KEYS").map_or(1_000_000, |count| count.parse().unwrap());
     let mut random = Random(1);
-    let keys: Vec<_> = (0..FIGURES_KEYS)
+    let keys: Vec<_> = (0..count)
         .map(|_| [random.next(), random.next(), random.next()].map(u64::to_be_bytes).concat())
         .collect();
     figures_of("random", &keys);
-    let mut keys: Vec<_> =
-        (0..FIGURES_KEYS).map(|number| format!("customer:{number:015}").into_bytes()).collect();
+    let mut keys: Vec<_> = (0..count).map(|number| format!("customer:{number:015}").into_bytes()).collect();
     figures_of("ascending", &keys);
     keys.reverse();
     figures_of("descending", &keys);
@@ -746,7 +769,7 @@ fn figures() {
         keys.swap(at, random.below(at + 1));
     }
     figures_of("shuffled numbers", &keys);
-    let keys: Vec<_> = (0..FIGURES_KEYS)
+    let keys: Vec<_> = (0..count)
         .map(|number| format!("tenant:{:05}/{number:011}", random.below(1000)).into_bytes())
         .collect();
     figures_of("a thousand ascending streams", &keys);
