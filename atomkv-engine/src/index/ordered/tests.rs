@@ -611,8 +611,6 @@ fn insertions_among_writers_are_told() {
     });
 }
 
-const FIGURES_KEYS: usize = 1_000_000;
-
 /// The memory of this process that is not a file's, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -728,17 +726,18 @@ fn figures_of(name: &str, keys: &[Vec<u8>]) {
     println!("  left: {} bytes, {} leaves", index.bytes(), index.directory.read().len());
 }
 
+/// `ATOMKV_KEYS` says how many keys, a million if it is not set.
 /// `cargo test --release -p atomkv-engine --lib -- --ignored --nocapture index::ordered::tests::figures`
 #[test]
 #[ignore = "a measurement"]
 fn figures() {
+    let count = std::env::var("ATOMKV_KEYS").map_or(1_000_000, |count| count.parse().unwrap());
     let mut random = Random(1);
-    let keys: Vec<_> = (0..FIGURES_KEYS)
+    let keys: Vec<_> = (0..count)
         .map(|_| [random.next(), random.next(), random.next()].map(u64::to_be_bytes).concat())
         .collect();
     figures_of("random", &keys);
-    let mut keys: Vec<_> =
-        (0..FIGURES_KEYS).map(|number| format!("customer:{number:015}").into_bytes()).collect();
+    let mut keys: Vec<_> = (0..count).map(|number| format!("customer:{number:015}").into_bytes()).collect();
     figures_of("ascending", &keys);
     keys.reverse();
     figures_of("descending", &keys);
@@ -746,7 +745,7 @@ fn figures() {
         keys.swap(at, random.below(at + 1));
     }
     figures_of("shuffled numbers", &keys);
-    let keys: Vec<_> = (0..FIGURES_KEYS)
+    let keys: Vec<_> = (0..count)
         .map(|number| format!("tenant:{:05}/{number:011}", random.below(1000)).into_bytes())
         .collect();
     figures_of("a thousand ascending streams", &keys);
