@@ -307,6 +307,30 @@ fn insertions_are_told_of_empty_ranges_and_behind_the_last_key() {
     assert!(!index.inserted_since(Bound::Excluded(b"m"), Bound::Included(b"m"), 0));
 }
 
+/// A leaf goes when its keys go, wherever in it or beside it the removals begin; the number of its newest insertion
+/// must not go with it.
+#[test]
+fn insertions_are_told_when_their_leaf_was_joined_with_another() {
+    let key = |number: usize| (number as u32 * 2).to_be_bytes();
+    let count = BULK_KEYS * 4;
+    for inserted in (0..count).step_by(BULK_KEYS / 3) {
+        let keys: Vec<_> = (0..count).map(key).collect();
+        for is_backward in [false, true] {
+            let index = OrderedIndex::from_sorted(keys.iter().map(|key| &key[..])).unwrap();
+            let odd = (inserted as u32 * 2 + 1).to_be_bytes();
+            assert!(index.insert(&odd, 100) && index.remove(&odd));
+            let bound = Bound::Included(&odd[..]);
+            for number in 0..count {
+                let number = if is_backward { count - 1 - number } else { number };
+                assert!(index.remove(&key(number)));
+                assert!(index.inserted_since(bound, bound, 99), "{inserted}, {number}, {is_backward}");
+            }
+            assert_eq!(index.directory.read().len(), 1);
+            assert!(!index.inserted_since(bound, bound, 100));
+        }
+    }
+}
+
 #[test]
 fn keys_in_order_leave_full_leaves() {
     let count = 100_000u32;
