@@ -18,7 +18,7 @@ enum Saved {
     Token(Vec<u8>),
     Snapshot(Snapshot),
     Transaction(Option<Transaction>),
-    Watch(Watch),
+    Watch(Box<Watch>),
 }
 
 struct World {
@@ -375,7 +375,7 @@ impl World {
             options = options.from(self.number(from));
         }
         let watch = self.database.watch(options)?;
-        self.keep(step, Saved::Watch(watch));
+        self.keep(step, Saved::Watch(Box::new(watch)));
         Ok(Value::Null)
     }
 
