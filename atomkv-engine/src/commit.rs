@@ -607,7 +607,7 @@ impl Inner {
                 stamp.time_ms,
             );
         }
-        self.trim_history(subject, is_there, stamp.time_ms);
+        self.trim_history(subject, is_there, stamp);
     }
 }
 

@@ -185,6 +185,7 @@ impl Found {
             catalog: opener.catalog,
             options: opener.options,
         };
+        inner.trim_histories(true);
         inner.catalog.fill_reserve();
         let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
         inner.catalog.note_image(image);

@@ -5,7 +5,7 @@ use crate::commit::Existing;
 use crate::database::Inner;
 use crate::epoch;
 use crate::format::record::Record;
-use crate::index::history::{ChainId, Old};
+use crate::index::history::{ChainId, Newest, Old};
 use crate::index::key_order::KeyOrder;
 use crate::log::Stamp;
 use crate::options::Retention;
@@ -86,10 +86,11 @@ impl Inner {
     }
 
     /// Lets go what the table's retention does not want any more of a key that has just changed.
-    pub(crate) fn trim_history(&self, subject: Subject<'_>, is_there: bool, now_ms: u64) {
+    pub(crate) fn trim_history(&self, subject: Subject<'_>, is_there: bool, by: Stamp) {
         let history = subject.table.index.history(subject.place);
         let retention = subject.table.retention();
-        history.trim(subject.id(), retention, is_there, now_ms, |old| self.bury(&old));
+        let change = Newest::new(by.sequence, is_there);
+        history.trim(subject.id(), retention, change, by.time_ms, |old| self.bury(&old, by.sequence));
     }
 
     /// Lets go what tables keep for a time only and that is older, now and then or at once.
@@ -103,7 +104,7 @@ impl Inner {
             for history in table.index.histories().iter().filter(|history| !history.is_empty()) {
                 let mut from = None;
                 loop {
-                    let released = |_, old: Old| self.bury(&old);
+                    let released = |_, old: Old| self.bury(&old, self.last_sequence(&old));
                     from = history.trim_some(from, table.retention(), now_ms, released);
                     if from.is_none() || self.health.is_closed() {
                         break;
@@ -113,14 +114,21 @@ impl Inner {
         }
     }
 
-    /// A version that nobody wants any more: its bytes are dead, its large value may go.
-    pub(crate) fn bury(&self, old: &Old) {
+    /// A version that nobody wants any more since a commit: its bytes are dead, and its large value may go as soon as
+    /// power loss cannot bring the version back.
+    fn bury(&self, old: &Old, since: u64) {
         if old.is_counted {
             self.note_dead(old.address, old.length);
         }
         if let Some(extent) = old.extent {
-            self.extents.note_dead(extent, old.end);
+            self.extents.note_dead(extent, since);
         }
+    }
+
+    /// The last commit by now: no earlier than the one since which a version is not wanted.
+    fn last_sequence(&self, old: &Old) -> u64 {
+        // Only for the sake of a large value.
+        if old.extent.is_some() { self.log.at_end(|sequence, _| sequence) } else { 0 }
     }
 
     /// Reads what was read before, so that nothing can fail but the device.
@@ -160,7 +168,7 @@ impl Inner {
 
     fn let_go(&self, table: &TableCore, pin: Pin) {
         if let Some(old) = table.index.history(pin.id.place).unpin(pin.id, pin.sequence) {
-            self.bury(&old);
+            self.bury(&old, self.last_sequence(&old));
         }
     }
 

@@ -4,11 +4,14 @@
 
 mod common;
 
+use std::rc::Rc;
+
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Table};
 use common::interleave::interleave;
 use common::{
-    Random, State, difference, directory, for_each_seed, keys, model_put, open_table, sim_options, value,
+    HISTORY_TABLE, Random, State, difference, directory, for_each_seed, keys, model_delete, model_put,
+    open_table, sim_options, value,
 };
 
 /// One life after another of a database on one disk, beside its model.
@@ -134,10 +137,15 @@ impl World {
             }
             4..19 => {
                 self.log(format!("delete {number} {:?} {durability:?}", &key[..key.len().min(4)]));
-                next.remove(&(number, key.clone()));
-                match tables[number].delete_with(&key, durability) {
-                    Ok(Some(written)) => self.acknowledge(next, written.sequence, durable),
-                    Ok(None) => {}
+                let outcome = tables[number].delete_with(&key, durability);
+                let sequence = outcome.as_ref().ok().and_then(|written| *written).map(|it| it.sequence);
+                let version = model_delete(&mut next, number, &key, sequence);
+                match outcome {
+                    Ok(Some(written)) => {
+                        assert_eq!(Some(written.version), version);
+                        self.acknowledge(next, written.sequence, durable);
+                    }
+                    Ok(None) => assert_eq!(version, None),
                     Err(_) => return Err(Some(next)),
                 }
             }
@@ -166,7 +174,7 @@ impl World {
                             model_put(&mut next, number, &key, &value, sequence);
                         }
                         None => {
-                            next.remove(&(number, key));
+                            model_delete(&mut next, number, &key, sequence);
                         }
                     }
                 }
@@ -264,7 +272,13 @@ impl World {
 /// A write whose answer never came has a sequence all the same.
 fn learn_sequences(state: &State, tables: &[Table]) -> State {
     let mut state = state.clone();
-    for ((number, key), known) in &mut state {
+    for (key, past) in &mut state.histories {
+        let found = tables[HISTORY_TABLE].history(key).expect("readable");
+        for (past, version) in Rc::make_mut(past).iter_mut().rev().zip(found) {
+            past.sequence = Some(version.sequence);
+        }
+    }
+    for ((number, key), known) in &mut state.keys {
         let entry = tables[*number].get_entry(key).expect("readable").expect("just compared");
         known.sequence = Some(entry.sequence);
     }

@@ -53,6 +53,19 @@ impl Old {
     }
 }
 
+/// The change that makes versions of a key superfluous, by its sequence.
+#[derive(Clone, Copy)]
+pub(crate) enum Newest {
+    Record(u64),
+    Tombstone(u64),
+}
+
+impl Newest {
+    pub(crate) fn new(sequence: u64, is_there: bool) -> Newest {
+        if is_there { Newest::Record(sequence) } else { Newest::Tombstone(sequence) }
+    }
+}
+
 type Chains = BTreeMap<ChainId, Vec<Old>>;
 
 /// The old versions of one partition.
@@ -118,13 +131,13 @@ impl History {
         }
     }
 
-    /// Lets go what the retention does not want, `is_there` telling whether the index has a newer record of the key.
-    /// Hands what nobody wants any more to `released`.
+    /// Lets go what the retention does not want since a change of the key, which has put a record of the index in the
+    /// place of the one before, or a tombstone here. Hands what nobody wants any more to `released`.
     pub(crate) fn trim(
         &self,
         id: ChainId,
         retention: Retention,
-        is_there: bool,
+        change: Newest,
         now_ms: u64,
         released: impl FnMut(Old),
     ) {
@@ -133,7 +146,7 @@ impl History {
         }
         let mut chains = self.chains.lock_spinning();
         if let Some(chain) = chains.get_mut(&id) {
-            self.trim_chain(chain, retention, is_there, now_ms, released);
+            self.trim_chain(chain, retention, change, now_ms, released);
             if chain.is_empty() {
                 chains.remove(&id);
             }
@@ -144,15 +157,21 @@ impl History {
         &self,
         chain: &mut Vec<Old>,
         retention: Retention,
-        is_there: bool,
+        change: Newest,
         now_ms: u64,
         mut released: impl FnMut(Old),
     ) {
-        let kept = chain.iter().filter(|old| old.is_kept).count();
         let mut surplus = match retention {
             Retention::All => 0,
             Retention::Versions(count) => {
-                (kept + usize::from(is_there)).saturating_sub(count.max(1) as usize).min(kept)
+                // While the log is replayed there may be newer ones: each has its turn.
+                let is_before = |old: &Old| match change {
+                    Newest::Record(sequence) => old.sequence < sequence,
+                    Newest::Tombstone(sequence) => old.sequence <= sequence,
+                };
+                let kept = chain.iter().filter(|old| old.is_kept && is_before(old)).count();
+                let newest = usize::from(matches!(change, Newest::Record(_)));
+                (kept + newest).saturating_sub(count.max(1) as usize).min(kept)
             }
             Retention::Duration(time) => {
                 let horizon = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -195,7 +214,8 @@ impl History {
                 next = Some(*id);
                 break;
             }
-            self.trim_chain(chain, retention, true, now_ms, |old| released(*id, old));
+            let nothing = Newest::Record(Old::NEWEST);
+            self.trim_chain(chain, retention, nothing, now_ms, |old| released(*id, old));
             if chain.is_empty() {
                 emptied.push(*id);
             }

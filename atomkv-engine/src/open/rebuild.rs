@@ -9,7 +9,7 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Kind};
 use crate::format::segment::SegmentKind;
-use crate::index::history::{ChainId, Old};
+use crate::index::history::{ChainId, Newest, Old};
 use crate::index::ordered::OrderedIndex;
 use crate::index::subtable::Candidates;
 use crate::page;
@@ -140,7 +140,8 @@ impl Opener {
             history.push(id, newest);
         }
         // Live bytes and large values are counted afterwards.
-        history.trim(id, table.retention(), !newest.is_tombstone, newest.end_time_ms, |_| {});
+        let change = Newest::new(newest.sequence, !newest.is_tombstone);
+        history.trim(id, table.retention(), change, newest.end_time_ms, |_| {});
     }
 
     /// Points the index to a record unless it points to a newer one of the same key. Where one of the two is damaged,

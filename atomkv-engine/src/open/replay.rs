@@ -8,9 +8,10 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::manifest::decode_table;
 use crate::format::record::{ExtentRef, Header, Kind, Record};
-use crate::index::history::{ChainId, Old};
+use crate::index::history::{ChainId, Newest, Old};
 use crate::index::subtable::{Candidates, First};
 use crate::log::recovery::Replay;
+use crate::options::Retention;
 use crate::segment::Segment;
 use crate::tables::TableCore;
 use crate::types::{Address, SegmentId};
@@ -166,7 +167,7 @@ impl Replayer<'_> {
 
     /// Keeps the history of a key as the commit did. What the image has of it already stays as it is.
     fn note_history(
-        &self,
+        &mut self,
         table: &TableCore,
         place: u64,
         record: &Record<'_>,
@@ -191,8 +192,13 @@ impl Replayer<'_> {
         let is_there = kind != Kind::Tombstone;
         if let Some(current) = current {
             let extent = current.extent.map(|extent| extent.id);
-            history
-                .push(id, Old { extent, ..old(current.sequence, sequence, current.address, current.length) });
+            // Where a large value of an old version has gone, the version's time was over before the end.
+            let has_gone = matches!(table.retention(), Retention::Duration(_))
+                && extent.is_some_and(|extent| self.broken.remove(&extent).is_some());
+            if !has_gone {
+                let replaced = old(current.sequence, sequence, current.address, current.length);
+                history.push(id, Old { extent, ..replaced });
+            }
         } else if is_there {
             history.end_tombstone(id, sequence, time_ms);
         }
@@ -201,12 +207,14 @@ impl Replayer<'_> {
             history.push(id, Old { is_tombstone: true, is_counted: false, ..tombstone });
         }
         let fuzzy = self.is_fuzzy(record);
-        history.trim(id, table.retention(), is_there, time_ms, |old| {
+        let (opener, broken) = (self.opener, &mut self.broken);
+        history.trim(id, table.retention(), Newest::new(sequence, is_there), time_ms, |old| {
             if old.is_counted && !fuzzy {
-                self.opener.note_dead(old.address, old.length);
+                opener.note_dead(old.address, old.length);
             }
             if let Some(extent) = old.extent {
-                self.opener.extents.note_dead(extent, 0);
+                opener.extents.note_dead(extent, 0);
+                broken.remove(&extent);
             }
         });
     }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Database, Options, Result, Table, TableOptions};
+use atomkv_engine::{Database, Options, Result, Retention, Table, TableOptions};
 use interleave::Interleaved;
 
 /// Sebastiano Vigna's SplitMix64.
@@ -94,29 +94,121 @@ pub struct Known {
     pub sequence: Option<u64>,
 }
 
+/// One version of a key in a table that keeps a history; without a value for a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    pub value: Option<Rc<Vec<u8>>>,
+    pub version: u64,
+    pub sequence: Option<u64>,
+}
+
 /// The contents of all tables.
-pub type State = BTreeMap<(usize, Vec<u8>), Known>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub keys: BTreeMap<(usize, Vec<u8>), Known>,
+    /// What is kept of the keys of the table with a history, oldest first, the present version included.
+    pub histories: BTreeMap<Vec<u8>, Rc<Vec<Past>>>,
+}
+
+/// The table whose keys are in order.
+pub const ORDERED_TABLE: usize = 2;
+
+/// The table that keeps a history, and how many versions of a key.
+pub const HISTORY_TABLE: usize = 1;
+pub const HISTORY_VERSIONS: usize = 3;
+
+impl State {
+    pub fn new() -> State {
+        State::default()
+    }
+
+    pub fn get(&self, table: usize, key: &[u8]) -> Option<&Known> {
+        self.keys.get(&(table, key.to_vec()))
+    }
+
+    /// The versions of a key that are kept, oldest first.
+    pub fn history(&self, table: usize, key: &[u8]) -> Vec<Past> {
+        if table == HISTORY_TABLE {
+            return self.histories.get(key).map_or_else(Vec::new, |past| past.to_vec());
+        }
+        let past = |known: &Known| Past {
+            value: Some(known.value.clone()),
+            version: known.version,
+            sequence: known.sequence,
+        };
+        self.get(table, key).map(past).into_iter().collect()
+    }
+
+    fn remember(&mut self, table: usize, key: &[u8], past: Past) {
+        if table == HISTORY_TABLE {
+            let history = Rc::make_mut(self.histories.entry(key.to_vec()).or_default());
+            history.push(past);
+            history.drain(..history.len().saturating_sub(HISTORY_VERSIONS));
+        }
+    }
+}
 
 /// Applies a put to a state.
 pub fn model_put(state: &mut State, table: usize, key: &[u8], value: &[u8], sequence: Option<u64>) -> u64 {
-    let version = state.get(&(table, key.to_vec())).map_or(1, |old| old.version + 1);
-    state.insert((table, key.to_vec()), Known { value: Rc::new(value.to_vec()), version, sequence });
+    let version = state.get(table, key).map_or(1, |old| old.version + 1);
+    let value = Rc::new(value.to_vec());
+    state.keys.insert((table, key.to_vec()), Known { value: value.clone(), version, sequence });
+    state.remember(table, key, Past { value: Some(value), version, sequence });
     version
+}
+
+/// Applies a delete to a state. Returns the version of the tombstone, if the key was there.
+pub fn model_delete(state: &mut State, table: usize, key: &[u8], sequence: Option<u64>) -> Option<u64> {
+    let version = state.keys.remove(&(table, key.to_vec()))?.version + 1;
+    state.remember(table, key, Past { value: None, version, sequence });
+    Some(version)
+}
+
+/// Compares the histories of all keys.
+pub fn history_difference(state: &State, number: usize, table: &Table, keys: &[Vec<u8>]) -> Option<String> {
+    for key in keys {
+        let expected = state.history(number, key);
+        let found = match table.history(key) {
+            Ok(found) => found,
+            Err(error) => return Some(format!("table {number}: history of {key:?}: {error}")),
+        };
+        let same = found.len() == expected.len()
+            && found.iter().rev().zip(&expected).all(|(found, past)| {
+                found.version == past.version
+                    && found.value.as_ref() == past.value.as_deref()
+                    && past.sequence.is_none_or(|sequence| sequence == found.sequence)
+            })
+            && found.is_sorted_by(|newer, older| newer.sequence > older.sequence);
+        if !same {
+            let told = |version: &atomkv_engine::Version| (version.version, version.sequence);
+            return Some(format!(
+                "table {number}: history of {key:?} is {:?} instead of {:?}",
+                found.iter().map(told).collect::<Vec<_>>(),
+                expected.iter().rev().map(|past| (past.version, past.sequence)).collect::<Vec<_>>()
+            ));
+        }
+    }
+    None
 }
 
 /// Compares a state with what the tables hold, through iteration and through gets of every key that may be there.
 pub fn difference(state: &State, tables: &[Table], keys: &[Vec<u8>]) -> Option<String> {
     for (number, table) in tables.iter().enumerate() {
-        let expected: Vec<_> = state.range((number, vec![])..(number + 1, vec![])).collect();
+        let expected: Vec<_> = state.keys.range((number, vec![])..(number + 1, vec![])).collect();
         if table.len() != expected.len() as u64 {
             return Some(format!("table {number}: {} keys instead of {}", table.len(), expected.len()));
         }
         let mut listed = 0;
         let mut iter = table.iter();
+        let mut before = Vec::new();
         while let Some(entry) = iter.next_entry() {
             let entry = entry.expect("readable");
             listed += 1;
-            let Some(known) = state.get(&(number, entry.key.clone())) else {
+            if number == ORDERED_TABLE && entry.key <= before {
+                return Some(format!("table {number}: {:?} comes behind {before:?}", entry.key));
+            }
+            before.clone_from(&entry.key);
+            let Some(known) = state.get(number, &entry.key) else {
                 return Some(format!("table {number}: {:?} should not be there", entry.key));
             };
             if *known.value != entry.value
@@ -129,7 +221,7 @@ pub fn difference(state: &State, tables: &[Table], keys: &[Vec<u8>]) -> Option<S
         let mut visited = 0;
         table
             .for_each(|key, value| {
-                let known = state.get(&(number, key.to_vec()));
+                let known = state.get(number, key);
                 visited += usize::from(known.is_some_and(|known| *known.value == value));
                 std::ops::ControlFlow::Continue(())
             })
@@ -140,14 +232,17 @@ pub fn difference(state: &State, tables: &[Table], keys: &[Vec<u8>]) -> Option<S
         if listed != expected.len() {
             return Some(format!("table {number}: listed {listed} instead of {}", expected.len()));
         }
+        if let Some(found) = history_difference(state, number, table, keys) {
+            return Some(found);
+        }
         let many = table.get_many(keys).expect("readable");
         for (key, one_of_many) in keys.iter().zip(many) {
-            let known = state.get(&(number, key.clone()));
+            let known = state.get(number, key);
             if one_of_many.as_ref() != known.map(|known| &*known.value) {
                 return Some(format!("table {number}: get_many of {key:?} gives {one_of_many:?}"));
             }
             let found = table.get_entry(key).expect("readable");
-            let known = state.get(&(number, key.clone()));
+            let known = state.get(number, key);
             match (&found, known) {
                 (None, None) => {}
                 (Some(found), Some(known))
@@ -179,7 +274,12 @@ pub const PARTITIONS: [u32; 3] = [1, 3, 16];
 
 pub fn open_table(database: &Database, number: usize) -> Result<Table> {
     let partitions = PARTITIONS[number % PARTITIONS.len()];
-    database.table(&format!("table{number}"), TableOptions::new().partitions(partitions))
+    let retention = if number == HISTORY_TABLE { HISTORY_VERSIONS as u32 } else { 1 };
+    let options = TableOptions::new()
+        .partitions(partitions)
+        .retention(Retention::Versions(retention))
+        .ordered(number == ORDERED_TABLE);
+    database.table(&format!("table{number}"), options)
 }
 
 /// A small set of keys, so that overwrites and deletes are common.
