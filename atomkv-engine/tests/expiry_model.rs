@@ -1,0 +1,213 @@
+//! Documents that expire, on a disk with a clock of its own: random writes, conditions, snapshots, compactions and
+//! crashes against a map that knows the time.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use atomkv_engine::storage::sim::SimStorage;
+use atomkv_engine::{Database, Error, Expect, Expiry, Snapshot, Table, TableOptions, Update, WriteOptions};
+use common::{Random, directory, for_each_seed, sim_options};
+
+/// Each look at the clock takes a millisecond; so times are far apart, and those that are too near are not judged.
+const NEAR_MS: u64 = 20_000;
+
+#[derive(Clone, Debug)]
+struct Document {
+    value: Vec<u8>,
+    version: u64,
+    expires_at_ms: Option<u64>,
+}
+
+type State = BTreeMap<Vec<u8>, Document>;
+
+struct World {
+    random: Random,
+    sim: SimStorage,
+    seed: u64,
+    database: Database,
+    table: Table,
+    state: State,
+    /// With the time at which it was taken.
+    snapshot: Option<(Snapshot, State, u64)>,
+}
+
+/// Whether a document is there at a time; `None` if it is too near to say.
+fn is_there(document: &Document, now_ms: u64) -> Option<bool> {
+    match document.expires_at_ms {
+        None => Some(true),
+        Some(at) if at > now_ms + NEAR_MS => Some(true),
+        Some(at) if at + NEAR_MS < now_ms => Some(false),
+        Some(_) => None,
+    }
+}
+
+impl World {
+    fn open(seed: u64) -> World {
+        let sim = SimStorage::new(seed);
+        let database = Database::open(directory(), sim_options(&sim, seed)).expect("opened");
+        let table = Self::table(&database, seed);
+        World { random: Random::new(seed), sim, seed, database, table, state: State::new(), snapshot: None }
+    }
+
+    fn table(database: &Database, seed: u64) -> Table {
+        let options = TableOptions::new().partitions(3).ordered(seed % 2 == 1);
+        let options = if seed % 3 == 0 { options.ttl(Duration::from_millis(10 * NEAR_MS)) } else { options };
+        database.table("t", options).expect("a table")
+    }
+
+    /// About now: what is judged lies farther away.
+    fn now_ms(&self) -> u64 {
+        use atomkv_engine::storage::Storage;
+        self.sim.now_ms()
+    }
+
+    fn reopen(&mut self) {
+        self.snapshot = None;
+        if self.random.chance(2) {
+            self.sim.process_death();
+        } else {
+            self.database.close().expect("closes");
+        }
+        self.database = Database::open(directory(), sim_options(&self.sim, self.seed)).expect("opened");
+        self.table = Self::table(&self.database, self.seed);
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        vec![b'a' + self.random.below(20) as u8]
+    }
+
+    /// The options of a write, and when the document expires then.
+    fn expiry(&mut self) -> (WriteOptions, Option<u64>) {
+        let ms = NEAR_MS * (2 + self.random.below(40));
+        let options = WriteOptions::new();
+        match self.random.below(5) {
+            0 => (options, (self.seed % 3 == 0).then(|| self.now_ms() + 10 * NEAR_MS)),
+            1 => (options.expiry(Expiry::Never), None),
+            2 => {
+                let at = self.now_ms() + ms;
+                (options.expires_at_ms(at), Some(at))
+            }
+            _ => (options.ttl(Duration::from_millis(ms)), Some(self.now_ms() + ms)),
+        }
+    }
+
+    fn step(&mut self) {
+        let key = self.key();
+        let now_ms = self.now_ms();
+        let known = self.state.get(&key).cloned();
+        let there = known.as_ref().map_or(Some(false), |known| is_there(known, now_ms));
+        match self.random.below(100) {
+            0..3 => self.reopen(),
+            3..6 => self.compact(),
+            6..9 => self.database.checkpoint().expect("checkpoint"),
+            9..14 => self.sim.pass_time(NEAR_MS * (1 + self.random.below(20))),
+            14..18 => {
+                let snapshot = self.database.snapshot().expect("taken");
+                let time_ms = snapshot.time_ms();
+                self.snapshot = Some((snapshot, self.state.clone(), time_ms));
+            }
+            18..28 if there.is_some() => {
+                let deleted = self.table.delete(&key).expect("deleted");
+                let version = known.filter(|_| there == Some(true)).map(|known| known.version + 1);
+                assert_eq!(deleted.map(|written| written.version), version, "seed {}", self.seed);
+                if version.is_some() {
+                    self.state.remove(&key);
+                }
+            }
+            28..36 if there.is_some() => {
+                let (options, expires_at_ms) = self.expiry();
+                let set = self.table.set_expiry(&key, options).expect("set");
+                assert_eq!(set.is_some(), there == Some(true));
+                if let (Some(written), Some(known)) = (set, self.state.get_mut(&key)) {
+                    *known = Document { version: written.version, expires_at_ms, ..known.clone() };
+                }
+            }
+            36..46 if there.is_some() => {
+                let add = |value: Option<&[u8]>| Ok(Update::Put([value.unwrap_or_default(), b"+"].concat()));
+                let written = self.table.update(&key, add).expect("updated").expect("written");
+                let known = known.filter(|_| there == Some(true));
+                assert_eq!(written.version, known.as_ref().map_or(1, |known| known.version + 1));
+                let before = known.as_ref().map(|known| known.value.clone()).unwrap_or_default();
+                // Its expiry stays.
+                let default = (self.seed % 3 == 0).then(|| self.now_ms() + 10 * NEAR_MS);
+                let expires_at_ms = known.map_or(default, |known| known.expires_at_ms);
+                let value = [&before[..], b"+"].concat();
+                self.state.insert(key, Document { value, version: written.version, expires_at_ms });
+            }
+            _ if there.is_some() => {
+                let (options, expires_at_ms) = self.expiry();
+                let expects = self.random.below(3);
+                let expect = [Expect::Anything, Expect::Absent, Expect::Present][expects as usize];
+                let fits = expects == 0 || (expects == 2) == (there == Some(true));
+                let length = self.random.below(600) as usize;
+                let value = self.random.bytes(length);
+                match self.table.put_with(&key, &value, options.expect(expect)) {
+                    Ok(written) => {
+                        assert!(fits, "seed {}", self.seed);
+                        let known = known.filter(|_| there == Some(true));
+                        assert_eq!(written.version, known.map_or(1, |known| known.version + 1));
+                        self.state.insert(key, Document { value, version: written.version, expires_at_ms });
+                    }
+                    Err(Error::Conflict { .. }) => assert!(!fits, "seed {}", self.seed),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn compact(&mut self) {
+        let before_ms = self.now_ms();
+        self.database.compact().expect("compacts");
+        let kept = |document: &Document| is_there(document, before_ms);
+        let surely = self.state.values().filter(|document| kept(document) == Some(true)).count() as u64;
+        let perhaps = self.state.values().filter(|document| kept(document).is_none()).count() as u64;
+        let keys = self.table.len();
+        assert!((surely..=surely + perhaps).contains(&keys), "seed {}: {keys} of {surely}", self.seed);
+    }
+
+    fn check(&self) {
+        let now_ms = self.now_ms();
+        self.compare(&self.state, now_ms, |key| self.table.get(key).expect("readable"));
+        let listed: BTreeMap<_, _> = self.table.iter().map(|pair| pair.expect("readable")).collect();
+        self.compare(&self.state, now_ms, |key| listed.get(key).cloned());
+        if let Some((snapshot, state, time_ms)) = &self.snapshot {
+            self.compare(state, *time_ms, |key| snapshot.get(&self.table, key).expect("readable"));
+        }
+    }
+
+    fn compare(&self, state: &State, now_ms: u64, get: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        for key in (0..20).map(|number| vec![b'a' + number]) {
+            let found = get(&key);
+            let known = state.get(&key);
+            match known.map_or(Some(false), |known| is_there(known, now_ms)) {
+                Some(true) => {
+                    assert_eq!(found.as_ref(), known.map(|known| &known.value), "seed {}", self.seed)
+                }
+                Some(false) => assert_eq!(found, None, "seed {}: {known:?}", self.seed),
+                None => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn what_has_expired_is_gone_for_good() {
+    for_each_seed("expiry_model", 200, |seed| {
+        let mut world = World::open(seed);
+        for step in 0..200 {
+            world.step();
+            if step % 8 == 0 {
+                world.check();
+            }
+        }
+        world.snapshot = None;
+        world.sim.pass_time(1_000 * NEAR_MS);
+        world.compact();
+        assert_eq!(world.database.stats().old_versions, 0);
+        world.check();
+        world.database.close().expect("closes");
+    });
+}
