@@ -594,9 +594,9 @@ atomkv_status atomkv_apply(atomkv_db *db,
                            atomkv_error **error);
 
 /**
- * Begins an iteration over all keys of a table, in no order. It is no snapshot: a key that is there from beginning
- * to end is seen exactly once, with a value that it had at some time meanwhile; one that comes or goes may be seen
- * or not. `iter` receives the iterator, freed with `atomkv_iter_free`. Since 0.1.
+ * Begins an iteration over all keys of a table with their values as they are now, whatever is written meanwhile; in the
+ * order of the keys if the table is ordered, else in none. Until it has come to its end or is freed, versions that it
+ * may still come to are kept. `iter` receives the iterator, freed with `atomkv_iter_free`. Since 0.1.
  */
 atomkv_status atomkv_iter_new(const atomkv_table *table,
                               atomkv_iter **iter);

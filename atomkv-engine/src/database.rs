@@ -29,6 +29,7 @@ use crate::stats::{CompactionReport, Counters, Stats};
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
+use crate::types::{SEQUENCE_MAX, TIME_MS_MAX};
 use crate::watch::{Watch, WatchOptions};
 
 /// What all handles of one database share.
@@ -254,6 +255,11 @@ impl Database {
         if batch.is_empty() {
             return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
+        if sequence > SEQUENCE_MAX || time_ms > TIME_MS_MAX {
+            let reason =
+                format!("sequence {sequence} at {time_ms} ms; at most {SEQUENCE_MAX} at {TIME_MS_MAX} ms");
+            return Err(Error::InvalidArgument { reason });
+        }
         let validation = Validation { at: Some(Stamp { sequence, time_ms }), ..Validation::default() };
         inner.commit_validated(&batch.changes(inner, Some(time_ms))?, &validation, durability)
     }
@@ -343,7 +349,8 @@ fn check_settings(core: &TableCore, options: &TableOptions) -> Result<()> {
     if options.ordered.is_some_and(|ordered| ordered != record.ordered) {
         return refuse(format!("it is {}ordered", if record.ordered { "" } else { "not " }));
     }
-    if let Some(retention) = options.retention.filter(|retention| *retention != core.retention()) {
+    let differs = |retention: &Retention| retention.to_stored() != core.retention().to_stored();
+    if let Some(retention) = options.retention.filter(differs) {
         return refuse(format!("its retention is {:?}, not {retention:?}", core.retention()));
     }
     Ok(())

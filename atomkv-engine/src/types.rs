@@ -13,6 +13,11 @@ pub const VALUE_BYTES_MAX: usize = (1 << 31) - 1;
 /// The longest streamed document, in bytes: 1 TiB.
 pub const STREAM_BYTES_MAX: u64 = 1 << 40;
 
+/// The highest sequence that may be given to a commit: far from where counting would overflow.
+pub(crate) const SEQUENCE_MAX: u64 = 1 << 60;
+/// The latest time that may be given to a commit, in milliseconds since the Unix epoch: records hold 48 bits.
+pub(crate) const TIME_MS_MAX: u64 = (1 << 47) - 1;
+
 /// A segment's number. Never reused in the life of a database.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct SegmentId(pub(crate) u64);

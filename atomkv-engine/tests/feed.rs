@@ -511,7 +511,7 @@ impl Compressor for Own {
 fn a_compressor_of_ones_own_needs_the_table() {
     let directory = tempfile::tempdir().expect("a directory");
     let (database, _) = open(&directory.path().join("db"), quiet());
-    let services = Services::new().with_compressor(Own(Gzip::default()));
+    let services = Services::new().with_compressor(Own(Gzip));
     let own = database.table("own", TableOptions::new().services(services)).expect("a table");
     own.put(b"k", &[9; 10_000]).expect("put");
     let mut all = database.watch(WatchOptions::new().from(0)).expect("watches");

@@ -265,8 +265,57 @@ fn batches_replayed_elsewhere_give_the_same_state() {
         let late = copy.apply_at(&same, sequence, time_ms, Durability::Buffered);
         assert!(matches!(late, Err(Error::InvalidArgument { .. })));
     }
+    let mut one = Batch::new();
+    one.put(&other, b"x", b"1");
+    for (sequence, time_ms) in [(0, 1 << 45), (u64::MAX, 1 << 45), (1 << 50, u64::MAX), (1 << 50, 1)] {
+        let refused = copy.apply_at(&one, sequence, time_ms, Durability::Buffered);
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{sequence} {time_ms}");
+    }
     for number in 0..7 {
         let key = format!("key {number}").into_bytes();
         assert_eq!(other.history(&key).expect("read"), table.history(&key).expect("read"), "{number}");
     }
+}
+
+#[test]
+fn the_longest_times_are_times() {
+    let retention = Retention::Duration(Duration::MAX);
+    let (directory, database, table) = open(TableOptions::new().retention(retention).ttl(Duration::MAX));
+    table.put(b"k", b"1").expect("put");
+    table.put_with(b"k", b"2", WriteOptions::new().expires_at_ms(u64::MAX)).expect("put");
+    table.put_with(b"k", b"3", WriteOptions::new().ttl(Duration::MAX)).expect("put");
+    assert_eq!(table.get_entry(b"k").expect("read").expect("there").expires_at_ms, Some(u64::MAX));
+    assert_eq!(table.history(b"k").expect("read").len(), 3);
+    database.close().expect("closes");
+    let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+    let table = database.table("t", TableOptions::new().retention(retention)).expect("the same retention");
+    assert_eq!(table.history(b"k").expect("read").len(), 3);
+    for refused in [
+        TableOptions::new().retention(Retention::Versions(0)),
+        TableOptions::new().retention(Retention::Duration(Duration::ZERO)),
+        TableOptions::new().ttl(Duration::ZERO),
+    ] {
+        assert!(matches!(database.table("u", refused), Err(Error::InvalidArgument { .. })));
+    }
+    let nothing = table.put_with(b"k", b"4", WriteOptions::new().ttl(Duration::ZERO));
+    assert!(matches!(nothing, Err(Error::InvalidArgument { .. })));
+    database.close().expect("closes");
+}
+
+#[test]
+fn old_versions_go_when_their_time_is_over() {
+    let (_directory, database, table) =
+        open(TableOptions::new().retention(Retention::Duration(Duration::from_millis(50))));
+    for value in [b"1", b"2", b"3"] {
+        table.put(b"k", value).expect("put");
+    }
+    table.delete(b"k").expect("deleted");
+    table.put(b"other", b"1").expect("put");
+    assert_eq!(table.history(b"k").expect("read").len(), 4);
+    std::thread::sleep(Duration::from_millis(80));
+    database.compact().expect("compacts");
+    assert_eq!(table.history(b"k").expect("read"), []);
+    assert_eq!(table.history(b"other").expect("read").len(), 1);
+    assert_eq!(database.stats().old_versions, 0);
+    database.close().expect("closes");
 }
