@@ -52,8 +52,9 @@ impl World {
     }
 
     fn table(database: &Database, seed: u64) -> Table {
-        let options = TableOptions::new().partitions(3).ordered(seed % 2 == 1);
-        let options = if seed % 3 == 0 { options.ttl(Duration::from_millis(10 * NEAR_MS)) } else { options };
+        let options = TableOptions::new().partitions(3).ordered(!seed.is_multiple_of(2));
+        let options =
+            if seed.is_multiple_of(3) { options.ttl(Duration::from_millis(10 * NEAR_MS)) } else { options };
         database.table("t", options).expect("a table")
     }
 
@@ -83,7 +84,7 @@ impl World {
         let ms = NEAR_MS * (2 + self.random.below(40));
         let options = WriteOptions::new();
         match self.random.below(5) {
-            0 => (options, (self.seed % 3 == 0).then(|| self.now_ms() + 10 * NEAR_MS)),
+            0 => (options, (self.seed.is_multiple_of(3)).then(|| self.now_ms() + 10 * NEAR_MS)),
             1 => (options.expiry(Expiry::Never), None),
             2 => {
                 let at = self.now_ms() + ms;
@@ -131,7 +132,7 @@ impl World {
                 assert_eq!(written.version, known.as_ref().map_or(1, |known| known.version + 1));
                 let before = known.as_ref().map(|known| known.value.clone()).unwrap_or_default();
                 // Its expiry stays.
-                let default = (self.seed % 3 == 0).then(|| self.now_ms() + 10 * NEAR_MS);
+                let default = (self.seed.is_multiple_of(3)).then(|| self.now_ms() + 10 * NEAR_MS);
                 let expires_at_ms = known.map_or(default, |known| known.expires_at_ms);
                 let value = [&before[..], b"+"].concat();
                 self.state.insert(key, Document { value, version: written.version, expires_at_ms });
