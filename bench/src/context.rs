@@ -43,6 +43,7 @@ impl Context {
             value_bytes,
             cache_bytes: self.scale().cache_bytes,
             larger_than_memory: false,
+            ordered: self.job.workload == crate::workloads::ORDERED,
         }
     }
 

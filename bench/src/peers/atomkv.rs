@@ -1,17 +1,17 @@
-//! AtomKV through its Rust interface. It has no order.
+//! AtomKV through its Rust interface. Its table is an ordered one where ranges are asked for.
 
 use std::ops::ControlFlow;
 
-use atomkv_engine::{Batch, Database, Durability as Synced, Options, Table, TableOptions};
+use atomkv_engine::{Batch, Database, Durability as Synced, Options, ScanOptions, Table, TableOptions};
 
 use super::{Durability, Kind, Pair, Peer, Reading, Session, Setup, Visit, VisitPair};
-use crate::{Result, fail};
+use crate::Result;
 
 pub const KIND: Kind = Kind {
     name: "atomkv",
     title: "AtomKV",
     package: "atomkv-engine",
-    ordered: false,
+    ordered: true,
     open,
     settings: |setup| {
         let durability = match setup.durability {
@@ -19,7 +19,8 @@ pub const KIND: Kind = Kind {
             Durability::Durable => "`Durability::Sync`",
         };
         format!(
-            "Default options, one table of 16 partitions, LZ4 from 4 KiB (default), checksums verified, {durability}."
+            "Default options, one {}table of 16 partitions, LZ4 from 4 KiB (default), checksums verified, {durability}.",
+            if setup.ordered { "ordered " } else { "" }
         )
     },
     caveat: |_| None,
@@ -37,7 +38,7 @@ fn open(setup: &Setup) -> Result<Box<dyn Peer>> {
         Durability::Durable => Synced::Sync,
     };
     let database = Database::open(&setup.directory, Options::default())?;
-    let table = database.table("bench", TableOptions::new())?;
+    let table = database.table("bench", TableOptions::new().ordered(setup.ordered))?;
     Ok(Box::new(AtomKv { database, table, synced }))
 }
 
@@ -113,7 +114,11 @@ impl Session for AtomKvSession<'_> {
         outcome
     }
 
-    fn range(&mut self, _: &[u8], _: usize, _: &mut VisitPair<'_>) -> Result<()> {
-        fail("AtomKV keeps no order".to_string())
+    fn range(&mut self, from: &[u8], limit: usize, visit: &mut VisitPair<'_>) -> Result<()> {
+        for pair in self.peer.table.scan(ScanOptions::new().range(from..).limit(limit as u64))? {
+            let (key, value) = pair?;
+            visit(&key, &value)?;
+        }
+        Ok(())
     }
 }

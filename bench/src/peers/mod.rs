@@ -78,6 +78,8 @@ pub struct Setup {
     pub cache_bytes: u64,
     /// Whether the data is larger than memory, for those who must be told.
     pub larger_than_memory: bool,
+    /// Whether keys are asked for in order, for those who keep an order on request.
+    pub ordered: bool,
 }
 
 /// A kind of peer.
@@ -88,7 +90,7 @@ pub struct Kind {
     pub title: &'static str,
     /// The crate whose version is printed.
     pub package: &'static str,
-    /// Whether it keeps its keys in order.
+    /// Whether it keeps its keys in order, or does if asked.
     pub ordered: bool,
     pub open: fn(&Setup) -> Result<Box<dyn Peer>>,
     /// How it is set up, in a sentence or two.

@@ -35,6 +35,9 @@ workloads![
     scaling,
 ];
 
+/// The workload that asks for keys in order.
+pub const ORDERED: &str = scan::WORKLOAD.name;
+
 pub use get::count_of;
 /// What AtomKV does (workload, measure) and the limit that it stands against.
 pub use limits::PAIRS as LIMITED;

@@ -13,7 +13,7 @@ pub const WORKLOAD: Workload = Workload {
     name: "scan",
     title: "Scans",
     about: "After reopening: all keys and values in the peer's natural order, and ranges of 100 keys from a random key on \
-            for peers that keep an order (AtomKV keeps none). Rates count keys.",
+            for peers that keep an order (AtomKV's table is an ordered one here). Rates count keys.",
     who: Who::Everyone,
     run,
 };
