@@ -4,13 +4,15 @@
 //! the record that is to be replaced. Then the locks of all partitions concerned are taken in one order, what was
 //! read is checked to be still true, the commit is appended to the log, the entries swing, and the locks go.
 
-use std::borrow::Cow;
+mod change;
+mod locks;
+
 use std::sync::Arc;
 
 use crate::database::Inner;
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
-use crate::expect::{Condition, Present};
+use crate::expect::Present;
 use crate::format::record::{ExtentRef, Hint, Kind, body_checksum};
 use crate::index::key_order::KeyOrder;
 use crate::index::ordered::OrderedIndex;
@@ -19,99 +21,13 @@ use crate::index::subtable::{Candidates, First};
 use crate::log::{Commit, Draft, Numbering, Stamp};
 use crate::options::Durability;
 use crate::storage::StorageFile;
-use crate::tables::TableCore;
 use crate::types::{Address, Written};
-use crate::versions::Subject;
+pub(crate) use change::{Body, Change};
+pub(crate) use locks::Validation;
+use locks::lock_partitions;
 
 /// How many lookups of a batch wait for memory together.
 const LOOK_UP_GROUP: usize = 64;
-
-/// A change with everything that can be known before the locks.
-pub(crate) struct Change<'a> {
-    pub(crate) table: &'a TableCore,
-    pub(crate) place: u64,
-    /// Whether the record must carry the place.
-    pub(crate) store_place: bool,
-    pub(crate) key: &'a [u8],
-    pub(crate) body: Body<'a>,
-    /// When the document expires.
-    pub(crate) expiry_ms: Option<u64>,
-    /// What must be so for the commit to happen, and what else.
-    pub(crate) condition: Option<Condition>,
-    pub(crate) more_conditions: Vec<Condition>,
-}
-
-impl<'a> Change<'a> {
-    /// A change without conditions.
-    #[inline]
-    pub(crate) fn new(table: &'a TableCore, place: u64, key: &'a [u8], body: Body<'a>) -> Change<'a> {
-        Change {
-            table,
-            place,
-            store_place: table.keyspace.is_none(),
-            key,
-            body,
-            expiry_ms: None,
-            condition: None,
-            more_conditions: Vec::new(),
-        }
-    }
-
-    /// A later operation of the same batch on the same key: it holds, with the conditions of both.
-    pub(crate) fn follow(&mut self, later: Self) {
-        let earlier = std::mem::replace(self, later);
-        let conditions = earlier.condition.into_iter().chain(earlier.more_conditions);
-        for condition in conditions {
-            match self.condition {
-                Some(_) => self.more_conditions.push(condition),
-                None => self.condition = Some(condition),
-            }
-        }
-        if matches!(self.body, Body::Check) {
-            (self.body, self.expiry_ms) = (earlier.body, earlier.expiry_ms);
-        }
-    }
-
-    fn conditions(&self) -> impl Iterator<Item = Condition> + '_ {
-        self.condition.iter().chain(&self.more_conditions).copied()
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject { table: self.table, place: self.place, key: self.key }
-    }
-
-    /// Table and number of the partition: the one order in which everybody locks them.
-    fn partition_number(&self) -> (u32, u32) {
-        (self.table.id, self.table.index.number_of(self.place))
-    }
-}
-
-pub(crate) enum Body<'a> {
-    /// The checksum is that of key and stored value.
-    Put {
-        codec: u8,
-        stored: Cow<'a, [u8]>,
-        checksum: u32,
-    },
-    /// A value that was streamed into its file, which is whole and synced. Whoever wrote it removes it if nothing
-    /// comes of the commit.
-    Stream {
-        reference: ExtentRef,
-        file: Arc<dyn StorageFile>,
-    },
-    Delete,
-    /// A delete if the document has expired.
-    Expire,
-    /// Nothing changes: only the conditions count.
-    Check,
-}
-
-impl Body<'_> {
-    /// Whether it needs space: everything but a delete.
-    fn is_put(&self) -> bool {
-        matches!(self, Body::Put { .. } | Body::Stream { .. })
-    }
-}
 
 /// The newest record of a key.
 #[derive(Clone, Copy)]
@@ -626,70 +542,6 @@ struct Prepared {
     /// Which of the changes become records.
     kept: Vec<usize>,
     deadline_ms: u64,
-}
-
-/// What a transaction that has scanned asks for: all partitions of these tables are locked, the tables in the order of
-/// their ids, while it is checked that nothing has changed.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Validation<'a> {
-    pub(crate) tables: &'a [Arc<TableCore>],
-    pub(crate) check: Option<&'a dyn Fn() -> Result<()>>,
-    /// Sequence and time of a commit that is a copy of another database's.
-    pub(crate) at: Option<Stamp>,
-}
-
-impl Validation<'_> {
-    fn is_needed(&self) -> bool {
-        !self.tables.is_empty() || self.at.is_some()
-    }
-}
-
-/// The locks of some partitions, in the order in which they were taken.
-struct Locks<'a>(Vec<((u32, u32), PartitionLock<'a>)>);
-
-impl<'a> Locks<'a> {
-    fn push(&mut self, table: &'a TableCore, number: u32) {
-        let last = self.0.last().map(|(last, _)| *last);
-        if last == Some((table.id, number)) {
-            return;
-        }
-        assert!(last.is_none_or(|last| last < (table.id, number)), "partitions are locked in order");
-        let lock = table.index.partitions()[number as usize].lock();
-        self.0.push(((table.id, number), lock));
-    }
-
-    fn push_all(&mut self, table: &'a TableCore) {
-        (0..table.index.partitions().len()).for_each(|number| self.push(table, number as u32));
-    }
-
-    /// The lock of a change's partition, from `at` on; changes come in the order of the locks.
-    fn of(&mut self, change: &Change<'_>, at: &mut usize) -> &mut PartitionLock<'a> {
-        let number = change.partition_number();
-        while self.0[*at].0 != number {
-            *at += 1;
-        }
-        &mut self.0[*at].1
-    }
-}
-
-fn lock_partitions<'a>(changes: &'a [Change<'_>], validation: &Validation<'a>) -> Locks<'a> {
-    let mut locks = Locks(Vec::new());
-    let mut whole = validation.tables.iter().peekable();
-    for change in changes {
-        while let Some(table) = whole.next_if(|table| table.id < change.table.id) {
-            locks.push_all(table);
-        }
-        if whole.peek().is_some_and(|table| table.id == change.table.id) {
-            // Its first change: the lock of each that follows is there.
-            whole.next();
-            locks.push_all(change.table);
-        } else if !validation.tables.iter().any(|table| table.id == change.table.id) {
-            let (_, number) = change.partition_number();
-            locks.push(change.table, number);
-        }
-    }
-    whole.for_each(|table| locks.push_all(table));
-    locks
 }
 
 /// Whether the index says under the lock what it said when the key was looked up.

@@ -29,7 +29,11 @@ impl Sorted {
             low: options.low.clone(),
             high: options.high.clone(),
             keys: Keys::new(),
-            fetch: FIRST_KEYS.min(usize::try_from(options.limit).unwrap_or(usize::MAX).max(1)),
+            fetch: usize::try_from(options.limit).map_or(FIRST_KEYS, |limit| match limit {
+                // All at once, if that is not much.
+                ..=MOST_KEYS => limit.max(1),
+                _ => FIRST_KEYS,
+            }),
             is_at_end: false,
             waiting: VecDeque::new(),
         }

@@ -1,0 +1,109 @@
+//! What a lookup finds.
+
+use crate::epoch::Guard;
+use crate::error::{Error, Result};
+use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError};
+use crate::segment::Segment;
+use crate::types::{Address, Entry};
+
+/// What a lookup has to do with a value once it is found.
+#[derive(Clone, Copy)]
+pub(crate) enum Stored<'a> {
+    /// The value as it is.
+    Raw(&'a [u8]),
+    /// Compressed by this codec.
+    Compressed(u8, &'a [u8]),
+    /// In a file of its own.
+    Extent(u8, ExtentRef),
+}
+
+/// The record of a key, and where it is.
+pub(crate) struct Found<'a> {
+    pub(crate) record: Peek<'a>,
+    pub(super) address: Address,
+    pub(crate) segment: &'a Segment,
+    pub(super) guard: &'a Guard,
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn new(
+        record: Peek<'a>,
+        address: Address,
+        segment: &'a Segment,
+        guard: &'a Guard,
+    ) -> Found<'a> {
+        Found { record, address, segment, guard }
+    }
+
+    #[inline]
+    pub(crate) fn stored(&self) -> Result<Stored<'a>> {
+        Stored::of(&self.record)
+            .ok_or_else(|| self.corrupt("the index points to a record that holds no value"))
+    }
+
+    pub(crate) fn header(&self) -> Result<Header> {
+        let corrupt = |error: RecordError| self.corrupt(error.text());
+        self.record.header(&self.segment.base).map_err(corrupt)
+    }
+
+    /// Whether a view sees it, if it is the newest record of its key.
+    #[inline]
+    pub(crate) fn is_seen_by(&self, view: &View) -> Result<bool> {
+        if self.record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= view.time_ms) {
+            return Ok(false);
+        }
+        Ok(self.segment.is_all_before(view.sequence) || self.header()?.sequence <= view.sequence)
+    }
+
+    /// All that is known of it.
+    pub(crate) fn entry(&self, value: &[u8]) -> Result<Entry> {
+        let Header { version, sequence, time_ms, expiry_ms, .. } = self.header()?;
+        Ok(Entry { value: value.to_vec(), version, sequence, time_ms, expires_at_ms: expiry_ms })
+    }
+
+    #[cold]
+    fn corrupt(&self, detail: &str) -> Error {
+        Error::corrupt(&self.segment.path, self.address.offset(), detail)
+    }
+}
+
+/// What a reader sees: the commits up to a sequence, at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) sequence: u64,
+    pub(crate) time_ms: u64,
+}
+
+/// What a lookup says at once.
+pub(super) enum AtOnce<'a> {
+    Found(Found<'a>),
+    Absent,
+    /// Something is not as it nearly always is.
+    Unsure,
+}
+
+/// What came of looking at one address.
+pub(crate) enum Look<R> {
+    /// The key's record was there.
+    Found(Option<R>),
+    /// Another key's record was there.
+    Other,
+    /// The segment has gone since the index was asked.
+    Moved,
+}
+
+impl<'a> Stored<'a> {
+    #[inline]
+    pub(crate) fn of(record: &Peek<'a>) -> Option<Stored<'a>> {
+        match (record.kind(), record.codec()) {
+            (Kind::Document, 0) => Some(Stored::Raw(record.value)),
+            (Kind::Document, codec) => Some(Stored::Compressed(codec, record.value)),
+            (Kind::Extent, codec) => {
+                let extent = ExtentRef::decode(record.value)?;
+                // What is streamed is never compressed.
+                (codec == 0 || extent.chunk_bits.is_none()).then_some(Stored::Extent(codec, extent))
+            }
+            _ => None,
+        }
+    }
+}
