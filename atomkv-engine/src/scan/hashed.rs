@@ -17,7 +17,7 @@ use crate::format::record::Peek;
 use crate::index::history::Old;
 use crate::index::partition::SubTableCopy;
 use crate::index::subtable::known_place;
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentDirectory};
 use crate::table::{Found, Stored, Table, View};
 use crate::types::Address;
 
@@ -272,37 +272,66 @@ impl Hashed {
         view: &View,
         guard: &Guard,
     ) -> bool {
-        let known = known_place(self.after.as_ref().map_or(0, |(place, _)| *place));
-        let newest = copy
-            .entries
-            .iter()
-            .map(|entry| (entry.known_place(copy.depth, copy.prefix), entry.address(), false));
         let olds = olds.iter().filter(|(_, old)| !old.is_tombstone && old.covers(view.sequence));
-        let olds = olds.map(|(place, old)| (known_place(*place), old.address, true));
-        let mut records: Vec<_> = newest.chain(olds).filter(|(place, ..)| *place >= known).collect();
-        if self.is_by_places {
-            records.sort_unstable();
-        } else {
-            records.sort_unstable_by_key(|(_, address, _)| *address);
-        }
-        let mut segments: HashMap<u16, Arc<Segment>> = HashMap::new();
-        self.waiting.reserve(records.len());
-        for (known_place, address, is_old) in records {
-            let segment = match segments.get(&address.ordinal()) {
-                Some(segment) => segment.clone(),
-                None => {
-                    let directory = &table.inner.catalog.directory;
-                    let Some(segment) = directory.get_arc(address.ordinal(), guard) else {
-                        self.waiting.clear();
-                        return false;
-                    };
-                    segments.insert(address.ordinal(), segment.clone());
-                    segment
-                }
-            };
+        let directory = &table.inner.catalog.directory;
+        let mut segments = Segments { directory, guard, last: None, others: HashMap::new() };
+        let mut push = |address: Address, known_place: u64, is_old: bool| {
+            let segment = segments.get(address.ordinal())?;
             self.waiting.push_back(Waiting { segment, address, known_place, is_old });
+            Some(())
+        };
+        let are_there = if self.is_by_places {
+            let after = known_place(self.after.as_ref().map_or(0, |(place, _)| *place));
+            let newest = copy
+                .entries
+                .iter()
+                .map(|entry| (entry.known_place(copy.depth, copy.prefix), entry.address(), false));
+            let olds = olds.map(|(place, old)| (known_place(*place), old.address, true));
+            let mut records: Vec<_> = newest.chain(olds).filter(|(place, ..)| *place >= after).collect();
+            records.sort_unstable();
+            records.into_iter().try_for_each(|(place, address, is_old)| push(address, place, is_old))
+        } else {
+            // Sorted as plain numbers: there are many.
+            let newest = copy.entries.iter().map(|entry| entry.address().bits() << 1);
+            let olds = olds.map(|(_, old)| old.address.bits() << 1 | 1);
+            let mut records: Vec<u64> = newest.chain(olds).collect();
+            records.sort_unstable();
+            records.into_iter().try_for_each(|bits| push(Address::from_bits(bits >> 1), 0, bits & 1 == 1))
+        };
+        if are_there.is_none() {
+            self.waiting.clear();
         }
-        true
+        are_there.is_some()
+    }
+}
+
+/// The segments of a copy, each looked up once.
+struct Segments<'a> {
+    directory: &'a SegmentDirectory,
+    guard: &'a Guard,
+    last: Option<(u16, Arc<Segment>)>,
+    others: HashMap<u16, Arc<Segment>>,
+}
+
+impl Segments<'_> {
+    #[inline]
+    fn get(&mut self, ordinal: u16) -> Option<Arc<Segment>> {
+        match &self.last {
+            Some((last, segment)) if *last == ordinal => Some(segment.clone()),
+            _ => self.find(ordinal),
+        }
+    }
+
+    fn find(&mut self, ordinal: u16) -> Option<Arc<Segment>> {
+        if let Some((before, segment)) = self.last.take() {
+            self.others.insert(before, segment);
+        }
+        let segment = match self.others.get(&ordinal) {
+            Some(segment) => segment.clone(),
+            None => self.directory.get_arc(ordinal, self.guard)?,
+        };
+        self.last = Some((ordinal, segment.clone()));
+        Some(segment)
     }
 }
 
