@@ -4,7 +4,9 @@
 mod common;
 
 use atomkv_engine::storage::sim::{Fault, SimStorage};
-use atomkv_engine::{Batch, Database, Durability, Error, Result, Table, TableOptions};
+use atomkv_engine::{
+    Batch, Database, Durability, Error, Result, Retention, ScanOptions, Snapshot, Table, TableOptions,
+};
 use common::{directory, sim_options};
 
 /// What is written in turn: the n-th commit puts these.
@@ -58,6 +60,20 @@ fn write(database: &Database, table: &Table, number: u64) -> Result<()> {
 
 const COMMITS: u64 = 60;
 
+/// With everything that a table can have.
+fn options() -> TableOptions {
+    TableOptions::new().partitions(2).ordered(true).retention(Retention::Versions(3))
+}
+
+/// What a snapshot sees, through a scan and through gets.
+fn seen_by(snapshot: &Snapshot, table: &Table) -> Result<Model> {
+    let scanned: Model = snapshot.scan(table, ScanOptions::new())?.collect::<Result<_>>()?;
+    for (key, value) in &scanned {
+        assert_eq!(snapshot.get(table, key)?.as_ref(), Some(value));
+    }
+    Ok(scanned)
+}
+
 /// What the scenario saw: how many commits were acknowledged, how many of them were synced.
 #[derive(Default)]
 struct Seen {
@@ -69,8 +85,14 @@ struct Seen {
 /// Runs the scenario until a write fails for good. Reads are checked all along.
 fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
     let database = Database::open(directory(), sim_options(sim, 3))?;
-    let table = database.table("t", TableOptions::new().partitions(2))?;
+    let table = database.table("t", options())?;
+    let mut held: Option<(Snapshot, u64)> = None;
     for number in seen.acknowledged..COMMITS {
+        match number % 15 {
+            5 => held = Some((database.snapshot()?, seen.acknowledged)),
+            12 => held = None,
+            _ => {}
+        }
         // A full disk may pass: the same write is tried again, and no state in between is allowed.
         let outcome = match write(&database, &table, number) {
             Err(error @ Error::NoSpace { .. }) => {
@@ -109,6 +131,13 @@ fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
         }
         if number % 3 == 0 {
             assert_eq!(contents(&table)?, model_after(seen.acknowledged), "after commit {number}");
+            if let Some((snapshot, commits)) = &held {
+                assert_eq!(seen_by(snapshot, &table)?, model_after(*commits), "after commit {number}");
+            }
+            for key in model_after(seen.acknowledged).keys() {
+                let history = table.history(key)?;
+                assert!((1..=3).contains(&history.len()) && history[0].value.is_some());
+            }
         }
     }
     database.close()
@@ -117,7 +146,7 @@ fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
 fn check_after_reopening(sim: &SimStorage, seen: &Seen, least: u64, story: &str) {
     let database =
         Database::open(directory(), sim_options(sim, 3)).unwrap_or_else(|error| panic!("{story}: {error}"));
-    let table = database.table("t", TableOptions::new().partitions(2)).expect("a table");
+    let table = database.table("t", options()).expect("a table");
     let model = contents(&table).expect("readable");
     let reached = (least..=seen.acknowledged + 1).rev().find(|commits| model == model_after(*commits));
     assert!(reached.is_some(), "{story}: no state between {least} and {} commits", seen.acknowledged + 1);
