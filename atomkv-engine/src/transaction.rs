@@ -104,13 +104,11 @@ impl Database {
     ) -> Result<R> {
         for attempt in 0.. {
             let mut transaction = self.begin()?;
-            let outcome = match f(&mut transaction) {
-                Ok(result) => transaction.commit(durability).map(|_| result),
-                Err(error) => Err(error),
-            };
-            match outcome {
+            // What the function fails with is its own affair, a conflict too.
+            let result = f(&mut transaction)?;
+            match transaction.commit(durability) {
                 Err(Error::Conflict { .. }) if attempt + 1 < ATTEMPTS => back_off(attempt),
-                outcome => return outcome,
+                outcome => return outcome.map(|_| result),
             }
         }
         unreachable!("the last attempt has returned")
@@ -209,7 +207,15 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::put`].
     pub fn delete(&mut self, table: &Table, key: &[u8]) -> Result<()> {
-        let write = Write { value: None, options: WriteOptions::new() };
+        self.delete_with(table, key, WriteOptions::new())
+    }
+
+    /// The same with a condition, which is checked at the commit against the state before it.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn delete_with(&mut self, table: &Table, key: &[u8], options: impl Into<WriteOptions>) -> Result<()> {
+        let write = Write { value: None, options: options.into() };
         self.touched(table)?.writes.insert(key.to_vec(), write);
         Ok(())
     }

@@ -198,6 +198,19 @@ fn transactions_commit_what_nobody_has_changed() {
     assert_eq!(table.get(b"other").expect("read"), None);
     assert_eq!(database.stats().old_versions, 0);
 
+    let mut transaction = database.begin().expect("begun");
+    transaction.delete_with(&table, b"k", Expect::from(second)).expect("noted");
+    transaction.put_with(&table, b"other", b"3", Expect::Present).expect("noted");
+    assert!(
+        matches!(transaction.commit(Durability::Buffered), Err(Error::Conflict { key, .. }) if key == b"other")
+    );
+    let mut times = 0;
+    let own = database.transact(|_| {
+        times += 1;
+        table.put_if(b"k", b"3", Expect::Absent).map(drop)
+    });
+    assert!(matches!(own, Err(Error::Conflict { .. })) && times == 1, "a function's own error is final");
+
     let incremented = |table: &Table| {
         table.update(b"n", |n| Ok(Update::Put(vec![n.map_or(1, |n| n[0] + 1)]))).expect("updated");
     };
