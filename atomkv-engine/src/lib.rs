@@ -27,7 +27,7 @@
 //!
 //! # Reading the source
 //!
-//! Follow one put: [`Table::put`] (`table.rs`) finds the key's place and makes a change; `commit.rs` looks up what
+//! Follow one put: [`Table::put`] (`table/write.rs`) finds the key's place and makes a change; `commit.rs` looks up what
 //! is there, locks the partition (`index/partition.rs`), has the log append the record (`log/mod.rs`,
 //! `format/record.rs`) and swings the index entry (`index/subtable.rs`). `open.rs` tells how it is found again,
 //! `compaction.rs` where it settles, `storage/` what the operating system has to do with it.

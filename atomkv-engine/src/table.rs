@@ -1,4 +1,4 @@
-//! A table as its users hold it: routes a key to its place and offers the operations ([`write`], [`read`]).
+//! A table as its users hold it: routes a key to its place and offers the operations (`table/write.rs`, `table/read.rs`).
 
 mod found;
 mod pinned;

@@ -213,7 +213,7 @@ struct Requests {
     prepare: Option<SegmentId>,
     /// Populate this segment from this offset.
     populate: Option<(Arc<Segment>, u64)>,
-    /// The index wants its next memory, see [`memory::populate_ahead`].
+    /// The index wants its next memory, see `storage::memory::populate_ahead`.
     memory: bool,
     stop: bool,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::extents::{ChunkedFile, ExtentBytes};
 use crate::segment::Segment;
 
-/// A value that is held in place, see [`Table::get_pinned`]. May be sent to and dropped on any thread.
+/// A value that is held in place, see [`crate::Table::get_pinned`]. May be sent to and dropped on any thread.
 pub struct Pinned {
     pub(super) bytes: PinnedBytes,
     pub(super) version: u64,
@@ -26,12 +26,12 @@ pub(super) enum PinnedBytes {
 }
 
 impl Pinned {
-    /// The key's version, see [`Written::version`].
+    /// The key's version, see [`crate::Written::version`].
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The commit that wrote the value, see [`Written::sequence`].
+    /// The commit that wrote the value, see [`crate::Written::sequence`].
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
