@@ -131,7 +131,11 @@ fn run_upkeep(inner: &Inner) {
 
 fn upkeep(inner: &Inner) -> Result<()> {
     inner.trim_histories(false);
-    inner.expire(false)?;
+    match inner.expire(false) {
+        // Compaction makes room.
+        Err(error) if !error.is_full() => return Err(error),
+        _ => {}
+    }
     while !inner.health.is_closed() {
         compaction::pace_writers(inner);
         // Compaction first: it ends in a checkpoint, and one alone may be due again as soon as it is written.
