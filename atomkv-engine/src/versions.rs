@@ -95,10 +95,10 @@ impl Inner {
 
     /// Lets go what tables keep for a time only and that is older, now and then or at once.
     pub(crate) fn trim_histories(&self, at_once: bool) {
-        let now_ms = self.now_for_expiry_ms();
-        for table in self.tables.all() {
-            let is_for_a_time = matches!(table.retention(), Retention::Duration(_));
-            if !is_for_a_time || !table.is_trim_due(now_ms) && !at_once {
+        let is_for_a_time = |table: &TableCore| matches!(table.retention(), Retention::Duration(_));
+        for table in self.tables.all().iter().filter(|table| is_for_a_time(table)) {
+            let now_ms = self.now_for_expiry_ms();
+            if !table.is_trim_due(now_ms) && !at_once {
                 continue;
             }
             for history in table.index.histories().iter().filter(|history| !history.is_empty()) {
