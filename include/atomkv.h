@@ -125,6 +125,12 @@ enum atomkv_status
     ATOMKV_ERR_COMPACTED = -25,
     /** The value is none that the merge operator can change, or the result would be out of its range. */
     ATOMKV_ERR_MERGE = -26,
+    /** What a call would make is there already. Nothing was touched. */
+    ATOMKV_ERR_ALREADY_EXISTS = -27,
+    /** Data to be imported or restored is not as it should be. */
+    ATOMKV_ERR_INPUT = -28,
+    /** The call was ended by the caller's own callback. */
+    ATOMKV_ERR_CANCELLED = -29,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

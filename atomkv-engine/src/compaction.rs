@@ -20,6 +20,7 @@ use crate::format::record::{Kind, Record, RecordError};
 use crate::format::segment::{FooterEntry, HEADER_BYTES, SegmentKind};
 use crate::index::subtable::Candidates;
 use crate::page::{self, PageWriter};
+use crate::progress::{Reporter, Watcher};
 use crate::segment::Segment;
 use crate::stats::CompactionReport;
 use crate::tables::TableCore;
@@ -87,7 +88,7 @@ fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
 }
 
 /// Settles everything that can be settled. The caller holds the maintenance lock.
-pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
+pub(crate) fn compact_all(inner: &Inner, watcher: Watcher<'_>) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
     match inner.log.begin_segment() {
         // Then what the log's last segment holds stays there.
@@ -95,15 +96,19 @@ pub(crate) fn compact_all(inner: &Inner) -> Result<CompactionReport> {
         _ => {}
     }
     inner.checkpoint()?;
+    let mut reporter = watcher.begin(0);
     let mut budget = inner.options.segment_bytes_max * 2;
     for pass in 0..PASSES {
         let victims = if pass == 0 { everything(inner) } else { mostly_dead(inner) };
         if victims.is_empty() {
             break;
         }
-        compact_pass(inner, victims, &mut budget, &mut report)?;
+        let bytes: u64 = victims.iter().map(|segment| segment.end()).sum();
+        reporter.expect_bytes(reporter.progress().bytes + bytes);
+        compact_pass(inner, victims, &mut budget, &mut report, &mut reporter)?;
         inner.checkpoint()?;
     }
+    reporter.finish();
     epoch::collect();
     Ok(report)
 }
@@ -139,6 +144,7 @@ fn compact_pass(
     mut victims: Vec<Arc<Segment>>,
     budget: &mut u64,
     report: &mut CompactionReport,
+    reporter: &mut Reporter<'_>,
 ) -> Result<()> {
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
@@ -154,6 +160,7 @@ fn compact_pass(
             bytes += segment.end();
             round.push(segment);
         }
+        let moved = report.records_moved;
         match compact_round(inner, round.clone(), report) {
             // Where something is full one segment at a time, the one of which least must be copied first, and each is
             // let go before the next.
@@ -167,6 +174,7 @@ fn compact_pass(
             outcome => {
                 outcome?;
                 made_room = false;
+                reporter.advance(bytes, report.records_moved - moved)?;
             }
         }
         if inner.compacted.lock().bytes() > 4 * *budget {

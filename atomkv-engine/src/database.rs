@@ -23,6 +23,7 @@ use crate::log::{Draft, Log, Notice, Stamp};
 use crate::maintenance::Signals;
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, Retention, TableOptions};
 use crate::pace::Pace;
+use crate::progress::Watcher;
 use crate::services::Services;
 use crate::snapshots::Snapshots;
 use crate::stats::{CompactionReport, Counters, Stats};
@@ -292,6 +293,15 @@ impl Database {
     /// # Errors
     /// [`Error::NoSpace`] and read errors leave the database as it was.
     pub fn compact(&self) -> Result<CompactionReport> {
+        self.compact_with(Watcher::none())
+    }
+
+    /// [`Database::compact`] with somebody who is told how far it is, in bytes of the segments to settle and records
+    /// moved, after each round of at most two of the largest segments.
+    ///
+    /// # Errors
+    /// As [`Database::compact`]; [`Error::Cancelled`], which leaves done what is done.
+    pub fn compact_with(&self, watcher: Watcher<'_>) -> Result<CompactionReport> {
         let inner = self.inner();
         inner.health.check_writable()?;
         inner.trim_histories(true);
@@ -302,7 +312,7 @@ impl Database {
         }
         let _turn = inner.maintenance.lock();
         inner.health.check_writable()?;
-        compaction::compact_all(inner)
+        compaction::compact_all(inner, watcher)
     }
 
     /// The changes that are committed from now on, or from an earlier sequence on, in the order of the commits. See

@@ -161,6 +161,24 @@ pub enum Error {
         /// What the value is, and what was expected.
         reason: String,
     },
+    /// What a call would make is there already. Nothing was touched.
+    AlreadyExists {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// Data that is read from outside the database, to be imported or restored, is not as it should be.
+    Input {
+        /// Which record, from 1; 0 for what comes before the first.
+        record: u64,
+        /// The byte of the input at which it begins.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The caller's own [`crate::Watcher`] has ended the call.
+    Cancelled,
     /// A defect in the engine; the database is read-only until it is reopened.
     Internal {
         /// What was found to be impossible.
@@ -295,6 +313,16 @@ impl fmt::Display for Error {
             ),
             Error::Document { reason } => write!(f, "the document was refused: {reason}"),
             Error::Merge { reason } => write!(f, "the value cannot be merged: {reason}"),
+            Error::AlreadyExists { path, reason } => {
+                write!(f, "{} exists: {reason}; give another place", path.display())
+            }
+            Error::Input { record: 0, offset, reason } => {
+                write!(f, "the input is not as it should be at byte {offset}: {reason}")
+            }
+            Error::Input { record, offset, reason } => {
+                write!(f, "record {record} of the input, at byte {offset}: {reason}")
+            }
+            Error::Cancelled => write!(f, "the call was cancelled"),
             Error::Internal { reason } => write!(f, "internal error: {reason}"),
         }
     }
@@ -307,7 +335,8 @@ impl From<Error> for io::Error {
             Error::NoSpace { .. } | Error::TooManySegments => io::ErrorKind::StorageFull,
             Error::ValueTooLarge { .. } => io::ErrorKind::FileTooLarge,
             Error::ReadOnly { .. } => io::ErrorKind::ReadOnlyFilesystem,
-            Error::Corrupt { .. } => io::ErrorKind::InvalidData,
+            Error::Corrupt { .. } | Error::Input { .. } => io::ErrorKind::InvalidData,
+            Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::InvalidArgument { .. } => io::ErrorKind::InvalidInput,
             // Callers try again what was interrupted, and this was not.

@@ -72,12 +72,18 @@ pub enum atomkv_status {
     ATOMKV_ERR_COMPACTED = -25,
     /// The value is none that the merge operator can change, or the result would be out of its range.
     ATOMKV_ERR_MERGE = -26,
+    /// What a call would make is there already. Nothing was touched.
+    ATOMKV_ERR_ALREADY_EXISTS = -27,
+    /// Data to be imported or restored is not as it should be.
+    ATOMKV_ERR_INPUT = -28,
+    /// The call was ended by the caller's own callback.
+    ATOMKV_ERR_CANCELLED = -29,
 }
 
 use atomkv_status::*;
 
 impl atomkv_status {
-    pub(crate) const ALL: [atomkv_status; 29] = [
+    pub(crate) const ALL: [atomkv_status; 32] = [
         ATOMKV_OK,
         ATOMKV_NOT_FOUND,
         ATOMKV_DONE,
@@ -107,6 +113,9 @@ impl atomkv_status {
         ATOMKV_ERR_VERSION_COMPACTED,
         ATOMKV_ERR_COMPACTED,
         ATOMKV_ERR_MERGE,
+        ATOMKV_ERR_ALREADY_EXISTS,
+        ATOMKV_ERR_INPUT,
+        ATOMKV_ERR_CANCELLED,
     ];
 
     /// Its name and a sentence.
@@ -171,6 +180,11 @@ impl atomkv_status {
                 "these changes are not in the log any more; read the state first\0",
             ),
             ATOMKV_ERR_MERGE => ("ATOMKV_ERR_MERGE\0", "the value cannot be merged with the operand\0"),
+            ATOMKV_ERR_ALREADY_EXISTS => {
+                ("ATOMKV_ERR_ALREADY_EXISTS\0", "what would be made is there already; give another place\0")
+            }
+            ATOMKV_ERR_INPUT => ("ATOMKV_ERR_INPUT\0", "the data to be read is not as it should be\0"),
+            ATOMKV_ERR_CANCELLED => ("ATOMKV_ERR_CANCELLED\0", "the call was cancelled\0"),
         }
     }
 
@@ -263,6 +277,9 @@ impl From<Error> for atomkv_error {
             Error::VersionCompacted { .. } => ATOMKV_ERR_VERSION_COMPACTED,
             Error::Compacted { .. } => ATOMKV_ERR_COMPACTED,
             Error::Merge { .. } => ATOMKV_ERR_MERGE,
+            Error::AlreadyExists { .. } => ATOMKV_ERR_ALREADY_EXISTS,
+            Error::Input { .. } => ATOMKV_ERR_INPUT,
+            Error::Cancelled => ATOMKV_ERR_CANCELLED,
             _ => ATOMKV_ERR_INTERNAL,
         };
         let mut described = atomkv_error::new(status, error.to_string());
