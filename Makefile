@@ -40,6 +40,7 @@ header:
 figures:
 	cargo run --release --locked -q -p atomkv-engine --example figures -- $(TARGET)/figures 1000000 5000000
 	cargo run --release --locked -q -p atomkv-engine --example features -- $(TARGET)/figures 1000000
+	cargo run --release --locked -q -p atomkv-engine --example care -- $(TARGET)/figures 1000000 5000000
 	rm -rf $(TARGET)/figures
 
 # AtomKV beside LMDB, RocksDB, redb, fjall, emdb, SQLite and sled; writes docs/benchmarks.md and docs/benchmarks/*.svg.

@@ -355,8 +355,8 @@ void atomkv_table_options_free(atomkv_table_options *options);
 atomkv_status atomkv_table_options_set_create_if_missing(atomkv_table_options *options, int yes);
 
 /**
- * The number of partitions, 1 to 16,384; a new table has 16 by default. For a table that exists with another number
- * opening is `ATOMKV_ERR_TABLE_MISMATCH`; without this setting it is opened with its own. Since 0.1.
+ * The number of partitions that a new table begins with, 1 to 16,384; 16 by default. A table that exists keeps what it
+ * has. Since 0.1.
  */
 atomkv_status atomkv_table_options_set_partitions(atomkv_table_options *options,
                                                   uint32_t partitions);

@@ -153,16 +153,17 @@ pub(crate) fn load_image(
 impl Image {
     /// Hands the image's sub-tables to the tables' indexes.
     pub(crate) fn adopt(&self, tables: &Tables) -> Result<()> {
+        for &(id, partitions) in &self.sections.layouts {
+            let table = tables.by_id(id).ok_or_else(|| {
+                Error::corrupt(&self.file.path, 0, "the layout of a table that the manifest does not name")
+            })?;
+            table.index.begin_with(partitions);
+        }
         for record in &self.sections.subtables {
             let damaged = |detail: &str| Error::corrupt(&self.file.path, record.offset, detail);
             let table = tables
                 .by_id(record.table)
                 .ok_or_else(|| damaged("a sub-table of a table that the manifest does not name"))?;
-            let partition = table
-                .index
-                .partitions()
-                .get(record.partition as usize)
-                .ok_or_else(|| damaged("a sub-table of a partition that the table does not have"))?;
             let stored = StoredSubTable {
                 depth: u32::from(record.depth),
                 prefix: record.prefix,
@@ -172,7 +173,7 @@ impl Image {
                 image: self.file.clone(),
                 added: Mutex::default(),
             };
-            if !partition.lock().adopt(stored) {
+            if !table.index.adopt(record.partition, stored) {
                 return Err(damaged("a sub-table outside its partition"));
             }
         }
@@ -275,7 +276,7 @@ fn write_image(
         sequence,
     };
     out.push(&header.encode())?;
-    let (subtables, old_versions) = write_subtables(inner, &mut out)?;
+    let (subtables, layouts, old_versions) = write_subtables(inner, &mut out)?;
     let leaves = write_leaves(inner, &mut out)?;
     // Nothing copied above can be later than this.
     let (_, fuzzy_end) = inner.log.position();
@@ -292,6 +293,7 @@ fn write_image(
         sequence_ceiling: inner.log.sequence_ceiling(),
         last_time_ms: inner.log.last_time_ms(),
         subtables,
+        layouts,
         segments: segments.iter().map(stats).collect(),
         extents,
         old_versions,
@@ -370,48 +372,50 @@ impl Passing {
     }
 }
 
-/// Writes the sub-tables; collects the versions that histories keep.
-fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<(Vec<SubTableRecord>, Vec<OldVersion>)> {
+type TablesWritten = (Vec<SubTableRecord>, Vec<(u32, u32)>, Vec<OldVersion>);
+
+/// Writes the sub-tables; collects the tables' layouts and the versions that histories keep.
+fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<TablesWritten> {
     let mut records = Vec::new();
+    let mut layouts = Vec::new();
     let mut old_versions = Vec::new();
     let mut bytes = Vec::new();
     for table in inner.tables.all() {
-        for (number, partition) in table.index.partitions().iter().enumerate() {
-            let mut place = None;
-            loop {
-                // Taking the partition's lock also waits for commits that are in the log before the image's
-                // position and have not yet swung their entries.
-                let copy = partition.copy_from(place)?;
-                if !copy.entries.is_empty() {
-                    bytes.clear();
-                    copy.entries
-                        .iter()
-                        .for_each(|entry| bytes.extend_from_slice(&entry.bits().to_le_bytes()));
-                    records.push(SubTableRecord {
-                        table: table.id,
-                        depth: copy.depth as u8,
-                        prefix: copy.prefix,
-                        partition: number as u32,
-                        offset: out.position(),
-                        entries: copy.entries.len() as u32,
-                        checksum: crc32fast::hash(&bytes),
-                    });
-                    out.push(&bytes)?;
-                }
-                match copy.next_place {
-                    Some(next) => place = Some(next),
-                    None => break,
-                }
+        // What an image says of a table is of one layout.
+        let _layout = table.index.hold_layout();
+        layouts.push((table.id, table.index.partitions()));
+        let mut place = Some(0);
+        while let Some(at) = place {
+            // Taking the partition's lock also waits for commits that are in the log before the image's position
+            // and have not yet swung their entries.
+            let copy = table.index.copy_from(at)?;
+            place = copy.next_place;
+            if copy.entries.is_empty() {
+                continue;
             }
-            // Behind the sub-tables: what these let go meanwhile is here.
-            table.index.histories()[number].for_each_in(0..=u64::MAX, |id, old| {
+            bytes.clear();
+            copy.entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.bits().to_le_bytes()));
+            records.push(SubTableRecord {
+                table: table.id,
+                depth: copy.depth as u8,
+                prefix: copy.prefix,
+                partition: copy.partition,
+                offset: out.position(),
+                entries: copy.entries.len() as u32,
+                checksum: crc32fast::hash(&bytes),
+            });
+            out.push(&bytes)?;
+        }
+        // Behind the sub-tables: what these let go meanwhile is here.
+        for history in table.index.histories() {
+            history.for_each_in(0..=u64::MAX, |id, old| {
                 if old.is_kept {
                     old_versions.push(OldVersion { table: table.id, id, old: *old });
                 }
             });
         }
     }
-    Ok((records, old_versions))
+    Ok((records, layouts, old_versions))
 }
 
 /// Writes the ordered indexes. Replay makes good what changes meanwhile: it says of each key that the log mentions
@@ -495,15 +499,10 @@ pub(crate) fn drop_previous(inner: &Inner) -> bool {
 pub(crate) fn drop_newest(inner: &Inner) -> bool {
     // Sub-tables that were not touched yet lie in the image, and would keep its space.
     for table in inner.tables.all() {
-        for partition in table.index.partitions() {
-            let mut place = None;
-            loop {
-                let Ok(copy) = partition.copy_from(place) else { return false };
-                match copy.next_place {
-                    Some(next) => place = Some(next),
-                    None => break,
-                }
-            }
+        let mut place = Some(0);
+        while let Some(at) = place {
+            let Ok(copy) = table.index.copy_from(at) else { return false };
+            place = copy.next_place;
         }
     }
     epoch::collect();

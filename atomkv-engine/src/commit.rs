@@ -141,7 +141,7 @@ impl Inner {
         Ok((sequence > 0).then_some(sequence))
     }
 
-    /// No two changes may be of one key, and they come in the order of [`Change::partition_number`].
+    /// No two changes may be of one key, and they come in the order of tables and places, in which partitions are locked.
     ///
     /// The guard is held until the commit is done, though not while it is synced: an address that was found before
     /// the locks must mean the same record under them.
@@ -241,7 +241,7 @@ impl Inner {
         let numbering = Numbering::Next;
         let mut records =
             Records { changes, lookups, kept: &[0], extents, addresses, deadline_ms, numbering };
-        let lock = change.table.index.partition(change.place).lock();
+        let lock = change.table.index.lock(change.place, guard);
         if !still_true(&lock, change, &lookup)? {
             return Ok(None);
         }
@@ -275,7 +275,7 @@ impl Inner {
         if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
         }
-        let mut locks = lock_partitions(changes, validation);
+        let mut locks = lock_partitions(changes, validation, guard);
         let mut at = 0;
         for (change, lookup) in changes.iter().zip(&lookups) {
             if !still_true(locks.of(change, &mut at), change, lookup)? {
@@ -374,9 +374,9 @@ impl Inner {
     /// Asks the index where the key's newest record may be, and has it fetched from memory.
     #[inline]
     fn ask_index(&self, change: &Change<'_>, guard: &Guard) -> Result<Indexed> {
-        let partition = change.table.index.partition(change.place);
-        let changes = partition.changes();
-        let first = partition.first(change.place, guard)?;
+        let index = &change.table.index;
+        let changes = index.changes(change.place, guard);
+        let first = index.first(change.place, guard)?;
         if let Some(address) = first.address
             && let Some(segment) = self.catalog.directory.get(address.ordinal(), guard)
         {
@@ -416,7 +416,7 @@ impl Inner {
     #[cold]
     fn look_up_all(&self, change: &Change<'_>, changes: u64, guard: &Guard) -> Result<Option<Lookup>> {
         let mut candidates = Candidates::default();
-        change.table.index.partition(change.place).find(change.place, guard, &mut candidates)?;
+        change.table.index.find(change.place, guard, &mut candidates)?;
         for address in candidates.iter() {
             match self.look_at(change, address, guard)? {
                 Look::Key(existing) => {

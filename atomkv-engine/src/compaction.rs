@@ -516,7 +516,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
         if let Some(ahead) = entries.get(at + INDEX_AHEAD)
             && let Some(table) = known.table(ahead.table)
         {
-            table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
+            table.index.touch(ahead.place, &epoch::pin());
         }
         if !entry.kind.has_place() {
             continue;
@@ -589,7 +589,7 @@ fn wanted(
         return Ok(if is_history() { Wanted::ByHistory } else { Wanted::Yes });
     }
     let guard = epoch::pin();
-    table.index.partition(entry.place).find(entry.place, &guard, found)?;
+    table.index.find(entry.place, &guard, found)?;
     // In this order: what the index lets go is in the history before.
     Ok(match found.contains(address) {
         true => Wanted::Yes,
@@ -678,18 +678,18 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
         if let Some(ahead) = survivors.get(at + INDEX_AHEAD)
             && let Some(table) = known.table(ahead.table)
         {
-            table.index.partition(ahead.place).touch(ahead.place, &epoch::pin());
+            table.index.touch(ahead.place, &epoch::pin());
         }
         if survivor.is_tombstone && !survivor.is_history {
             continue;
         }
         let Some(table) = known.table(survivor.table) else { continue };
         let from = victims[survivor.victim].segment.address(survivor.offset);
-        let lock = table.index.partition(survivor.place).lock();
+        let guard = epoch::pin();
+        let lock = table.index.lock(survivor.place, &guard);
         lock.prepare(survivor.place)?;
         // Counted under the lock, so that whoever replaces the copy counts it dead after it was counted born.
         let note_born = || {
-            let guard = epoch::pin();
             if let Some(segment) = inner.catalog.directory.get(address.ordinal(), &guard) {
                 segment.add_born(length);
             }

@@ -159,7 +159,7 @@ impl Database {
     /// Opens a table, or creates it. Names have 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`Error::TableMismatch`] if the table exists with another number of partitions, order or retention than asked for;
+    /// [`Error::TableMismatch`] if the table exists with another order or retention than asked for;
     /// [`Error::ServicesMismatch`] if it was created with other services; [`Error::InvalidArgument`]; the errors of
     /// a write when it is created.
     pub fn table(&self, name: &str, options: TableOptions) -> Result<Table> {
@@ -353,9 +353,6 @@ impl std::fmt::Debug for Database {
 fn check_settings(core: &TableCore, options: &TableOptions) -> Result<()> {
     let record = &core.record;
     let refuse = |reason: String| Err(Error::TableMismatch { name: record.name.clone(), reason });
-    if let Some(partitions) = options.partitions.filter(|partitions| *partitions != record.partitions) {
-        return refuse(format!("it has {} partitions, not {partitions}", record.partitions));
-    }
     if options.ordered.is_some_and(|ordered| ordered != record.ordered) {
         return refuse(format!("it is {}ordered", if record.ordered { "" } else { "not " }));
     }
@@ -392,7 +389,11 @@ impl Inner {
         let record = TableRecord {
             id: *next_id,
             name: name.to_string(),
-            partitions: options.partitions.unwrap_or(PARTITIONS_DEFAULT),
+            partitions: options.partitions.unwrap_or(match options.auto_partitions {
+                true => 1,
+                false => PARTITIONS_DEFAULT,
+            }),
+            auto_partitions: options.auto_partitions,
             durability: u8::from(options.durability == Some(Durability::Sync)),
             ordered: options.ordered == Some(true),
             retention,
@@ -426,7 +427,7 @@ impl Inner {
     }
 
     pub(crate) fn fill_tables(&self, manifest: &mut crate::format::manifest::Manifest) {
-        manifest.tables = self.tables.all().iter().map(|table| table.record.clone()).collect();
+        manifest.tables = self.tables.all().iter().map(|table| table.definition()).collect();
         let next = manifest.tables.iter().map(|table| table.id + 1).max().unwrap_or(0);
         manifest.next_table_id = manifest.next_table_id.max(next);
     }
@@ -557,6 +558,7 @@ impl Inner {
             checkpoint_generation: manifest.checkpoints.first().map_or(0, |newest| newest.generation),
             checkpoints: self.counters.checkpoints(),
             compactions: self.counters.compactions(),
+            resizes: self.counters.resizes(),
             syncs: self.log.sync_count(),
             replayed_records: self.opening.replayed_records,
             rebuilt_index: self.opening.rebuilt,

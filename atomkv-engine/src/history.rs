@@ -76,7 +76,7 @@ impl Table {
         let mut times = 0;
         'again: loop {
             let (candidates, olds) = {
-                let lock = self.core.index.partition(place).lock();
+                let lock = self.core.index.lock(place, &guard);
                 lock.prepare(place)?;
                 let mut candidates = Candidates::default();
                 lock.find(place, &mut candidates);

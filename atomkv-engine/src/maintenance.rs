@@ -131,6 +131,7 @@ fn run_upkeep(inner: &Inner) {
 
 fn upkeep(inner: &Inner) -> Result<()> {
     inner.trim_histories(false);
+    inner.resize_as_needed()?;
     match inner.expire(false) {
         // Compaction makes room.
         Err(error) if !error.is_full() => return Err(error),

@@ -300,6 +300,13 @@ impl Opener {
         if rebuild {
             self.rebuild()?;
         }
+        for table in self.tables.all() {
+            // The image may be of another layout than the one that the log has come to.
+            let (partitions, _) = table.layout();
+            if table.index.partitions() != partitions {
+                table.index.deal(partitions, || Ok(()))?;
+            }
+        }
         self.make_durable(&end, start, &replayed)?;
         self.remove_stale(&end);
         self.catalog.finish_adopting();
@@ -545,7 +552,7 @@ impl Opener {
         found: &mut Candidates,
     ) -> Result<Option<Current>> {
         let guard = epoch::pin();
-        table.index.partition(place).find(place, &guard, found)?;
+        table.index.find(place, &guard, found)?;
         for address in found.iter() {
             let current = |record: &Record<'_>| {
                 let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));

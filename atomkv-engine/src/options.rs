@@ -341,6 +341,7 @@ impl From<Expect> for WriteOptions {
 #[derive(Clone, Debug, Default)]
 pub struct TableOptions {
     pub(crate) partitions: Option<u32>,
+    pub(crate) auto_partitions: bool,
     pub(crate) durability: Option<Durability>,
     pub(crate) ordered: Option<bool>,
     pub(crate) retention: Option<Retention>,
@@ -359,11 +360,21 @@ impl TableOptions {
         Self::default()
     }
 
-    /// The number of partitions, 1 to 16,384. Opening an existing table with another number is
-    /// [`Error::TableMismatch`]; without this setting an existing table is opened with its own.
+    /// The number of partitions that a new table begins with, 1 to 16,384. A table that exists keeps what it has:
+    /// [`crate::Table::resize`] changes that.
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = Some(partitions);
+        self
+    }
+
+    /// The number of partitions of a new table follows its size: it begins with one, unless another number is given, and
+    /// the background doubles it for each 65,536 documents or 64 MiB of settled ones that a partition has on average, up
+    /// to 1,024 partitions. It never shrinks by itself. [`crate::Table::resize`] ends this. A table that exists keeps
+    /// what it has.
+    #[must_use]
+    pub fn auto_partitions(mut self, yes: bool) -> Self {
+        self.auto_partitions = yes;
         self
     }
 

@@ -46,6 +46,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Compactions that have run since opening.
     pub compactions: u64,
+    /// Resizes since opening, those of tables whose number of partitions follows their size included.
+    pub resizes: u64,
     /// Syncs of the log since opening; a group of writers shares one.
     pub syncs: u64,
     /// Log records that opening had to replay.
@@ -92,6 +94,7 @@ impl Stats {
             ("checkpoint_generation", self.checkpoint_generation),
             ("checkpoints", self.checkpoints),
             ("compactions", self.compactions),
+            ("resizes", self.resizes),
             ("syncs", self.syncs),
             ("replayed_records", self.replayed_records),
             ("rebuilt_index", u64::from(self.rebuilt_index)),
@@ -127,6 +130,7 @@ pub struct CompactionReport {
 pub(crate) struct Counters {
     checkpoints: AtomicU64,
     compactions: AtomicU64,
+    resizes: AtomicU64,
     /// How much of what was replayed and appended the newest checkpoint covers.
     checkpointed_at_bytes: AtomicU64,
 }
@@ -146,6 +150,14 @@ impl Counters {
 
     pub(crate) fn note_compaction(&self) {
         self.compactions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_resize(&self) {
+        self.resizes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resizes(&self) -> u64 {
+        self.resizes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn checkpoints(&self) -> u64 {

@@ -80,9 +80,9 @@ impl Table {
         &self.core.record.name
     }
 
-    /// The number of partitions.
+    /// The number of partitions, which [`Table::resize`] changes.
     pub fn partitions(&self) -> u32 {
-        self.core.record.partitions
+        self.core.index.partitions()
     }
 
     /// The number of keys.
@@ -103,7 +103,7 @@ impl Table {
         Ok(Keyspace::slot_of_place(self.place(key)?))
     }
 
-    /// The partition that holds the key, from 0.
+    /// The partition that holds the key now, from 0.
     ///
     /// # Errors
     /// A key that the table does not take.

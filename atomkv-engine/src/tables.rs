@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
@@ -18,7 +18,11 @@ use crate::sync::RwLock;
 /// What all handles of one table share.
 pub(crate) struct TableCore {
     pub(crate) id: u32,
+    /// As it was when it was created or opened.
     pub(crate) record: TableRecord,
+    /// What the log says of the number of partitions; the index follows.
+    partitions: AtomicU32,
+    is_auto: AtomicBool,
     pub(crate) index: TableIndex,
     /// The key space, where this release knows the table's hasher and sharder. Records of other tables carry the
     /// place of their key.
@@ -42,6 +46,8 @@ impl TableCore {
     pub(crate) fn new(record: TableRecord, hash_seed: u64) -> TableCore {
         TableCore {
             id: record.id,
+            partitions: AtomicU32::new(record.partitions),
+            is_auto: AtomicBool::new(record.auto_partitions),
             index: TableIndex::new(record.partitions),
             keyspace: Keyspace::builtin(&record.services, hash_seed),
             ordered: record.ordered.then(KeyOrder::default),
@@ -50,6 +56,23 @@ impl TableCore {
             check_secrets: Box::new(RapidSecrets::seed(hash_seed ^ CHECK_SALT)),
             record,
         }
+    }
+
+    /// As it is now.
+    pub(crate) fn definition(&self) -> TableRecord {
+        let (partitions, auto_partitions) = self.layout();
+        TableRecord { partitions, auto_partitions, ..self.record.clone() }
+    }
+
+    /// The number of partitions, and whether it follows the table's size.
+    pub(crate) fn layout(&self) -> (u32, bool) {
+        (self.partitions.load(Ordering::Relaxed), self.is_auto.load(Ordering::Relaxed))
+    }
+
+    /// The table has been resized, or the log says so.
+    pub(crate) fn define_layout(&self, partitions: u32, is_auto: bool) {
+        self.partitions.store(partitions, Ordering::Relaxed);
+        self.is_auto.store(is_auto, Ordering::Relaxed);
     }
 
     pub(crate) fn retention(&self) -> Retention {

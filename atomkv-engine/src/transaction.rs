@@ -356,7 +356,7 @@ impl Touched {
             let core = &self.table.core;
             let is_changed = match &core.ordered {
                 Some(order) => order.get()?.inserted_since(as_slice(low), as_slice(high), snapshot),
-                None => core.index.partitions().iter().any(|partition| partition.last_commit() > snapshot),
+                None => core.index.last_commit() > snapshot,
             };
             if is_changed {
                 let key = match low {

@@ -159,7 +159,8 @@ impl Inner {
         let key = order.and_then(|_| self.key_of(&table, pin));
         self.let_go(&table, pin);
         if let (Some(order), Some(key)) = (order, key) {
-            let _lock = table.index.partition(pin.id.place).lock();
+            let guard = epoch::pin();
+            let _lock = table.index.lock(pin.id.place, &guard);
             if !table.index.history(pin.id.place).has_pinned(pin.id) {
                 order.remove_ghost(&key);
             }

@@ -201,9 +201,9 @@ struct View {
     name: Arc<str>,
     /// Given to the options.
     handle: Option<Table>,
-    /// The partitions that changes were read of, and whether one is among them.
-    touched: Vec<u32>,
-    is_touched: Vec<bool>,
+    /// The first bytes of the places that changes were read of, and whether one is among them.
+    touched: Vec<u8>,
+    is_touched: [bool; 256],
 }
 
 /// A change that waits to be handed over.
@@ -539,8 +539,7 @@ impl Watch {
         let sequence = header.sequence;
         match self.commit {
             None if sequence > self.last_read => self.commit = Some(sequence),
-            // A lease takes no sequence of its own; a mark may come with it.
-            None if sequence == self.last_read && matches!(header.kind, Kind::Lease | Kind::Mark) => {
+            None if sequence == self.last_read && header.kind.may_take_no_sequence() => {
                 self.commit = Some(sequence);
             }
             Some(commit) if sequence == commit => {}
@@ -621,9 +620,10 @@ impl Watch {
     /// Waits until everything that was read can be seen by all.
     fn wait_settled(&mut self) {
         for view in &mut self.views {
-            for number in view.touched.drain(..) {
-                view.core.index.partitions()[number as usize].wait_settled();
-                view.is_touched[number as usize] = false;
+            for byte in view.touched.drain(..) {
+                let first = u64::from(byte) << 56;
+                view.core.index.wait_settled_in(first..=first | u64::MAX >> 8);
+                view.is_touched[usize::from(byte)] = false;
             }
         }
     }
@@ -649,17 +649,17 @@ impl View {
         View {
             name: core.record.name.as_str().into(),
             touched: Vec::new(),
-            is_touched: vec![false; core.index.partitions().len()],
+            is_touched: [false; 256],
             core,
             handle,
         }
     }
 
-    /// Notes the partition of a place.
+    /// Notes the place of a change.
     fn touch(&mut self, place: u64) {
-        let number = self.core.index.number_of(place);
-        if !std::mem::replace(&mut self.is_touched[number as usize], true) {
-            self.touched.push(number);
+        let byte = (place >> 56) as u8;
+        if !std::mem::replace(&mut self.is_touched[usize::from(byte)], true) {
+            self.touched.push(byte);
         }
     }
 

@@ -201,7 +201,7 @@ fn tables_and_options_have_limits() {
         table.put(b"k", b"v").expect("put");
         assert_eq!(table.partitions(), partitions);
         assert!(table.partition(b"k").expect("a partition") < partitions);
-        let error = database.table(&name, TableOptions::new().partitions(2)).expect_err("another number");
+        let error = database.table(&name, TableOptions::new().ordered(true)).expect_err("another order");
         assert!(matches!(&error, Error::TableMismatch { name: of, .. } if *of == name), "{error}");
     }
     let missing = database.open_table("missing", atomkv_engine::services::Services::new());

@@ -122,6 +122,7 @@ fn scenario(sim: &SimStorage, seen: &mut Seen) -> Result<()> {
             7 => database.sync(),
             11 => database.checkpoint(),
             17 => database.compact().map(drop),
+            4 | 14 => table.resize(1 + number as u32 % 7).map(drop),
             _ => Ok(()),
         };
         match maintained {

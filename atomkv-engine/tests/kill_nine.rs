@@ -47,6 +47,12 @@ fn writer_child() {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).expect("the parent listens");
     };
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for partitions in (1..=64).cycle() {
+                table.resize(partitions).expect("resized");
+                std::thread::sleep(Duration::from_millis(7));
+            }
+        });
         for thread in 0..THREADS {
             let (database, table, say) = (&database, &table, &say);
             scope.spawn(move || {

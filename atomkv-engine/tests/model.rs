@@ -121,13 +121,32 @@ impl World<'_> {
             4..10 => self.batch(),
             10..15 => self.transaction(),
             15..18 => self.hold(),
-            18..33 => self.delete(),
+            18 => self.resize(),
+            19..33 => self.delete(),
             33..38 => self.update(),
             _ => self.put(),
         }
     }
 
+    /// Of tables that are scanned, and seen by snapshots.
+    fn resize(&mut self) {
+        let table = &self.engine.tables[self.random.below(3) as usize];
+        let before = table.partitions();
+        let partitions = [1, 2, 3, 7, 16, 100, 1024][self.random.below(7) as usize];
+        let report = table.resize(partitions).expect("resized");
+        assert_eq!((report.from, report.to), (before, partitions));
+        assert_eq!(table.partitions(), partitions);
+        self.compare();
+    }
+
     fn reopen(&mut self) {
+        let partitions = |engine: &Engine| engine.tables.iter().map(Table::partitions).collect::<Vec<_>>();
+        let before = partitions(&self.engine);
+        self.open_again();
+        assert_eq!(partitions(&self.engine), before, "seed {}", self.seed);
+    }
+
+    fn open_again(&mut self) {
         self.snapshots.clear();
         match self.sim {
             Some(sim) if self.random.chance(2) => {

@@ -88,11 +88,16 @@ impl World {
             _ if tables.is_empty() => self.create_table(database, tables),
             0..3 => self.maintain("checkpoint", database, tables, |database| database.checkpoint()),
             3..6 => self.maintain("compact", database, tables, |database| database.compact().map(drop)),
+            6..8 => {
+                let table = tables[self.random.below(tables.len() as u64) as usize].clone();
+                let partitions = table.partitions() % 40 + 1 + self.random.below(20) as u32;
+                self.maintain("resize", database, tables, |_| table.resize(partitions).map(drop))
+            }
             _ => self.write(database, tables),
         }
     }
 
-    /// A checkpoint or a compaction, in the middle of which other things happen.
+    /// A checkpoint, a compaction or a resize, in the middle of which other things happen.
     fn maintain(
         &mut self,
         what: &str,

@@ -261,8 +261,8 @@ pub unsafe extern "C" fn atomkv_table_options_set_create_if_missing(
     }
 }
 
-/// The number of partitions, 1 to 16,384; a new table has 16 by default. For a table that exists with another number
-/// opening is `ATOMKV_ERR_TABLE_MISMATCH`; without this setting it is opened with its own. Since 0.1.
+/// The number of partitions that a new table begins with, 1 to 16,384; 16 by default. A table that exists keeps what it
+/// has. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.

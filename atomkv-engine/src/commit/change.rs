@@ -63,7 +63,7 @@ impl<'a> Change<'a> {
         Subject { table: self.table, place: self.place, key: self.key }
     }
 
-    /// Table and number of the partition: the one order in which everybody locks them.
+    /// Table and number of the partition, which stays the same while a lock of the table is held.
     pub(super) fn partition_number(&self) -> (u32, u32) {
         (self.table.id, self.table.index.number_of(self.place))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Change;
+use crate::epoch::Guard;
 use crate::error::Result;
 use crate::index::partition::PartitionLock;
 use crate::log::Stamp;
@@ -28,18 +29,20 @@ impl Validation<'_> {
 pub(super) struct Locks<'a>(Vec<((u32, u32), PartitionLock<'a>)>);
 
 impl<'a> Locks<'a> {
-    fn push(&mut self, table: &'a TableCore, number: u32) {
+    fn push(&mut self, table: &TableCore, place: u64, guard: &'a Guard) {
         let last = self.0.last().map(|(last, _)| *last);
-        if last == Some((table.id, number)) {
+        // While a lock of the table is held, its partitions stay as they are.
+        if last.is_some_and(|last| last == (table.id, table.index.number_of(place))) {
             return;
         }
-        assert!(last.is_none_or(|last| last < (table.id, number)), "partitions are locked in order");
-        let lock = table.index.partitions()[number as usize].lock();
-        self.0.push(((table.id, number), lock));
+        let lock = table.index.lock(place, guard);
+        let number = (table.id, table.index.number_of(place));
+        assert!(last.is_none_or(|last| last < number), "partitions are locked in order");
+        self.0.push((number, lock));
     }
 
-    fn push_all(&mut self, table: &'a TableCore) {
-        (0..table.index.partitions().len()).for_each(|number| self.push(table, number as u32));
+    fn push_all(&mut self, table: &TableCore, guard: &'a Guard) {
+        self.0.extend(table.index.lock_all(guard).map(|(number, lock)| ((table.id, number), lock)));
     }
 
     /// The lock of a change's partition, from `at` on; changes come in the order of the locks.
@@ -52,22 +55,25 @@ impl<'a> Locks<'a> {
     }
 }
 
-pub(super) fn lock_partitions<'a>(changes: &'a [Change<'_>], validation: &Validation<'a>) -> Locks<'a> {
+pub(super) fn lock_partitions<'a>(
+    changes: &[Change<'_>],
+    validation: &Validation<'_>,
+    guard: &'a Guard,
+) -> Locks<'a> {
     let mut locks = Locks(Vec::new());
     let mut whole = validation.tables.iter().peekable();
     for change in changes {
         while let Some(table) = whole.next_if(|table| table.id < change.table.id) {
-            locks.push_all(table);
+            locks.push_all(table, guard);
         }
         if whole.peek().is_some_and(|table| table.id == change.table.id) {
             // Its first change: the lock of each that follows is there.
             whole.next();
-            locks.push_all(change.table);
+            locks.push_all(change.table, guard);
         } else if !validation.tables.iter().any(|table| table.id == change.table.id) {
-            let (_, number) = change.partition_number();
-            locks.push(change.table, number);
+            locks.push(change.table, change.place, guard);
         }
     }
-    whole.for_each(|table| locks.push_all(table));
+    whole.for_each(|table| locks.push_all(table, guard));
     locks
 }

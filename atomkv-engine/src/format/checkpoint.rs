@@ -24,11 +24,12 @@
 //! | 7, may be passed over | time: no commit after the log position has an earlier one, in ms, 8 |
 //! | 8, may be passed over | tombstones: id of their segment 8, id of a segment with older records of their keys 8, their bytes 8 |
 //! | 9, may be passed over | what expires: id of the segment 8, a moment in ms 8, when the first of the documents expires that will have by then, in ms 8, their bytes 8 |
+//! | 10, if there are tables | layouts: table 4, number of partitions when the sub-tables were written 4 |
 
 use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, read_sections};
 use crate::index::history::{ChainId, Old};
 use crate::index::subtable::{TAG_BITS, TAG_START};
-use crate::types::Address;
+use crate::types::{Address, PARTITIONS_MAX};
 
 const IMAGE_FORMAT: u32 = 1;
 const MAGIC: &[u8; 8] = b"AtomKVCP";
@@ -154,6 +155,9 @@ pub(crate) struct ImageSections {
     pub(crate) sequence_ceiling: u64,
     pub(crate) last_time_ms: u64,
     pub(crate) subtables: Vec<SubTableRecord>,
+    /// Table and number of its partitions, of which the sub-tables are. A table that is not here has as many as the
+    /// manifest says.
+    pub(crate) layouts: Vec<(u32, u32)>,
     pub(crate) segments: Vec<SegmentStats>,
     pub(crate) extents: Vec<(u64, u64)>,
     pub(crate) tombstones: Vec<HeldTombstones>,
@@ -248,6 +252,14 @@ pub(crate) fn encode_tail(sections: &ImageSections, tail_offset: u64) -> Vec<u8>
     }
     put_section(&mut out, 4, &contents);
     put_skippable_section(&mut out, 7, &sections.last_time_ms.to_le_bytes());
+    if !sections.layouts.is_empty() {
+        contents.clear();
+        for (table, partitions) in &sections.layouts {
+            contents.extend_from_slice(&table.to_le_bytes());
+            contents.extend_from_slice(&partitions.to_le_bytes());
+        }
+        put_section(&mut out, 10, &contents);
+    }
 
     if !sections.tombstones.is_empty() {
         contents.clear();
@@ -360,6 +372,7 @@ pub(crate) fn decode_tail(
             7 => Reader::new(contents).u64().map(|time| sections.last_time_ms = time),
             8 => read_tombstones(contents).map(|tombstones| sections.tombstones = tombstones),
             9 => read_expiring(contents).map(|expiring| sections.expiring = expiring),
+            10 => read_layouts(contents).map(|layouts| sections.layouts = layouts),
             _ => return Some(UNKNOWN),
         };
         known.map(|()| KNOWN)
@@ -436,6 +449,16 @@ fn read_pairs(contents: &[u8]) -> Option<Vec<(u64, u64)>> {
     Some(pairs)
 }
 
+fn read_layouts(contents: &[u8]) -> Option<Vec<(u32, u32)>> {
+    let mut reader = Reader::new(contents);
+    let mut layouts = Vec::new();
+    while !reader.is_empty() {
+        let (table, partitions) = (reader.u32()?, reader.u32()?);
+        layouts.push(((1..=PARTITIONS_MAX).contains(&partitions)).then_some((table, partitions))?);
+    }
+    Some(layouts)
+}
+
 fn read_tombstones(contents: &[u8]) -> Option<Vec<HeldTombstones>> {
     let mut reader = Reader::new(contents);
     let mut tombstones = Vec::new();
@@ -471,6 +494,7 @@ mod tests {
             sequence_ceiling: 1 << 24,
             last_time_ms: 1_700_000_000_000,
             subtables: vec![subtable(0), subtable(511)],
+            layouts: vec![(2, 64), (3, 1)],
             segments: vec![SegmentStats { id: 1, live_bytes: 2 }],
             extents: vec![(5, 1 << 30)],
             tombstones: vec![HeldTombstones { segment: 1, by: 7, bytes: 40 }],

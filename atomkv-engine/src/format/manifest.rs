@@ -24,7 +24,7 @@
 //! A table definition: id 4, partitions 4, flags 4, retention 4 (how many versions of a key are kept, 0: all), durability
 //! 1 (0 buffered, 1 sync), name (2 + n), number of services 1, for each its kind (2 + n), name (2 + n), version 4; then, by
 //! the flags: bit 0 the table is ordered (nothing follows), bit 1 for how long old versions are kept in ms, 8, bit 2 after
-//! how long documents expire in ms, 8.
+//! how long documents expire in ms, 8, bit 3 the number of partitions follows the table's size (nothing follows).
 
 use std::collections::HashSet;
 
@@ -39,6 +39,7 @@ const HEAD_BYTES: usize = 24;
 const ORDERED: u32 = 1;
 const HAS_RETENTION_TIME: u32 = 2;
 const HAS_TTL: u32 = 4;
+const AUTO_PARTITIONS: u32 = 8;
 
 /// Everything the manifest says.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,12 +61,14 @@ pub(crate) struct Manifest {
     pub(crate) checkpoints: Vec<CheckpointRecord>,
 }
 
-/// A table as it was created.
+/// A table as it was created or resized.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TableRecord {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) partitions: u32,
+    /// Whether their number follows the table's size.
+    pub(crate) auto_partitions: bool,
     /// 0 buffered, 1 sync.
     pub(crate) durability: u8,
     pub(crate) ordered: bool,
@@ -116,7 +119,8 @@ pub(crate) fn encode_table(table: &TableRecord, out: &mut Vec<u8>) {
     let flag = |bit: u32, yes: bool| if yes { bit } else { 0 };
     let flags = flag(ORDERED, table.ordered)
         | flag(HAS_RETENTION_TIME, table.retention_ms.is_some())
-        | flag(HAS_TTL, table.ttl_ms.is_some());
+        | flag(HAS_TTL, table.ttl_ms.is_some())
+        | flag(AUTO_PARTITIONS, table.auto_partitions);
     for field in [table.id, table.partitions, flags, table.retention] {
         out.extend_from_slice(&field.to_le_bytes());
     }
@@ -148,12 +152,13 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<TableRecord> {
     let sound = (1..=PARTITIONS_MAX).contains(&partitions)
         && (1..=255).contains(&name.len())
         && durability <= 1
-        && flags & !(ORDERED | HAS_RETENTION_TIME | HAS_TTL) == 0
+        && flags & !(ORDERED | HAS_RETENTION_TIME | HAS_TTL | AUTO_PARTITIONS) == 0
         && reader.is_empty();
     sound.then_some(TableRecord {
         id,
         name,
         partitions,
+        auto_partitions: flags & AUTO_PARTITIONS != 0,
         durability,
         ordered,
         retention,
@@ -381,6 +386,7 @@ mod tests {
                     id: 1,
                     name: "users".into(),
                     partitions: 16,
+                    auto_partitions: false,
                     durability: 1,
                     ordered: false,
                     retention: 1,
@@ -392,6 +398,7 @@ mod tests {
                     id: 11,
                     name: "ü".into(),
                     partitions: 16_384,
+                    auto_partitions: true,
                     durability: 0,
                     ordered: true,
                     retention: 4,

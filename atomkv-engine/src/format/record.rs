@@ -76,6 +76,12 @@ impl Kind {
         })
     }
 
+    /// Whether a commit may begin with such a record and have the sequence of the one before it: a lease takes none of its
+    /// own, nor does a resize, and a mark may come with them.
+    pub(crate) fn may_take_no_sequence(self) -> bool {
+        matches!(self, Kind::Lease | Kind::Mark | Kind::TableChange)
+    }
+
     /// Whether the record stands for a key of a table.
     pub(crate) fn has_place(self) -> bool {
         matches!(self, Kind::Document | Kind::Tombstone | Kind::Chunk | Kind::Extent)

@@ -144,11 +144,6 @@ impl SubTable {
         SubTable { depth, prefix, lines: CacheLines::zeroed(lines), entries: AtomicU32::new(0) }
     }
 
-    /// The first place that belongs here.
-    pub(crate) fn first_place(&self) -> u64 {
-        self.prefix << (64 - self.depth)
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.load(Ordering::Relaxed) as usize
     }

@@ -90,11 +90,11 @@ pub(crate) enum Numbering {
     None,
 }
 
-/// Says how far sequences may be handed out. Takes none itself, so that a database that follows another one by its
-/// sequences may write one at any time.
-struct Lease<'a>(Draft<'a>);
+/// A record that stands for no key and takes no sequence, so that a database that follows another one by its sequences
+/// may write one at any time.
+struct Unnumbered<'a>(Draft<'a>);
 
-impl Commit for Lease<'_> {
+impl Commit for Unnumbered<'_> {
     fn len(&self) -> usize {
         1
     }
@@ -316,6 +316,13 @@ impl Log {
         stamp.map(|stamp| stamp.sequence).ok_or_else(no_deadline)
     }
 
+    /// Says that a table is another from here on. The record has the sequence of the commit before it.
+    pub(crate) fn append_change(&self, table: u32, definition: &[u8], now_ms: u64) -> Result<()> {
+        let mut change = Unnumbered(Draft::notice(Kind::TableChange, table, definition));
+        let stamp = self.append(&mut change, now_ms, Durability::Buffered)?;
+        stamp.map(drop).ok_or_else(no_deadline)
+    }
+
     /// Appends one commit. With `Durability::Sync` the caller must still call [`Log::sync_to`].
     /// `None` if its deadline has passed; then nothing was written.
     pub(crate) fn append<C: Commit>(
@@ -418,7 +425,7 @@ impl Log {
             }
             let ceiling = needed.max(core.next_sequence) + LEASE_SEQUENCES;
             let bytes = ceiling.to_le_bytes();
-            let mut lease = Lease(Draft::notice(Kind::Lease, 0, &bytes));
+            let mut lease = Unnumbered(Draft::notice(Kind::Lease, 0, &bytes));
             let room = lease.0.room();
             let stamp = self.append_locked(&mut core, room, &mut lease, now_ms, Durability::Sync)?;
             (ceiling, stamp.ok_or_else(no_deadline)?.sequence)

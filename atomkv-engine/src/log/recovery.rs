@@ -314,8 +314,7 @@ impl<'a> Recovery<'a> {
                     return Ok(Measured::Bad { at });
                 }
                 None if sequence > self.end.last_sequence => commit = Some(sequence),
-                // A lease takes no sequence of its own; a mark may come with it.
-                None if matches!(header.kind, Kind::Lease | Kind::Mark) && self.is_last(sequence) => {
+                None if header.kind.may_take_no_sequence() && self.is_last(sequence) => {
                     commit = Some(sequence);
                 }
                 Some(first) if first == sequence => {}

@@ -27,7 +27,7 @@ impl Log {
     }
 
     /// The same, also if a commit with this sequence was synced before: one that takes no sequence came behind it.
-    pub(super) fn sync_always(&self, sequence: u64) -> Result<()> {
+    pub(crate) fn sync_always(&self, sequence: u64) -> Result<()> {
         self.sync_once(sequence, true)
     }
 

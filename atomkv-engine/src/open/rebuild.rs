@@ -48,22 +48,17 @@ impl Opener {
         for table in self.tables.all() {
             let Some(order) = &table.ordered else { continue };
             let mut keys = Vec::new();
-            for partition in table.index.partitions() {
-                let mut place = None;
-                loop {
-                    let copy = partition.copy_from(place)?;
-                    for entry in &copy.entries {
-                        match self.key_at(entry.address()) {
-                            Ok(key) => keys.push(key),
-                            Err(Error::Corrupt { .. }) => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
-                    match copy.next_place {
-                        Some(next) => place = Some(next),
-                        None => break,
+            let mut place = Some(0);
+            while let Some(at) = place {
+                let copy = table.index.copy_from(at)?;
+                for entry in &copy.entries {
+                    match self.key_at(entry.address()) {
+                        Ok(key) => keys.push(key),
+                        Err(Error::Corrupt { .. }) => {}
+                        Err(error) => return Err(error),
                     }
                 }
+                place = copy.next_place;
             }
             keys.sort_unstable();
             keys.dedup();
@@ -127,7 +122,8 @@ impl Opener {
 
     fn rebuild_history(&self, table: &TableCore, id: ChainId, mut chain: Vec<Old>) {
         // A round of compaction that was cut short leaves a record twice; the one that the index knows counts.
-        let lock = table.index.partition(id.place).lock();
+        let guard = epoch::pin();
+        let lock = table.index.lock(id.place, &guard);
         chain.sort_by_key(|old| (old.sequence, !lock.holds(id.place, old.address)));
         chain.dedup_by_key(|old| old.sequence);
         let history = table.index.history(id.place);
@@ -154,7 +150,8 @@ impl Opener {
         segment: &Segment,
         address: Address,
     ) -> Result<()> {
-        let lock = table.index.partition(place).lock();
+        let guard = epoch::pin();
+        let lock = table.index.lock(place, &guard);
         let mut found = Candidates::default();
         lock.find(place, &mut found);
         if found.is_empty() {
@@ -180,7 +177,8 @@ impl Opener {
         segment: &Segment,
         address: Address,
     ) -> Result<()> {
-        let lock = table.index.partition(place).lock();
+        let guard = epoch::pin();
+        let lock = table.index.lock(place, &guard);
         let mut found = Candidates::default();
         lock.find(place, &mut found);
         if found.is_empty() {
@@ -242,9 +240,10 @@ impl Opener {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
                 let Some(table) = table else { continue };
                 let address = segment.address(entry.offset);
+                let guard = epoch::pin();
                 let is_wanted = table.index.history(entry.place).holds(entry.place, address)
                     || entry.kind != Kind::Tombstone
-                        && table.index.partition(entry.place).lock().holds(entry.place, address);
+                        && table.index.lock(entry.place, &guard).holds(entry.place, address);
                 if !is_wanted {
                     continue;
                 }

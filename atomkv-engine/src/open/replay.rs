@@ -67,7 +67,7 @@ impl Replayer<'_> {
                 && let Some(table) = self.table(record.header.table)
                 && let Some(place) = table.place_of(record)
             {
-                table.index.partition(place).touch(place, &guard);
+                table.index.touch(place, &guard);
             }
         }
         for (_, record) in records {
@@ -75,8 +75,7 @@ impl Replayer<'_> {
                 && self.is_careful(record)
                 && let Some(table) = self.table(record.header.table)
                 && let Some(place) = table.place_of(record)
-                && let Some(First { address: Some(address), .. }) =
-                    table.index.partition(place).first_at_once(place, &guard)
+                && let Some(First { address: Some(address), .. }) = table.index.first_at_once(place, &guard)
                 && let Some(segment) = self.opener.catalog.directory.get(address.ordinal(), &guard)
             {
                 segment.prefetch(address.offset());
@@ -103,7 +102,6 @@ impl Replayer<'_> {
             order.note(record.key, header.kind != Kind::Tombstone);
         }
         let fuzzy = self.is_fuzzy(record);
-        let partition = table.index.partition(place);
         let current = self.current(&table, place, record)?;
         if let Some(current) = &current
             && current.sequence >= header.sequence
@@ -111,7 +109,8 @@ impl Replayer<'_> {
             // The image had it already.
             return Ok(());
         }
-        let lock = partition.lock();
+        let guard = epoch::pin();
+        let lock = table.index.lock(place, &guard);
         match (&current, header.kind) {
             (Some(current), Kind::Tombstone) => {
                 lock.prepare(place)?;
@@ -229,7 +228,7 @@ impl Replayer<'_> {
         let wants_sequence = table.keeps_history();
         if let Some(hint) = header.hint.filter(|hint| !careful && !hint.extent && !wants_sequence) {
             let guard = epoch::pin();
-            table.index.partition(place).find(place, &guard, &mut self.found)?;
+            table.index.find(place, &guard, &mut self.found)?;
             if self.found.contains(hint.address) {
                 return Ok(Some(Current {
                     address: hint.address,
@@ -267,8 +266,9 @@ impl Replayer<'_> {
                     let detail = "a table definition that makes no sense";
                     return Err(Error::corrupt(&segment.path, address.offset(), detail));
                 };
-                if opener.tables.by_id(table.id).is_none() {
-                    opener.tables.insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed)));
+                match opener.tables.by_id(table.id) {
+                    Some(known) => known.define_layout(table.partitions, table.auto_partitions),
+                    None => opener.tables.insert(Arc::new(TableCore::new(table, opener.manifest.hash_seed))),
                 }
                 Ok(())
             }

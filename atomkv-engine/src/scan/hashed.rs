@@ -42,7 +42,7 @@ struct Waiting {
 }
 
 pub(super) struct Hashed {
-    partition: usize,
+    /// Where the next sub-table is; `None` behind the last.
     place: Option<u64>,
     waiting: VecDeque<Waiting>,
     /// How many of these the disk was asked for, and at how many it is asked again.
@@ -60,8 +60,7 @@ pub(super) struct Hashed {
 impl Hashed {
     pub(super) fn in_any_order() -> Hashed {
         Hashed {
-            partition: 0,
-            place: None,
+            place: Some(0),
             waiting: VecDeque::new(),
             asked: 0,
             ask_again_at: 0,
@@ -75,7 +74,8 @@ impl Hashed {
 
     /// In the order of places and keys, from behind one of them.
     pub(super) fn by_places(after: Option<(u64, Vec<u8>)>) -> Hashed {
-        Hashed { after, is_by_places: true, ..Hashed::in_any_order() }
+        let place = Some(after.as_ref().map_or(0, |(place, _)| *place));
+        Hashed { after, place, is_by_places: true, ..Hashed::in_any_order() }
     }
 
     pub(super) fn is_by_places(&self) -> bool {
@@ -233,22 +233,16 @@ impl Hashed {
     /// Copies the next sub-table.
     fn fill(&mut self, table: &Table, view: &View) -> Result<()> {
         let index = &table.core.index;
-        if self.place.is_none()
-            && self.partition == 0
-            && let Some((place, _)) = &self.after
-        {
-            (self.partition, self.place) = (index.number_of(*place) as usize, Some(*place));
-        }
-        let Some(partition) = index.partitions().get(self.partition) else {
+        let Some(place) = self.place else {
             self.is_done = true;
             return Ok(());
         };
-        let history = &index.histories()[self.partition];
+        let history = index.history(place);
         let mut times = 0;
         loop {
             let guard = epoch::pin();
             let mut olds = Vec::new();
-            let copy = partition.copy_with(self.place, |places| {
+            let copy = index.copy_with(place, |places| {
                 history.for_each_in(places, |id, old| olds.push((id.place, *old)));
             })?;
             if !self.collect(&copy, &olds, table, view, &guard) {
@@ -256,9 +250,6 @@ impl Hashed {
                 continue;
             }
             self.place = copy.next_place;
-            if copy.next_place.is_none() {
-                self.partition += 1;
-            }
             return Ok(());
         }
     }

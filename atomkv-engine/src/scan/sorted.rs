@@ -74,7 +74,7 @@ impl Sorted {
         };
         let index = ordered.get()?;
         // A commit that the view sees may not have come to the index yet.
-        table.core.index.wait_settled();
+        table.core.index.wait_settled_in(0..=u64::MAX);
         let (low, high) = (as_slice(&self.low), as_slice(&self.high));
         self.keys.clear();
         if options.reverse {

@@ -74,7 +74,7 @@ impl Table {
         guard: &Guard,
         f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
-        self.core.index.partition(place).wait_settled();
+        self.core.index.wait_settled(place);
         let mut see = |found: &Found<'_>| {
             let is_visible = found.record.expiry_ms.is_none_or(|expiry_ms| expiry_ms > view.time_ms);
             if is_visible { f(found) } else { Ok(None) }
@@ -107,7 +107,7 @@ impl Table {
     /// processor is already at the next lookup while this one's record is on its way from memory.
     #[inline]
     fn find_at_once<'g>(&'g self, place: u64, key: &[u8], guard: &'g Guard) -> AtOnce<'g> {
-        let Some(first) = self.core.index.partition(place).first_at_once(place, guard) else {
+        let Some(first) = self.core.index.first_at_once(place, guard) else {
             return AtOnce::Unsure;
         };
         let Some(address) = first.address else {
@@ -152,7 +152,7 @@ impl Table {
         f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
     ) -> Result<Look<R>> {
         let mut candidates = Candidates::default();
-        self.core.index.partition(place).find(place, guard, &mut candidates)?;
+        self.core.index.find(place, guard, &mut candidates)?;
         for address in candidates.iter() {
             match self.look_at(address, key, guard, f)? {
                 Look::Other => {}
@@ -343,15 +343,14 @@ impl Table {
             let mut places = [0; GET_MANY_GROUP];
             for (place, key) in places.iter_mut().zip(keys) {
                 *place = self.place(key.as_ref())?;
-                let partition = self.core.index.partition(*place);
                 if view.is_some() {
-                    partition.wait_settled();
+                    self.core.index.wait_settled(*place);
                 }
-                partition.touch(*place, &guard);
+                self.core.index.touch(*place, &guard);
             }
             let mut firsts = [First { address: None, is_only: false }; GET_MANY_GROUP];
             for (first, place) in firsts.iter_mut().zip(&places[..keys.len()]) {
-                *first = self.core.index.partition(*place).first(*place, &guard)?;
+                *first = self.core.index.first(*place, &guard)?;
                 if let Some(address) = first.address
                     && let Some(segment) = self.segment(address.ordinal(), &guard)
                 {

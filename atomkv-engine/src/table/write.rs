@@ -252,7 +252,7 @@ impl Table {
     /// The place of a key. While its line of the index comes from memory, other things can be done.
     pub(crate) fn locate(&self, key: &[u8]) -> Result<u64> {
         let place = self.place(key)?;
-        self.core.index.partition(place).touch(place, &epoch::pin());
+        self.core.index.touch(place, &epoch::pin());
         Ok(place)
     }
 
