@@ -110,7 +110,20 @@ pub(crate) fn load_image(
     directory: &Path,
     record: &CheckpointRecord,
 ) -> Result<Image> {
-    let path = directory.join(image_name(record.generation));
+    let image = read_frame(storage, directory, record.generation, Some(record))?;
+    image.check_blobs(|_, outcome| outcome)?;
+    Ok(image)
+}
+
+/// Reads what an image has besides its blobs, and verifies it. `record` is what the manifest says of it, if it says
+/// something.
+pub(crate) fn read_frame(
+    storage: &dyn Storage,
+    directory: &Path,
+    generation: u64,
+    record: Option<&CheckpointRecord>,
+) -> Result<Image> {
+    let path = directory.join(image_name(generation));
     let file = storage.open(&path).map_err(|error| Error::io("open", &path, error))?;
     let length = file.len().map_err(|error| Error::io("measure", &path, error))?;
     let map = file.map(length).map_err(|error| Error::io("map", &path, error))?;
@@ -127,30 +140,42 @@ pub(crate) fn load_image(
     let tail_length = usize::try_from(length.saturating_sub(tail_at)).map_err(|_| too_short())?;
     let sections =
         image.blob(tail_at, tail_length, |bytes| decode_tail(bytes, tail_at, length))?.map_err(damaged)?;
-    let agrees = header.generation == record.generation
-        && header.log_segment == record.log_segment
-        && header.log_offset == record.log_offset
-        && header.sequence == record.sequence
-        && sections.fuzzy_end == record.fuzzy_end;
-    if !agrees {
+    let agrees = record.is_none_or(|record| {
+        header.log_segment == record.log_segment
+            && header.log_offset == record.log_offset
+            && header.sequence == record.sequence
+            && sections.fuzzy_end == record.fuzzy_end
+    });
+    if !agrees || header.generation != generation {
         return Err(Error::corrupt(&image.path, 0, "the image is not the one that the manifest names"));
-    }
-    for table in &sections.subtables {
-        let sum = image.blob(table.offset, table.entries as usize * 8, crc32fast::hash)?;
-        if sum != table.checksum {
-            return Err(Error::corrupt(&image.path, table.offset, "a sub-table's checksum does not match"));
-        }
-    }
-    for leaf in &sections.leaves {
-        let sum = image.blob(leaf.offset, leaf.length as usize, crc32fast::hash)?;
-        if sum != leaf.checksum {
-            return Err(Error::corrupt(&image.path, leaf.offset, "a leaf's checksum does not match"));
-        }
     }
     Ok(Image { file: Arc::new(image), header, sections })
 }
 
 impl Image {
+    /// Verifies the blobs, one by one: tells of each how long it is and what came of it, until it is answered with an
+    /// error.
+    pub(crate) fn check_blobs(&self, mut tell: impl FnMut(u64, Result<()>) -> Result<()>) -> Result<()> {
+        let mut check = |offset: u64, length: usize, checksum: u32, detail: &str| {
+            let sum = self.file.blob(offset, length, crc32fast::hash);
+            let outcome = match sum {
+                Ok(sum) if sum == checksum => Ok(()),
+                Ok(_) => Err(self.file.damaged(offset, detail)),
+                Err(error) => Err(error),
+            };
+            tell(length as u64, outcome)
+        };
+        for table in &self.sections.subtables {
+            let length = table.entries as usize * 8;
+            check(table.offset, length, table.checksum, "a sub-table's checksum does not match")?;
+        }
+        for leaf in &self.sections.leaves {
+            let length = leaf.length as usize;
+            check(leaf.offset, length, leaf.checksum, "a leaf's checksum does not match")?;
+        }
+        Ok(())
+    }
+
     /// Hands the image's sub-tables to the tables' indexes.
     pub(crate) fn adopt(&self, tables: &Tables) -> Result<()> {
         for &(id, partitions) in &self.sections.layouts {

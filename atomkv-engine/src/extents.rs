@@ -15,7 +15,7 @@ use crate::format::checksum::Sum;
 use crate::format::record::ExtentRef;
 use crate::format::segment::{HEADER_BYTES, SegmentHeader, SegmentKind};
 use crate::segment::{file_name, read_header};
-use crate::storage::{Mapping, StorageFile};
+use crate::storage::{Mapping, Storage, StorageFile};
 use crate::sync::Mutex;
 use crate::types::{SegmentId, VALUE_BYTES_MAX};
 
@@ -245,26 +245,11 @@ impl Extents {
                 Err(error) => Err(error),
             };
         }
-        match read_header(&*file, &path) {
-            Ok(header) if header.id.0 == extent.id && header.kind == SegmentKind::Extent => {}
-            Ok(_) | Err(Error::Corrupt { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+        match read_in_parts(&*file, &path, extent, &mut |_| Ok(())) {
+            Ok(()) => Ok(true),
+            Err(Error::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        let mut hasher = crc32fast::Hasher::new();
-        let mut buffer = vec![0; (extent.length as usize).min(1 << 20)];
-        let mut done = 0;
-        while done < extent.length {
-            let want = (extent.length - done).min(buffer.len() as u64) as usize;
-            let read = file
-                .read_at(HEADER_BYTES + done, &mut buffer[..want])
-                .map_err(|error| Error::io("read", &path, error))?;
-            if read == 0 {
-                return Ok(false);
-            }
-            hasher.update(&buffer[..read]);
-            done += read as u64;
-        }
-        Ok(hasher.finalize() == extent.checksum)
     }
 
     /// Makes a value durable that recovery has found in the log.
@@ -322,6 +307,82 @@ impl Extents {
     pub(crate) fn is_live(&self, id: u64) -> bool {
         self.live.lock().contains_key(&id)
     }
+}
+
+/// How much of a large value is read at once where it is read by parts.
+const PART_BYTES: usize = 1 << 20;
+
+/// Reads a value in one piece by `pread`, some of it at a time, and verifies it: only when it has returned is it known
+/// that what was handed over is what was written.
+fn read_in_parts(
+    file: &dyn StorageFile,
+    path: &Path,
+    extent: &ExtentRef,
+    part: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let header = read_header(file, path)?;
+    if header.id.0 != extent.id || header.kind != SegmentKind::Extent {
+        return Err(Error::corrupt(path, 0, "the header is that of another file"));
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; (extent.length as usize).min(PART_BYTES)];
+    let mut done = 0;
+    while done < extent.length {
+        let want = (extent.length - done).min(buffer.len() as u64) as usize;
+        let read = file
+            .read_at(HEADER_BYTES + done, &mut buffer[..want])
+            .map_err(|error| Error::io("read", path, error))?;
+        if read == 0 {
+            let end = HEADER_BYTES + done;
+            return Err(Error::corrupt(path, end, "the file of a large value is cut short"));
+        }
+        hasher.update(&buffer[..read]);
+        part(&buffer[..read])?;
+        done += read as u64;
+    }
+    if hasher.finalize() != extent.checksum {
+        return Err(Error::corrupt(path, HEADER_BYTES, "a large value's checksum does not match"));
+    }
+    Ok(())
+}
+
+/// Reads the file of a large value from its beginning to its end by `pread` and verifies it. Hands its stored bytes to
+/// `part` as they come, and each damage to `damaged`; of a streamed value the chunks that are damaged are not handed
+/// over, of another one it is known last. An error of either function ends it.
+///
+/// # Errors
+/// [`Error::Io`], also with `NotFound`; what the functions answer.
+pub(crate) fn examine(
+    storage: &dyn Storage,
+    path: &Path,
+    extent: &ExtentRef,
+    part: &mut dyn FnMut(&[u8]) -> Result<()>,
+    damaged: &mut dyn FnMut(Error) -> Result<()>,
+) -> Result<()> {
+    let file = storage.open_to_read(path).map_err(|error| Error::io("open", path, error))?;
+    let Some(chunk_bits) = extent.chunk_bits else {
+        return match read_in_parts(&*file, path, extent, part) {
+            Err(error @ Error::Corrupt { .. }) => damaged(error),
+            outcome => outcome,
+        };
+    };
+    let chunked = match ChunkedFile::open(path.to_path_buf(), file, extent, chunk_bits, true) {
+        Err(error @ Error::Corrupt { .. }) => return damaged(error),
+        outcome => outcome?,
+    };
+    let mut buffer = Vec::new();
+    let mut offset = 0;
+    while offset < extent.length {
+        let (number, _, length) = chunked.chunk_at(offset);
+        buffer.resize(length as usize, 0);
+        match chunked.read_chunk(number, &mut buffer) {
+            Ok(()) => part(&buffer)?,
+            Err(error @ Error::Corrupt { .. }) => damaged(error)?,
+            Err(error) => return Err(error),
+        }
+        offset += length;
+    }
+    Ok(())
 }
 
 /// The stored bytes of a value, mapped where the storage maps; fewer than that if the file has fewer.

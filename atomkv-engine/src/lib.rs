@@ -55,6 +55,7 @@ mod format;
 mod health;
 mod history;
 mod index;
+mod inspect;
 mod log;
 mod maintenance;
 mod merge;
@@ -79,6 +80,7 @@ mod tables;
 mod tombstones;
 mod transaction;
 mod types;
+mod verify;
 mod versions;
 mod watch;
 
@@ -86,6 +88,7 @@ pub use batch::Batch;
 pub use database::Database;
 pub use error::{Error, Result};
 pub use expect::Expect;
+pub use inspect::Damage;
 pub use merge::{JSON_DEPTH_MAX, Merge};
 pub use options::{Durability, Expiry, Options, Retention, TableOptions, WriteOptions};
 pub use progress::{Progress, Watcher};
@@ -100,4 +103,5 @@ pub use types::{
     Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
     Written,
 };
+pub use verify::{UncleanEnd, VerifyOptions, VerifyReport, verify_directory};
 pub use watch::{ChangeEvent, ChangeKind, Watch, WatchOptions};

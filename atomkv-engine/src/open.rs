@@ -67,22 +67,65 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
         None => create(&*storage, path, &options)?,
     };
     let names = list(&*storage, path, &options)?;
+    let (opener, reading) = read(path, &options, &manifest, &names)?;
+    opener.finish(reading)?.assemble(lock)
+}
+
+/// Reads everything that an opening reads, and changes nothing.
+fn read(path: &Path, options: &Options, manifest: &Manifest, names: &[String]) -> Result<(Opener, Reading)> {
     let mut stop_before = None;
     loop {
-        let opener = Opener::new(path, options.clone(), manifest.clone(), names.clone(), stop_before);
-        match opener.run()? {
-            Outcome::Opened(found) => return found.assemble(lock),
+        let mut opener = Opener::new(path, options.clone(), manifest.clone(), names.to_vec(), stop_before);
+        match opener.read()? {
+            Outcome::Read(reading) => return Ok((opener, *reading)),
             // Each turn ends the log earlier, so this ends.
             Outcome::LostFrom(sequence) => stop_before = Some(sequence),
         }
     }
 }
 
+/// What an opening would find, for those who only look.
+pub(crate) struct Findings {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) extents: Extents,
+    pub(crate) end: LogEnd,
+    /// A large value of this commit was lost, and with it every later commit.
+    pub(crate) lost_from: Option<u64>,
+}
+
+/// Reads a database as an opening does, and changes nothing on the disk, whatever is found there.
+///
+/// # Errors
+/// Those of an opening.
+pub(crate) fn look(
+    path: &Path,
+    options: &Options,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<Findings> {
+    let (opener, reading) = read(path, options, manifest, names)?;
+    let Opener { catalog, tables, extents, stop_before, .. } = opener;
+    Ok(Findings { catalog, tables, extents, end: reading.end, lost_from: stop_before })
+}
+
 /// What reading a database came to.
 enum Outcome {
-    Opened(Box<Found>),
+    Read(Box<Reading>),
     /// A large value of this commit was lost with the power: the log ends before it.
     LostFrom(u64),
+}
+
+/// What was read besides the index.
+struct Reading {
+    start: LogPosition,
+    end: LogEnd,
+    /// The large values of replayed commits.
+    replayed: Vec<u64>,
+    fuzzy_end: u64,
+    image_ceiling: u64,
+    image_time_ms: u64,
+    rebuilt: bool,
 }
 
 /// Everything that is needed to go on.
@@ -253,7 +296,7 @@ impl Opener {
         Opener { options, manifest, names, catalog, tables, extents, log_segments, stale, cut, stop_before }
     }
 
-    fn run(mut self) -> Result<Outcome> {
+    fn read(&mut self) -> Result<Outcome> {
         // The image first: the replay's start depends on which one is usable.
         let mut image = None;
         for record in &self.manifest.checkpoints {
@@ -307,24 +350,35 @@ impl Opener {
                 table.index.deal(partitions, || Ok(()))?;
             }
         }
+        let sections = image.as_ref().map(|(_, image)| &image.sections);
+        Ok(Outcome::Read(Box::new(Reading {
+            start,
+            end,
+            replayed,
+            fuzzy_end,
+            image_ceiling: sections.map_or(0, |sections| sections.sequence_ceiling),
+            image_time_ms: sections.map_or(0, |sections| sections.last_time_ms),
+            rebuilt: rebuild,
+        })))
+    }
+
+    /// Makes durable what was read, and removes what nothing names.
+    fn finish(mut self, reading: Reading) -> Result<Found> {
+        let Reading { start, end, replayed, fuzzy_end, image_ceiling, image_time_ms, rebuilt } = reading;
         self.make_durable(&end, start, &replayed)?;
         self.remove_stale(&end);
         self.catalog.finish_adopting();
-        let image_ceiling = image.as_ref().map_or(0, |(_, image)| image.sections.sequence_ceiling);
-        let unclean = end.records > 0 || rebuild;
+        let unclean = end.records > 0 || rebuilt;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
         let log_start = LogStart {
             end: end.position,
             last_sequence: end.last_sequence.max(fuzzy_end),
-            last_time_ms: end
-                .last_time_ms
-                .max(image.as_ref().map_or(0, |(_, image)| image.sections.last_time_ms)),
+            last_time_ms: end.last_time_ms.max(image_time_ms),
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };
         let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
         let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
-        let found = Found { opener: self, start: log_start, end, replayed_bytes, rebuilt: rebuild };
-        Ok(Outcome::Opened(Box::new(found)))
+        Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt })
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{Base, HEADER_BYTES_MAX, Header, Layout, Record, RecordError, decode_header};
 use crate::options::SEGMENT_BYTES_CEILING;
 use crate::storage::StorageFile;
-use crate::types::RECORD_ALIGNMENT;
+use crate::types::{KEY_BYTES_MAX, RECORD_ALIGNMENT};
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// How much of it is there at least when a record is decoded.
@@ -202,6 +202,31 @@ impl<'a> SegmentReader<'a> {
         self.verified.start = self.verified.start.max(from);
         self.buffer_offset = from;
         self.filled - from_index
+    }
+
+    /// Whether the bytes between a record and the next one are zeros. The current place is not moved.
+    pub(crate) fn is_padded(&mut self, offset: u64, layout: Layout) -> Result<bool> {
+        let end = offset + layout.exact() as u64;
+        let length = (layout.padded() - layout.exact() as u64) as usize;
+        if length == 0 || end >= self.end {
+            return Ok(true);
+        }
+        let window = self.window(end, length)?;
+        Ok(self.bytes(window).iter().take(length).all(|byte| *byte == 0))
+    }
+
+    /// Header and key of what seems to be a record at a place, whose checksum may not match. The current place is not
+    /// moved.
+    pub(crate) fn unverified(&mut self, offset: u64) -> Result<Option<(Header, Vec<u8>)>> {
+        if offset >= self.end {
+            return Ok(None);
+        }
+        let window = self.window(offset, HEADER_BYTES_MAX + KEY_BYTES_MAX)?;
+        let bytes = self.bytes(window);
+        let Ok((header, layout)) = decode_header(bytes, &self.base) else { return Ok(None) };
+        let fits = layout.padded() <= (self.end - offset).next_multiple_of(RECORD_ALIGNMENT);
+        let key = bytes.get(layout.header..layout.header + layout.key).filter(|_| fits);
+        Ok(key.map(|key| (header, key.to_vec())))
     }
 
     /// Looks for the next intact record at or behind the current place, at any record boundary; moves there.

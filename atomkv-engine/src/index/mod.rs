@@ -40,6 +40,14 @@ pub(crate) struct TableIndex {
     histories: Box<[History]>,
 }
 
+/// What a partition counts. Two with the same changes have the same keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) first_place: u64,
+    changes: u64,
+    pub(crate) keys: u64,
+}
+
 /// How the slots are dealt out to partitions.
 pub(crate) struct Layout {
     partitions: Box<[Partition]>,
@@ -224,6 +232,17 @@ impl TableIndex {
         let copy = lock.copy(self.number_of(place), place)?;
         f(place..=copy.next_place.map_or(u64::MAX, |next| next - 1));
         Ok(copy)
+    }
+
+    /// What each partition counts.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        let guard = epoch::pin();
+        let counts = |partition: &Partition| Counts {
+            first_place: partition.first_place(),
+            changes: partition.changes(),
+            keys: partition.len(),
+        };
+        self.layout(&guard).partitions.iter().map(counts).collect()
     }
 
     /// The number of keys.

@@ -143,7 +143,6 @@ impl OrderedIndex {
     }
 
     /// The number of live keys.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.live.load(Ordering::Relaxed)
     }

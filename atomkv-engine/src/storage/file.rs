@@ -31,6 +31,11 @@ pub(super) fn open(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>
     Ok(Arc::new(OsFile { file: above_standard(file)?, mapped }))
 }
 
+/// Never mapped: whoever only looks wants errors, not signals.
+pub(super) fn open_to_read(path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+    Ok(Arc::new(OsFile { file: above_standard(File::open(path)?)?, mapped: false }))
+}
+
 /// Moves a file off the descriptors 0 to 2. A process that was started without them (a daemon) would else write its
 /// messages into the database.
 #[cfg(unix)]
@@ -75,6 +80,10 @@ impl Storage for FileStorage {
         open(path, false)
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        open_to_read(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -98,13 +107,28 @@ impl Storage for FileStorage {
                 file.set_len(0)?;
                 file.rewind()?;
                 write!(file, "{}", std::process::id())?;
+                Ok(LockOutcome::Acquired(Box::new(FileLock::new(path, Some(file), directory))))
+            }
+            (Err(TryLockError::WouldBlock), _) | (_, Err(TryLockError::WouldBlock)) => Ok(held_by(&mut file)),
+            (Err(TryLockError::Error(error)), _) | (_, Err(TryLockError::Error(error))) => Err(error),
+        }
+    }
+
+    fn lock_to_read(&self, path: &Path) -> io::Result<LockOutcome> {
+        let mut file = match File::open(path) {
+            Ok(file) => Some(above_standard(file)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let locked = file.as_ref().map_or(Ok(()), File::try_lock);
+        match (locked, lock_directory(path)) {
+            // Nothing could be locked.
+            (Ok(()), Ok(None)) if file.is_none() => Err(io::ErrorKind::Unsupported.into()),
+            (Ok(()), Ok(directory)) => {
                 Ok(LockOutcome::Acquired(Box::new(FileLock::new(path, file, directory))))
             }
             (Err(TryLockError::WouldBlock), _) | (_, Err(TryLockError::WouldBlock)) => {
-                let mut text = String::new();
-                // The owner may be about to write it; not knowing the number is no reason to fail.
-                let _ = file.read_to_string(&mut text);
-                Ok(LockOutcome::Held(text.trim().parse().ok()))
+                Ok(file.as_mut().map_or(LockOutcome::Held(None), held_by))
             }
             (Err(TryLockError::Error(error)), _) | (_, Err(TryLockError::Error(error))) => Err(error),
         }
@@ -132,6 +156,14 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Who has locked a file, as far as it says so.
+fn held_by(file: &mut File) -> LockOutcome {
+    let mut text = String::new();
+    // The owner may be about to write it; not knowing the number is no reason to fail.
+    let _ = file.read_to_string(&mut text);
+    LockOutcome::Held(text.trim().parse().ok())
+}
+
 /// Locks the directory itself as well, so that removing the lock file does not make room for a second owner. `None`
 /// where directories cannot be locked.
 fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
@@ -149,18 +181,22 @@ fn lock_directory(path: &Path) -> Result<Option<File>, TryLockError> {
 
 /// The lock file and, where it can be locked, its directory.
 struct FileLock {
-    path: PathBuf,
     /// Never empty, except in a forked child, to which they do not belong.
-    files: Vec<File>,
+    files: Vec<(PathBuf, File)>,
     generation: u32,
 }
 
 impl FileLock {
-    fn new(path: &Path, file: File, directory: Option<File>) -> FileLock {
-        let files: Vec<File> = [Some(file), directory].into_iter().flatten().collect();
+    fn new(path: &Path, file: Option<File>, directory: Option<File>) -> FileLock {
+        let paths = [Some(path), path.parent()];
+        let files: Vec<_> = paths
+            .into_iter()
+            .zip([file, directory])
+            .filter_map(|(path, file)| Some((path?.to_path_buf(), file?)))
+            .collect();
         #[cfg(unix)]
-        LOCKED_FILES.lock().extend(files.iter().map(std::os::fd::AsRawFd::as_raw_fd));
-        FileLock { path: path.to_path_buf(), files, generation: crate::fork::generation() }
+        LOCKED_FILES.lock().extend(files.iter().map(|(_, file)| std::os::fd::AsRawFd::as_raw_fd(file)));
+        FileLock { files, generation: crate::fork::generation() }
     }
 }
 
@@ -169,16 +205,15 @@ impl DirectoryLock for FileLock {
     fn is_held(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let paths = [Some(&*self.path), self.path.parent()];
-        self.files.iter().zip(paths).all(|(file, path)| {
-            let there = path.and_then(|path| std::fs::metadata(path).ok()).map(identity);
+        self.files.iter().all(|(path, file)| {
+            let there = std::fs::metadata(path).ok().map(identity);
             there.is_some() && there == file.metadata().ok().map(identity)
         })
     }
 
     #[cfg(not(unix))]
     fn is_held(&self) -> bool {
-        self.path.exists()
+        self.files.iter().all(|(path, _)| path.exists())
     }
 }
 
@@ -189,7 +224,7 @@ impl Drop for FileLock {
             std::mem::take(&mut self.files).into_iter().for_each(std::mem::forget);
             return;
         }
-        for file in &self.files {
+        for (_, file) in &self.files {
             // Not left to the closing of the descriptor: a child that was forked meanwhile may have a copy of it.
             let _ = file.unlock();
             #[cfg(unix)]

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::file::{FileStorage, create, open};
+use super::file::{FileStorage, create, open, open_to_read};
 use super::{LockOutcome, Storage, StorageFile};
 
 /// Files that are mapped for reading and, on file systems that keep reservations, for appending.
@@ -42,6 +42,10 @@ impl Storage for MappedStorage {
         open(path, true)
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        open_to_read(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         FileStorage.rename(from, to)
     }
@@ -56,6 +60,10 @@ impl Storage for MappedStorage {
 
     fn lock(&self, path: &Path) -> io::Result<LockOutcome> {
         FileStorage.lock(path)
+    }
+
+    fn lock_to_read(&self, path: &Path) -> io::Result<LockOutcome> {
+        FileStorage.lock_to_read(path)
     }
 
     fn now_ms(&self) -> u64 {

@@ -55,6 +55,10 @@ pub trait Storage: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
+    /// Opens an existing file for reading alone; it need not be writable.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+        self.open(path)
+    }
     /// Renames a file over another, atomically. Durable after [`Storage::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Those who have it open or mapped keep it.
@@ -64,6 +68,11 @@ pub trait Storage: Send + Sync + Debug {
     /// Takes the exclusive advisory lock of a file, creating it if needed, and writes this process's id into it.
     /// The lock lives as long as the returned value.
     fn lock(&self, path: &Path) -> io::Result<LockOutcome>;
+    /// [`Storage::lock`] for those who only read: keeps out whoever would take the lock, and changes nothing, so that a
+    /// lock file that is missing stays missing and one that is there keeps its text.
+    fn lock_to_read(&self, path: &Path) -> io::Result<LockOutcome> {
+        self.lock(path)
+    }
     /// Milliseconds since the Unix epoch. The simulated storage has a clock of its own.
     fn now_ms(&self) -> u64;
 }

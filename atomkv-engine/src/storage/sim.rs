@@ -526,6 +526,16 @@ impl Storage for SimStorage {
         Ok(LockOutcome::Acquired(Box::new(SimLock { storage: self.clone(), path: path.to_path_buf(), life })))
     }
 
+    fn lock_to_read(&self, path: &Path) -> io::Result<LockOutcome> {
+        let mut state = self.state.lock();
+        state.read()?;
+        if !state.locks.insert(path.to_path_buf()) {
+            return Ok(LockOutcome::Held(Some(std::process::id())));
+        }
+        let life = state.life;
+        Ok(LockOutcome::Acquired(Box::new(SimLock { storage: self.clone(), path: path.to_path_buf(), life })))
+    }
+
     fn now_ms(&self) -> u64 {
         let mut state = self.state.lock();
         state.clock_ms += 1;

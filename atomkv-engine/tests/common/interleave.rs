@@ -120,6 +120,10 @@ impl Storage for Interleaved {
         self.alive()?.lock(path)
     }
 
+    fn lock_to_read(&self, path: &Path) -> io::Result<LockOutcome> {
+        self.alive()?.lock_to_read(path)
+    }
+
     fn now_ms(&self) -> u64 {
         self.sim.now_ms()
     }

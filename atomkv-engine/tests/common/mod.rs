@@ -5,6 +5,7 @@
 pub mod consistency;
 pub mod interleave;
 pub mod process;
+pub mod sample;
 pub mod watched;
 
 use std::collections::BTreeMap;
