@@ -25,7 +25,7 @@ use crate::types::SegmentId;
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-const MANIFEST_NEW: &str = "MANIFEST.new";
+pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 const RESERVE: &str = "RESERVE";
 const UPKEEP_RESERVE: &str = "RESERVE-UPKEEP";
 /// How many segment ids one manifest leases.
@@ -133,7 +133,7 @@ pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>>
 }
 
 /// Writes a file durably under a temporary name, then renames it into its place.
-fn replace_file(
+pub(crate) fn replace_file(
     storage: &dyn Storage,
     directory: &Path,
     temporary: &str,
@@ -237,6 +237,8 @@ impl Catalog {
         let lock = self.lock.lock();
         self.check_owner(&lock)?;
         let mut next = current.clone();
+        // It is not what the backup was any more.
+        next.backup = None;
         change(&mut next);
         next.generation += 1;
         match replace_file(&*self.storage, &self.path, MANIFEST_NEW, MANIFEST, &next.encode()) {

@@ -37,12 +37,14 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod backup;
 mod batch;
 mod catalog;
 mod checkpoint;
 mod commit;
 mod compaction;
 mod database;
+mod destination;
 mod epoch;
 mod error;
 mod expect;
@@ -84,6 +86,7 @@ mod verify;
 mod versions;
 mod watch;
 
+pub use backup::{BackupOptions, BackupReport, RestoreOptions, RestoreReport, restore, restore_stream};
 pub use batch::Batch;
 pub use database::Database;
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::database::{Database, Inner};
 use crate::error::{Error, Result};
+use crate::log::LogPosition;
 use crate::stream::StreamReader;
 use crate::table::{Table, View};
 use crate::types::Entry;
@@ -62,10 +63,15 @@ impl Database {
 
 impl Snapshot {
     pub(crate) fn take(inner: &Arc<Inner>) -> Result<Snapshot> {
+        Self::take_at(inner).map(|(snapshot, _)| snapshot)
+    }
+
+    /// With where the log ends for it.
+    pub(crate) fn take_at(inner: &Arc<Inner>) -> Result<(Snapshot, LogPosition)> {
         inner.health.check_open()?;
-        let (sequence, time_ms) = inner.snapshots.take(&inner.log, inner.now_for_expiry_ms());
+        let (sequence, time_ms, position) = inner.snapshots.take(&inner.log, inner.now_for_expiry_ms());
         let view = View { sequence, time_ms };
-        Ok(Snapshot { registered: Arc::new(Registered { inner: inner.clone(), view }) })
+        Ok((Snapshot { registered: Arc::new(Registered { inner: inner.clone(), view }) }, position))
     }
 
     pub(crate) fn view(&self) -> &View {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::database::Inner;
 use crate::index::history::ChainId;
-use crate::log::Log;
+use crate::log::{Log, LogPosition};
 use crate::sync::Mutex;
 
 /// An old version that a snapshot wants.
@@ -54,17 +54,17 @@ impl Snapshots {
         self.newest.load(Ordering::Acquire)
     }
 
-    /// Takes a snapshot of everything that was acknowledged. Returns its sequence and its time.
-    pub(crate) fn take(&self, log: &Log, now_ms: u64) -> (u64, u64) {
+    /// Takes a snapshot of everything that was acknowledged. Returns its sequence, its time and where the log ends for it.
+    pub(crate) fn take(&self, log: &Log, now_ms: u64) -> (u64, u64, LogPosition) {
         let mut taken = self.taken.lock_spinning();
-        let place = |sequence: u64, last_time_ms: u64| {
+        let place = |sequence: u64, last_time_ms: u64, position| {
             self.newest.store(sequence, Ordering::Release);
-            (sequence, last_time_ms.max(now_ms))
+            (sequence, last_time_ms.max(now_ms), position)
         };
-        let (sequence, time_ms) = log.at_end(place);
+        let (sequence, time_ms, position) = log.at_end(place);
         let new = || Taken { count: 0, since: Instant::now(), pins: Vec::new() };
         taken.entry(sequence).or_insert_with(new).count += 1;
-        (sequence, time_ms)
+        (sequence, time_ms, position)
     }
 
     /// Notes that a snapshot wants this version, which the commit `end` has replaced. False if none does.

@@ -128,7 +128,7 @@ impl Inner {
     /// The last commit by now: no earlier than the one since which a version is not wanted.
     fn last_sequence(&self, old: &Old) -> u64 {
         // Only for the sake of a large value.
-        if old.extent.is_some() { self.log.at_end(|sequence, _| sequence) } else { 0 }
+        if old.extent.is_some() { self.log.at_end(|sequence, _, _| sequence) } else { 0 }
     }
 
     /// Reads what was read before, so that nothing can fail but the device.

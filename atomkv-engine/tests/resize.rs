@@ -8,7 +8,7 @@ use std::time::Duration;
 use atomkv_engine::{Database, Error, Expect, Options, ScanOptions, Table, TableOptions, WatchOptions};
 
 mod common;
-use common::Random;
+use common::{Random, StopAtEnd};
 
 fn key(number: u64) -> Vec<u8> {
     format!("key-{number:06}").into_bytes()
@@ -93,6 +93,7 @@ fn resize_under_load(options: TableOptions) {
                 assert_eq!((keys, sum), (KEYS, ACCOUNTS * 100));
             }
         });
+        let _stop = StopAtEnd(&stop);
         let mut random = Random::new(5);
         for round in 0..40 {
             let partitions = NUMBERS[random.below(NUMBERS.len() as u64) as usize];
@@ -104,7 +105,6 @@ fn resize_under_load(options: TableOptions) {
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let mut counts = BTreeMap::new();
     let mut last = 0;

@@ -20,6 +20,7 @@
 //! | 2 | tables: for each, length 4 and a table definition |
 //! | 3 | segments: for each, id 8, ordinal 2, kind 1, 0 1, lane 2, table 4, length 8, records 8, smallest and largest sequence 8 + 8 |
 //! | 4 | checkpoints, newest first: for each, generation, log segment, log offset, sequence, fuzzy end, bytes (8 each), checksum 4 |
+//! | 5, may be passed over; in a backup that nobody has opened since | backup: when it was taken in ms 8, the last commit in it 8 |
 //!
 //! A table definition: id 4, partitions 4, flags 4, retention 4 (how many versions of a key are kept, 0: all), durability
 //! 1 (0 buffered, 1 sync), name (2 + n), number of services 1, for each its kind (2 + n), name (2 + n), version 4; then, by
@@ -28,7 +29,9 @@
 
 use std::collections::HashSet;
 
-use super::wire::{FormatError, KNOWN, Reader, UNKNOWN, put_section, put_text, read_sections};
+use super::wire::{
+    FormatError, KNOWN, Reader, UNKNOWN, put_section, put_skippable_section, put_text, read_sections,
+};
 use crate::types::PARTITIONS_MAX;
 
 /// The format version of the manifest.
@@ -59,6 +62,16 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<SegmentRecord>,
     /// Newest first, two at most.
     pub(crate) checkpoints: Vec<CheckpointRecord>,
+    /// Of a backup as it was made.
+    pub(crate) backup: Option<BackupRecord>,
+}
+
+/// What a backup is of. The first manifest that a database writes which was opened from it does not have it any more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BackupRecord {
+    pub(crate) taken_ms: u64,
+    /// The last commit that it holds.
+    pub(crate) sequence: u64,
 }
 
 /// A table as it was created or resized.
@@ -168,6 +181,12 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<TableRecord> {
     })
 }
 
+fn read_backup(contents: &[u8]) -> Option<BackupRecord> {
+    let mut reader = Reader::new(contents);
+    let backup = BackupRecord { taken_ms: reader.u64()?, sequence: reader.u64()? };
+    reader.is_empty().then_some(backup)
+}
+
 impl Manifest {
     /// The manifest of a database in which nothing has happened.
     pub(crate) fn new(database_id: [u8; 16], hash_seed: u64, created_ms: u64) -> Manifest {
@@ -182,6 +201,7 @@ impl Manifest {
             tables: Vec::new(),
             segments: Vec::new(),
             checkpoints: Vec::new(),
+            backup: None,
         }
     }
 
@@ -234,6 +254,13 @@ impl Manifest {
         }
         put_section(&mut out, 4, &section);
 
+        if let Some(BackupRecord { taken_ms, sequence }) = self.backup {
+            section.clear();
+            section.extend_from_slice(&taken_ms.to_le_bytes());
+            section.extend_from_slice(&sequence.to_le_bytes());
+            put_skippable_section(&mut out, 5, &section);
+        }
+
         let length = out.len() as u64 + 4;
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&MANIFEST_FORMAT.to_le_bytes());
@@ -279,6 +306,7 @@ impl Manifest {
                 2 => manifest.read_tables(contents),
                 3 => manifest.read_segments(contents),
                 4 => manifest.read_checkpoints(contents),
+                5 => read_backup(contents).map(|backup| manifest.backup = Some(backup)),
                 _ => return Some(UNKNOWN),
             };
             known.map(|()| KNOWN)
@@ -427,6 +455,7 @@ mod tests {
                 bytes: 70,
                 checksum: 0x1234_5678,
             }],
+            backup: Some(BackupRecord { taken_ms: 1 << 40, sequence: 6 }),
             ..Manifest::new(*b"an id of 16 byte", 42, 1_700_000_000_000)
         }
     }

@@ -406,9 +406,9 @@ impl Log {
     }
 
     /// Calls a function with the last sequence handed out and the time of the last commit, under the log's lock.
-    pub(crate) fn at_end<R>(&self, f: impl FnOnce(u64, u64) -> R) -> R {
+    pub(crate) fn at_end<R>(&self, f: impl FnOnce(u64, u64, LogPosition) -> R) -> R {
         let core = self.lock_core();
-        f(core.next_sequence - 1, core.last_time_ms)
+        f(core.next_sequence - 1, core.last_time_ms, core.position())
     }
 
     /// Makes sure that sequences up to this one may be handed out: writes how far, and waits until that is on stable

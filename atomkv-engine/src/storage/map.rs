@@ -46,6 +46,10 @@ impl Storage for MappedStorage {
         open_to_read(path)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        FileStorage.link(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         FileStorage.rename(from, to)
     }

@@ -59,6 +59,12 @@ pub trait Storage: Send + Sync + Debug {
     fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         self.open(path)
     }
+    /// Gives a file a second name, which must not exist; both are the same file from then on. Refused with any error
+    /// where that cannot be, and the caller copies.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Renames a file over another, atomically. Durable after [`Storage::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Those who have it open or mapped keep it.

@@ -473,6 +473,17 @@ impl Storage for SimStorage {
         Ok(self.handle(&state, id))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.change(Needs::Nothing)?;
+        if state.names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let id = state.names.get(from).copied().ok_or(ErrorKind::NotFound)?;
+        state.names.insert(to.to_path_buf(), id);
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.change(Needs::Nothing)?;

@@ -17,6 +17,15 @@ use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Options, Result, Retention, Table, TableOptions};
 use interleave::Interleaved;
 
+/// Tells other threads to stop when it goes, in a panic too.
+pub struct StopAtEnd<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// Sebastiano Vigna's SplitMix64.
 pub struct Random(u64);
 

@@ -1,0 +1,533 @@
+//! Backups are made while others write, are added to, restored and compared; and whatever goes wrong, what was there stays.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomkv_engine::storage::sim::{Fault, SimStorage};
+use atomkv_engine::{
+    BackupOptions, Batch, ChangeKind, Database, Durability, Error, Options, RestoreOptions, ScanOptions,
+    Table, TableOptions, VerifyOptions, WatchOptions, Watcher, restore, restore_stream, verify_directory,
+};
+
+mod common;
+use common::sample;
+use common::{Random, StopAtEnd};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn contents(table: &Table) -> Model {
+    table.scan(ScanOptions::new()).expect("begun").map(|entry| entry.expect("readable")).collect()
+}
+
+fn options() -> Options {
+    Options::new().segment_bytes(64 << 10, 256 << 10).large_value_bytes(16 << 10).checkpoint_bytes(512 << 10)
+}
+
+fn value(random: &mut Random) -> Vec<u8> {
+    let length = if random.chance(60) { 20_000 + random.below(60_000) } else { random.below(400) };
+    random.bytes(length as usize)
+}
+
+/// Opens a backup, or what was restored, and reads everything.
+fn open(path: &Path) -> Model {
+    let report = verify_directory(path, &VerifyOptions::new(), Watcher::none()).expect("verified");
+    assert!(report.damages.is_empty(), "{:?}", report.damages);
+    let database = Database::open(path, options()).expect("the backup opens");
+    let model = contents(&database.table("t", TableOptions::new()).expect("a table"));
+    database.close().expect("closed");
+    model
+}
+
+/// What the events up to a sequence come to.
+#[derive(Default)]
+struct Replica {
+    /// Without the large values that were replaced since.
+    model: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    waiting: Option<atomkv_engine::ChangeEvent>,
+}
+
+impl Replica {
+    fn follow(&mut self, watch: &mut atomkv_engine::Watch, sequence: u64) {
+        while let Some(event) = self.waiting.take().or_else(|| watch.try_next().expect("changes")) {
+            if event.sequence > sequence {
+                self.waiting = Some(event);
+                return;
+            }
+            match event.kind {
+                ChangeKind::Delete => drop(self.model.remove(&event.key)),
+                _ => {
+                    assert!(event.value.is_some() || event.superseded);
+                    self.model.insert(event.key, event.value);
+                }
+            }
+        }
+    }
+
+    fn is(&self, found: &Model) -> bool {
+        let agrees =
+            |((key, known), (found_key, found)): ((&Vec<u8>, &Option<Vec<u8>>), (&Vec<u8>, &Vec<u8>))| {
+                key == found_key && known.as_ref().is_none_or(|known| known == found)
+            };
+        self.model.len() == found.len() && self.model.iter().zip(found).all(agrees)
+    }
+}
+
+#[test]
+fn backups_under_load_are_exactly_one_moment_each() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options().feed_bytes(1 << 40)).expect("opened");
+    let table = database.table("t", TableOptions::new().partitions(4)).expect("a table");
+    let mut watch = database.watch(WatchOptions::new()).expect("a watch");
+    let stop = AtomicBool::new(false);
+    let mut made: Vec<(PathBuf, u64)> = Vec::new();
+    let mut streams: Vec<(Vec<u8>, u64)> = Vec::new();
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let (table, database, stop) = (&table, &database, &stop);
+            scope.spawn(move || {
+                let mut random = Random::new(writer);
+                while !stop.load(Ordering::Relaxed) {
+                    let mut batch = Batch::new();
+                    for _ in 0..random.below(5) + 1 {
+                        let key = format!("{writer}-{}", random.below(500)).into_bytes();
+                        if random.chance(4) {
+                            batch.delete(table, &key);
+                        } else {
+                            batch.put(table, &key, &value(&mut random));
+                        }
+                    }
+                    database.apply(&batch, Durability::Buffered).expect("applied");
+                    std::thread::sleep(std::time::Duration::from_micros(500));
+                }
+            });
+        }
+        let _stop = StopAtEnd(&stop);
+        let mut random = Random::new(9);
+        for round in 0..6 {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            // Linked, copied, and into the same place again.
+            let name = if round % 3 == 2 { "again".to_string() } else { format!("backup-{round}") };
+            let options = BackupOptions::new().link(round % 2 == 0).verify(true);
+            let acknowledged = database.stats().sequence;
+            let report = database.backup(place(&name), &options, Watcher::none()).expect("backed up");
+            assert!(report.sequence >= acknowledged);
+            let again =
+                database.backup(place("again"), &BackupOptions::new(), Watcher::none()).expect("again");
+            made.retain(|(path, _)| !path.ends_with("again"));
+            if name != "again" {
+                made.push((place(&name), report.sequence));
+            }
+            made.push((place("again"), again.sequence));
+            let mut stream = Vec::new();
+            let streamed = database.backup_stream(&mut stream, Watcher::none()).expect("streamed");
+            streams.push((stream, streamed.sequence));
+            match random.below(3) {
+                0 => database.checkpoint().expect("a checkpoint"),
+                1 => drop(database.compact().expect("compacted")),
+                _ => drop(table.resize(random.below(40) as u32 + 1).expect("resized")),
+            }
+        }
+    });
+    let mut replica = Replica::default();
+    let mut wanted: Vec<(u64, PathBuf)> = Vec::new();
+    for (number, (stream, sequence)) in streams.iter().enumerate() {
+        let path = place(&format!("streamed-{number}"));
+        let report =
+            restore_stream(&stream[..], &path, &RestoreOptions::new(), Watcher::none()).expect("restored");
+        assert_eq!(report.sequence, *sequence);
+        wanted.push((*sequence, path));
+    }
+    for (number, (path, sequence)) in made.iter().enumerate() {
+        let copy = place(&format!("restored-{number}"));
+        let report = restore(path, &copy, &RestoreOptions::new(), Watcher::none()).expect("restored");
+        assert_eq!(report.sequence, *sequence);
+        wanted.push((*sequence, copy));
+        wanted.push((*sequence, path.clone()));
+    }
+    wanted.sort();
+    for (sequence, path) in wanted {
+        replica.follow(&mut watch, sequence);
+        assert!(replica.is(&open(&path)), "{} is not what there was after {sequence}", path.display());
+    }
+    database.close().expect("closed");
+}
+
+#[test]
+fn the_next_backup_keeps_what_never_changes_and_removes_what_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, backup) = (directory.path().join("db"), directory.path().join("backup"));
+    let database = Database::open(&path, options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut random = Random::new(3);
+    for link in [true, false] {
+        for number in 0..3_000_u32 {
+            table.put(&number.to_be_bytes(), &value(&mut random)).expect("put");
+        }
+        database.compact().expect("compacted");
+        let options = BackupOptions::new().link(link);
+        let first = database.backup(&backup, &options, Watcher::none()).expect("backed up");
+        assert!(if link { first.files_linked > 0 } else { first.bytes_copied > 1 << 20 }, "{first:?}");
+        table.put(b"one", b"more").expect("put");
+        let second = database.backup(&backup, &options, Watcher::none()).expect("backed up");
+        assert!(second.files_kept + 2 >= second.files && second.bytes_copied < 100_000, "{second:?}");
+        assert_eq!(second.sequence, first.sequence + 1);
+        // Everything moves.
+        for number in 0..3_000_u32 {
+            table.put(&number.to_be_bytes(), b"new").expect("put");
+        }
+        database.compact().expect("compacted");
+        let third = database.backup(&backup, &options, Watcher::none()).expect("backed up");
+        let files = std::fs::read_dir(&backup).expect("listed").count() as u64;
+        // The manifest and the lock besides.
+        assert_eq!(files, third.files + 2, "{third:?}");
+    }
+    let copy = directory.path().join("copy");
+    restore(&backup, &copy, &RestoreOptions::new(), Watcher::none()).expect("restored");
+    assert_eq!(open(&copy), contents(&table));
+    database.close().expect("closed");
+}
+
+#[test]
+fn nothing_that_is_there_is_overwritten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    table.put(b"key", b"value").expect("put");
+    let backup = |path: &Path| database.backup(path, &BackupOptions::new(), Watcher::none());
+    for inside in ["db", "db/backup", "db/a/b", "db/../db"] {
+        let refused = backup(&place(inside));
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{inside}: {refused:?}");
+    }
+    let refused = backup(directory.path());
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+    assert!(matches!(backup(Path::new("")), Err(Error::InvalidArgument { .. })));
+    std::fs::create_dir(place("full")).expect("made");
+    std::fs::write(place("full/letter"), "dear").expect("written");
+    std::fs::write(place("file"), "text").expect("written");
+    for there in ["full", "file"] {
+        let refused = backup(&place(there));
+        assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{there}: {refused:?}");
+        let refused = restore(place("db"), place(there), &RestoreOptions::new(), Watcher::none());
+        assert!(matches!(refused, Err(Error::Locked { .. } | Error::AlreadyExists { .. })), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_dir(place("full")).expect("listed").count(), 1);
+    // Another database, open or not, and its backup.
+    let other = Database::open(place("other"), options()).expect("opened");
+    other.backup(place("others-backup"), &BackupOptions::new(), Watcher::none()).expect("backed up");
+    assert!(matches!(backup(&place("other")), Err(Error::Locked { .. })));
+    other.close().expect("closed");
+    assert!(matches!(backup(&place("other")), Err(Error::AlreadyExists { .. })));
+    assert!(matches!(backup(&place("others-backup")), Err(Error::AlreadyExists { .. })));
+    // A backup that has become a database of its own.
+    backup(&place("backup")).expect("backed up");
+    backup(&place("backup")).expect("added to");
+    let restored = restore(place("backup"), place("other"), &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(restored, Err(Error::AlreadyExists { .. })), "{restored:?}");
+    let opened = Database::open(place("backup"), options()).expect("opened");
+    assert!(matches!(backup(&place("backup")), Err(Error::Locked { .. })));
+    opened.table("t", TableOptions::new()).expect("a table").put(b"key", b"own").expect("put");
+    opened.close().expect("closed");
+    let refused = backup(&place("backup"));
+    assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
+    assert_eq!(open(&place("backup")).get(&b"key"[..]).map(Vec::as_slice), Some(&b"own"[..]));
+    // What is written to the backup does not reach the database.
+    assert_eq!(table.get(b"key").expect("get").as_deref(), Some(&b"value"[..]));
+    let missing = restore(place("nowhere"), place("new"), &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(missing, Err(Error::NotADatabase { .. })), "{missing:?}");
+    let none = restore(place("full"), place("new"), &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(none, Err(Error::NotADatabase { .. })), "{none:?}");
+    let locked = restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(locked, Err(Error::Locked { .. })), "{locked:?}");
+    database.close().expect("closed");
+    let closed = backup(&place("late"));
+    assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+    restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none()).expect("a database will do");
+}
+
+#[test]
+fn a_stream_that_is_not_whole_is_refused_and_leaves_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut random = Random::new(1);
+    for number in 0..300_u32 {
+        table.put(&number.to_be_bytes(), &value(&mut random)).expect("put");
+    }
+    let mut stream = Vec::new();
+    database.backup_stream(&mut stream, Watcher::none()).expect("streamed");
+    database.close().expect("closed");
+    let restored = place("restored");
+    let refuse = |bytes: &[u8], story: &str| {
+        let outcome = restore_stream(bytes, &restored, &RestoreOptions::new(), Watcher::none());
+        assert!(matches!(outcome, Err(Error::Input { .. } | Error::Corrupt { .. })), "{story}: {outcome:?}");
+        let left = std::fs::read_dir(&restored).expect("listed").count();
+        assert_eq!(left, 0, "{story}");
+    };
+    // Behind the checksums come zeros.
+    let last = stream.iter().rposition(|byte| *byte != 0).expect("not empty") + 1;
+    for length in (0..last).step_by(last / 60).chain([1, 511, 512, 513, last - 1]) {
+        refuse(&stream[..length], &format!("{length} bytes of {}", stream.len()));
+    }
+    // A wrong bit anywhere but in what tar itself does not care for.
+    for _ in 0..60 {
+        let at = random.below(last as u64) as usize;
+        let mut wrong = stream.clone();
+        wrong[at] ^= 1 << random.below(8);
+        let outcome = restore_stream(&wrong[..], &restored, &RestoreOptions::new(), Watcher::none());
+        match outcome {
+            // Padding.
+            Ok(_) => {
+                assert_eq!(open(&restored).len(), 300);
+                std::fs::remove_dir_all(&restored).expect("removed");
+            }
+            Err(Error::Input { .. } | Error::Corrupt { .. }) => {
+                assert_eq!(std::fs::read_dir(&restored).expect("listed").count(), 0);
+            }
+            Err(error) => panic!("bit at {at}: {error}"),
+        }
+    }
+    refuse(b"", "nothing");
+    refuse(&random.bytes(5_000), "noise");
+    // Archives that somebody else has made.
+    let archive = |name: &str, kind: tar::EntryType, contents: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        let head = br#"{"format":1}"#;
+        header.set_size(head.len() as u64);
+        tar.append_data(&mut header, "atomkv-backup.json", &head[..]).expect("appended");
+        let mut header = tar::Header::new_ustar();
+        header.set_size(contents.len() as u64);
+        header.set_entry_type(kind);
+        // What `append_data` would not let pass.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        tar.append(&header, contents).expect("appended");
+        tar.into_inner().expect("written")
+    };
+    let regular = tar::EntryType::Regular;
+    refuse(&archive("../outside", regular, b"x"), "a path to somewhere else");
+    refuse(&archive("/tmp/outside", regular, b"x"), "a whole path");
+    refuse(&archive("log-0000000000000001.seg", tar::EntryType::Symlink, b""), "a link");
+    refuse(&archive("readme.txt", regular, b"x"), "another file");
+    assert!(!place("outside").exists());
+    let newer = {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        let head = br#"{"format":2}"#;
+        header.set_size(head.len() as u64);
+        tar.append_data(&mut header, "atomkv-backup.json", &head[..]).expect("appended");
+        tar.into_inner().expect("written")
+    };
+    let outcome = restore_stream(&newer[..], &restored, &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(outcome, Err(Error::NewerFormat { found: 2, .. })), "{outcome:?}");
+    // And the whole one, after all of these.
+    restore_stream(&stream[..], &restored, &RestoreOptions::new(), Watcher::none()).expect("restored");
+    assert_eq!(open(&restored).len(), 300);
+    let again = restore_stream(&stream[..], &restored, &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
+}
+
+/// A plain `tar` makes a database of it too.
+#[test]
+fn a_stream_is_an_archive() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    table.put(b"key", b"value").expect("put");
+    let mut stream = Vec::new();
+    database.backup_stream(&mut stream, Watcher::none()).expect("streamed");
+    let unpacked = directory.path().join("unpacked");
+    tar::Archive::new(&stream[..]).unpack(&unpacked).expect("unpacked");
+    assert_eq!(open(&unpacked), contents(&table));
+    database.close().expect("closed");
+}
+
+#[test]
+fn a_writer_that_fails_and_a_watcher_that_stops_end_it() {
+    struct Full(usize);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let room = self.0.min(bytes.len());
+            self.0 -= room;
+            if room == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(room) }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    for number in 0..20_000_u32 {
+        table.put(&number.to_be_bytes(), &[7; 300]).expect("put");
+    }
+    let outcome = database.backup_stream(Full(100_000), Watcher::none());
+    assert!(matches!(outcome, Err(Error::Io { .. })), "{outcome:?}");
+    let slow = |_: &atomkv_engine::Progress| ControlFlow::Break(());
+    let backup = directory.path().join("backup");
+    let mut cancelled = false;
+    // It is asked only some times a second: a quick backup may be done before.
+    for _ in 0..50 {
+        let options = BackupOptions::new().link(false);
+        match database.backup(&backup, &options, Watcher::new(slow)) {
+            Err(Error::Cancelled) => cancelled = true,
+            outcome => drop(outcome.expect("backed up")),
+        }
+    }
+    println!("cancelled: {cancelled}");
+    table.put(b"goes", b"on").expect("put");
+    database.backup(&backup, &BackupOptions::new().verify(true), Watcher::none()).expect("backed up");
+    assert_eq!(open(&backup), contents(&table));
+    database.close().expect("closed");
+}
+
+const BACKUP: &str = "/sim/backup";
+
+fn backup_options(sim: &SimStorage, link: bool) -> BackupOptions {
+    BackupOptions::new().storage(Arc::new(sim.clone())).link(link)
+}
+
+fn sample_files() -> sample::Files {
+    let sim = SimStorage::new(1);
+    sample::build(&sim, true);
+    sample::files(&sim)
+}
+
+/// The contents of a backup, if one is there.
+fn read_backup(sim: &SimStorage, path: &str) -> Option<sample::Model> {
+    let options = sample::options(Arc::new(sim.clone())).create_if_missing(false);
+    let database = Database::open(path, options).ok()?;
+    let found = sample::contents(&database);
+    database.close().expect("closed");
+    Some(found)
+}
+
+/// Every call of a backup, and of the next one to the same place, fails once, for a while, or is the last before the power
+/// goes.
+#[test]
+fn each_failing_call_leaves_the_database_and_the_backup_before() {
+    let files = sample_files();
+    for (link, fault) in [
+        (true, None),
+        (false, None),
+        (true, Some(Fault::Eio)),
+        (false, Some(Fault::Enospc)),
+        (false, Some(Fault::EnospcSticky)),
+    ] {
+        let mut n = 1;
+        loop {
+            let sim = sample::disk(&files);
+            let open = |sim: &SimStorage| {
+                Database::open(sample::directory(), sample::options(Arc::new(sim.clone()))).expect("opened")
+            };
+            let database = open(&sim);
+            let first = sample::contents(&database);
+            database.backup(BACKUP, &backup_options(&sim, link), Watcher::none()).expect("backed up");
+            let table = database.table("plain", sample::table_options("plain")).expect("a table");
+            for number in 0..40_u32 {
+                table.put(&number.to_be_bytes(), &[number as u8; 900]).expect("put");
+            }
+            database.compact().expect("compacted");
+            let second = sample::contents(&database);
+            let calls = sim.calls();
+            match fault {
+                Some(fault) => sim.fail_at(calls + n, fault),
+                None => sim.crash_after(calls + n),
+            }
+            let outcome = database.backup(BACKUP, &backup_options(&sim, link), Watcher::none());
+            let story = format!("{fault:?} at call {n}, links {link}: {outcome:?}");
+            let is_untouched = outcome.is_ok() && !sim.is_dead() && sim.calls() < calls + n;
+            sim.clear_faults();
+            if fault.is_none() {
+                drop((table, database));
+                sim.power_loss();
+                let database = open(&sim);
+                assert!(sample::contents(&database) == second, "{story}");
+                database.close().expect("closed");
+            } else {
+                // What failed was the backup, or the sync before it.
+                assert!(sample::contents(&database) == second, "{story}");
+                if table.put(b"goes", b"on").is_ok() {
+                    table.delete(b"goes").expect("deleted");
+                    database.backup(BACKUP, &backup_options(&sim, link), Watcher::none()).expect("after all");
+                }
+                drop((table, database));
+                sim.process_death();
+            }
+            let found = read_backup(&sim, BACKUP).unwrap_or_else(|| panic!("{story}: no backup is left"));
+            let whole = outcome.is_ok();
+            assert!(found == second || !whole && found == first, "{story}");
+            if is_untouched {
+                break;
+            }
+            n += 7;
+        }
+    }
+}
+
+#[test]
+fn each_failing_call_of_a_first_backup_and_of_a_restore_can_be_made_good() {
+    let files = sample_files();
+    for fault in [None, Some(Fault::Eio), Some(Fault::Enospc)] {
+        let mut n = 1;
+        loop {
+            let sim = sample::disk(&files);
+            let database =
+                Database::open(sample::directory(), sample::options(Arc::new(sim.clone()))).expect("opened");
+            let model = sample::contents(&database);
+            let fail = |n: u64| match fault {
+                Some(fault) => sim.fail_at(sim.calls() + n, fault),
+                None => sim.crash_after(sim.calls() + n),
+            };
+            let calls = sim.calls();
+            fail(n);
+            let outcome = database.backup(BACKUP, &backup_options(&sim, false), Watcher::none());
+            let mut is_untouched = outcome.is_ok() && !sim.is_dead() && sim.calls() < calls + n;
+            let story = format!("{fault:?} at call {n}: {outcome:?}");
+            sim.clear_faults();
+            drop(database);
+            if fault.is_none() {
+                sim.power_loss();
+            } else {
+                sim.process_death();
+            }
+            let database =
+                Database::open(sample::directory(), sample::options(Arc::new(sim.clone()))).expect("opened");
+            if !is_untouched {
+                database
+                    .backup(BACKUP, &backup_options(&sim, false), Watcher::none())
+                    .unwrap_or_else(|error| panic!("{story}, then {error}"));
+            }
+            database.close().expect("closed");
+            let options = RestoreOptions::new().storage(Arc::new(sim.clone()));
+            let calls = sim.calls();
+            fail(n);
+            let outcome = restore(BACKUP, "/sim/restored", &options, Watcher::none());
+            is_untouched &= outcome.is_ok() && !sim.is_dead() && sim.calls() < calls + n;
+            let story = format!("restore, {fault:?} at call {n}: {outcome:?}");
+            sim.clear_faults();
+            if fault.is_none() {
+                sim.power_loss();
+            }
+            match restore(BACKUP, "/sim/restored", &options, Watcher::none()) {
+                Ok(_) => {}
+                // It was complete.
+                Err(Error::AlreadyExists { .. }) => assert!(outcome.is_ok() || fault.is_none(), "{story}"),
+                Err(error) => panic!("{story}, then {error}"),
+            }
+            let found = read_backup(&sim, "/sim/restored");
+            assert!(found.is_some_and(|found| found == model), "{story}");
+            if is_untouched {
+                break;
+            }
+            n += 7;
+        }
+    }
+}
