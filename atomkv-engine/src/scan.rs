@@ -202,7 +202,9 @@ impl ScanOptions {
             let end = if self.reverse { &mut self.high } else { &mut self.low };
             let is_inside = match end {
                 Bound::Unbounded => true,
-                Bound::Included(end) | Bound::Excluded(end) => (key > *end) != self.reverse,
+                // The bound itself may be the last key of the page before.
+                Bound::Included(end) | Bound::Excluded(end) if self.reverse => key <= *end,
+                Bound::Included(end) | Bound::Excluded(end) => key >= *end,
             };
             if is_inside {
                 *end = Bound::Excluded(key);
