@@ -183,6 +183,27 @@ fn what_has_expired_is_gone() {
     database.close().expect("closes");
 }
 
+/// It was refused as one that is given an expiry in the past.
+#[test]
+fn a_document_that_expires_while_it_is_updated_is_created_anew() {
+    let (_directory, database, table) = open(TableOptions::new());
+    table.put_with(b"k", b"old", WriteOptions::new().ttl(Duration::from_millis(100))).expect("put");
+    let mut seen = Vec::new();
+    let update = |present: Option<&[u8]>| {
+        seen.push(present.map(<[u8]>::to_vec));
+        while present.is_some() && table.contains(b"k")? {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Update::Put(b"new".to_vec()))
+    };
+    let written = table.update(b"k", update).expect("updated").expect("written");
+    assert_eq!(written.version, 1);
+    assert_eq!(seen.last(), Some(&None));
+    let entry = table.get_entry(b"k").expect("read").expect("there");
+    assert_eq!((&entry.value[..], entry.expires_at_ms), (&b"new"[..], None));
+    database.close().expect("closes");
+}
+
 #[test]
 fn transactions_commit_what_nobody_has_changed() {
     let (_directory, database, table) = open(TableOptions::new());
