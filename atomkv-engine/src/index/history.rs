@@ -175,9 +175,14 @@ impl History {
             }
             Retention::Duration(time) => {
                 let horizon = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-                chain.iter().filter(|old| old.is_kept && old.end_time_ms < horizon).count()
+                // The earlier the commit, the earlier its time.
+                chain.iter().take_while(|old| old.end_time_ms < horizon).filter(|old| old.is_kept).count()
             }
         };
+        if surplus == 0 {
+            // Nor does anybody go through a long chain at each change of its key.
+            return;
+        }
         // A tombstone that nothing came after goes last, with what it ended.
         for old in chain.iter_mut().filter(|old| old.is_kept) {
             if surplus == 0 {
