@@ -62,10 +62,18 @@ impl Inner {
             if segment.is_damaged() || !is_worth_reading(&segment, now_ms, everywhere) {
                 continue;
             }
+            let known = segment.has_expired(now_ms).map(|_| segment.expiries());
             match self.expire_in(&segment, now_ms) {
                 // Reported, and left to those who read it.
                 Err(error @ Error::Corrupt { .. }) => self.signals.note_error(&error),
-                outcome => outcome?,
+                Err(error) => {
+                    // Cut short, as when the database closes: what is left is for a later time, and for its image.
+                    if segment.is_sealed() {
+                        segment.set_expiries(known);
+                    }
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -351,6 +351,17 @@ impl Segment {
         expiring.clear();
     }
 
+    /// What expires here is what was known before, if anything was.
+    pub(crate) fn set_expiries(&self, known: Option<BTreeMap<u64, Expiries>>) {
+        self.clear_expiries();
+        match known {
+            Some(known) => {
+                known.into_iter().for_each(|(moment, expiries)| self.note_expiries(moment, expiries))
+            }
+            None => self.forget_expiries(),
+        }
+    }
+
     /// Nobody knows any more what expires here.
     pub(crate) fn forget_expiries(&self) {
         self.expires_first_ms.store(0, Ordering::Relaxed);

@@ -5,9 +5,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Database, Options, Table, TableOptions};
+use atomkv_engine::{Database, Options, Table, TableOptions, WriteOptions};
 use common::directory;
 
 fn options(sim: &SimStorage) -> Options {
@@ -116,4 +117,24 @@ fn what_was_deleted_stays_deleted_without_an_image() {
             assert_eq!(t.get(key).expect("read").as_deref(), Some(&value[..]), "seed {seed}");
         }
     }
+}
+
+/// What expires where was forgotten when somebody began to delete it, also if that was cut short: then it stayed.
+#[test]
+fn what_has_expired_goes_although_the_first_attempt_was_cut_short() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    for key in 0..500u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), DOCUMENT, options).expect("put");
+    }
+    // Onto a page, which nothing but expiry gives a reason to be read again.
+    database.compact().expect("compacts");
+    sim.pass_time(2_000_000);
+    sim.fail_read_at(1);
+    database.compact().expect_err("it cannot be read");
+    sim.clear_faults();
+    assert_eq!(database.stats().keys, 500);
+    database.compact().expect("compacts");
+    assert_eq!(database.stats().keys, 0);
 }
