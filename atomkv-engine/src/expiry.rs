@@ -29,7 +29,14 @@ impl Clock {
         Clock { latest_ms: AtomicU64::new(time_ms) }
     }
 
+    /// The later one of this time and the latest so far.
+    #[inline]
     pub(crate) fn advance(&self, now_ms: u64) -> u64 {
+        let latest_ms = self.latest_ms.load(Ordering::Relaxed);
+        // Most often in the same millisecond: nobody else's copy of it need go.
+        if latest_ms >= now_ms {
+            return latest_ms;
+        }
         self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
     }
 }
@@ -45,8 +52,8 @@ const GROUP: usize = 256;
 type Keys = BTreeSet<(u32, u64, Vec<u8>)>;
 
 impl Inner {
-    /// Now, in milliseconds since the Unix epoch, but never earlier than it was, here or for the last commit of an
-    /// earlier session.
+    /// Now, in milliseconds since the Unix epoch, but never earlier than it was, here or for the last commit, which may
+    /// be a copy of another database's.
     pub(crate) fn now_for_expiry_ms(&self) -> u64 {
         self.clock.advance(self.now_ms())
     }
