@@ -103,7 +103,7 @@ impl Inner {
             let Some(expiry_ms) = record.header.expiry_ms else { continue };
             if expiry_ms > now_ms {
                 if is_sealed {
-                    segment.note_expiry(expiry_ms, record.header.time_ms, record.layout.padded());
+                    segment.note_expiry(expiry_ms, record.header.time_ms, record.weight());
                 }
                 continue;
             }

@@ -322,7 +322,7 @@ impl Segment {
         let mut expiring = self.expiring.lock();
         let known = expiring.entry(moment_ms).or_insert(Expiries { first_ms: u64::MAX, bytes: 0 });
         known.first_ms = known.first_ms.min(expiries.first_ms);
-        known.bytes += expiries.bytes;
+        known.bytes = known.bytes.saturating_add(expiries.bytes);
         self.expires_first_ms.fetch_min(expiries.first_ms, Ordering::Relaxed);
     }
 
@@ -336,7 +336,8 @@ impl Segment {
 
     /// How many bytes have surely expired here.
     pub(crate) fn expired_bytes(&self, now_ms: u64) -> u64 {
-        self.expiring.lock().range(..=now_ms).map(|(_, expiries)| expiries.bytes).sum()
+        let expiring = self.expiring.lock();
+        expiring.range(..=now_ms).fold(0, |sum: u64, (_, expiries)| sum.saturating_add(expiries.bytes))
     }
 
     /// What expires by which moments, for a checkpoint.

@@ -138,3 +138,24 @@ fn what_has_expired_goes_although_the_first_attempt_was_cut_short() {
     database.compact().expect("compacts");
     assert_eq!(database.stats().keys, 0);
 }
+
+/// Once settled, large values counted for no more than the records that name them, and were too little to be looked for.
+#[test]
+fn large_values_that_have_expired_go_by_themselves() {
+    let sim = SimStorage::new(1);
+    let database = Database::open(directory(), options(&sim).background(true).large_value_bytes(16 << 10));
+    let database = database.expect("opens");
+    let t = database.table("t", TableOptions::new()).expect("a table");
+    for key in 0..20u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), &common::Random::new(1).bytes(40 << 10), options).expect("put");
+    }
+    database.compact().expect("compacts");
+    sim.pass_time(2_000_000);
+    let start = std::time::Instant::now();
+    while database.stats().keys > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", database.stats());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    database.close().expect("closes");
+}
