@@ -242,7 +242,9 @@ impl Opener {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
                 let Some(table) = table else { continue };
                 let address = segment.address(entry.offset);
-                let is_wanted = table.index.history(entry.place).holds(entry.place, address)
+                let sequence =
+                    || segment.with_record(entry.offset, true, |record| record.header.sequence).ok();
+                let is_wanted = table.index.history(entry.place).holds(entry.place, address, sequence)
                     || entry.kind != Kind::Tombstone
                         && table.index.partition(entry.place).lock().holds(entry.place, address);
                 if !is_wanted {
