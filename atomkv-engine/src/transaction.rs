@@ -231,7 +231,9 @@ impl Transaction {
         let mut expected = Vec::new();
         if let Some(before) = writes.remove(key) {
             expected = before.expected;
-            expected.push(before.options.expect);
+            if before.options.expect != Expect::Anything {
+                expected.push(before.options.expect);
+            }
         }
         writes.insert(key.to_vec(), Write { value, options, expected });
         Ok(())
@@ -290,7 +292,7 @@ impl Touched {
             batch.check(&self.table, key, Condition::Seen { sequence: *sequence, snapshot });
         }
         for (key, write) in &self.writes {
-            for expect in write.expected.iter().filter(|expect| **expect != Expect::Anything) {
+            for expect in &write.expected {
                 batch.expect(&self.table, key, *expect);
             }
             match &write.value {
