@@ -159,3 +159,26 @@ fn large_values_that_have_expired_go_by_themselves() {
     }
     database.close().expect("closes");
 }
+
+/// After a rebuild nobody knows what expires where, and the next image said that nothing does.
+#[test]
+fn what_expires_after_a_rebuild_goes_in_a_later_session() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    for key in 0..500u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), DOCUMENT, options).expect("put");
+    }
+    database.compact().expect("compacts");
+    database.close().expect("closes");
+    for name in sim.file_names(directory()).iter().filter(|name| name.starts_with("checkpoint-")) {
+        sim.remove_file(&directory().join(name));
+    }
+    let (database, _) = open(&sim);
+    assert!(database.stats().rebuilt_index);
+    database.close().expect("closes");
+    let (database, _) = open(&sim);
+    sim.pass_time(2_000_000);
+    database.compact().expect("compacts");
+    assert_eq!(database.stats().keys, 0);
+}
