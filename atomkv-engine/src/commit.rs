@@ -228,9 +228,9 @@ impl Inner {
         how: Durability,
         guard: &Guard,
     ) -> Result<Option<Committed>> {
-        let now_ms = self.now_ms();
+        let mut now_ms = self.now_ms();
         let mut lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
-        let deadline_ms = self.judge(change, &mut lookup, None)?;
+        let deadline_ms = self.judge(change, &mut lookup, None, &mut now_ms)?;
         if lookup.is_idle(change) {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
         }
@@ -257,6 +257,7 @@ impl Inner {
                 return Err(error);
             }
         };
+        self.clock.advance(stamp.time_ms);
         self.swing(&lock, &mut records, 0, stamp);
         poison.lift();
         Ok(Some(Committed { sequence: stamp.sequence, version }))
@@ -270,7 +271,8 @@ impl Inner {
         how: Durability,
         guard: &Guard,
     ) -> Result<Option<Committed>> {
-        let Prepared { lookups, kept, deadline_ms } = self.look_up_many(changes, validation.at, guard)?;
+        let Prepared { lookups, kept, deadline_ms, judged_ms } =
+            self.look_up_many(changes, validation.at, guard)?;
         let is_conditional = changes.iter().any(|change| change.condition.is_some());
         if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
             return Ok(Some(Committed { sequence: 0, version: 0 }));
@@ -300,7 +302,7 @@ impl Inner {
             numbering: validation.at.map_or(Numbering::Next, Numbering::Given),
         };
         let poison = Poison(self);
-        let now_ms = validation.at.map_or_else(|| self.now_ms(), |at| at.time_ms);
+        let now_ms = validation.at.map_or_else(|| self.now_ms().max(judged_ms), |at| at.time_ms);
         let stamp = match self.log.append(&mut records, now_ms, how) {
             Ok(Some(stamp)) => stamp,
             Ok(None) => {
@@ -312,6 +314,7 @@ impl Inner {
                 return Err(error);
             }
         };
+        self.clock.advance(stamp.time_ms);
         let mut at = 0;
         for &kept in &kept {
             locks.of(&changes[kept], &mut at).begin_multiple();
@@ -335,7 +338,7 @@ impl Inner {
         // First the index for some, then the records for these: what they wait for comes from memory at once.
         let mut lookups = Vec::with_capacity(changes.len());
         let mut kept = Vec::with_capacity(changes.len());
-        let mut deadline_ms = u64::MAX;
+        let (mut deadline_ms, mut judged_ms) = (u64::MAX, 0);
         for some in changes.chunks(LOOK_UP_GROUP) {
             let mut indexed = [const { None }; LOOK_UP_GROUP];
             for (indexed, change) in indexed.iter_mut().zip(some) {
@@ -343,25 +346,34 @@ impl Inner {
             }
             for (change, indexed) in some.iter().zip(indexed.into_iter().flatten()) {
                 let mut lookup = self.look_up(change, indexed, guard)?;
-                deadline_ms = deadline_ms.min(self.judge(change, &mut lookup, at)?);
+                deadline_ms = deadline_ms.min(self.judge(change, &mut lookup, at, &mut judged_ms)?);
                 if !lookup.is_idle(change) {
                     kept.push(lookups.len());
                 }
                 lookups.push(lookup);
             }
         }
-        Ok(Prepared { lookups, kept, deadline_ms })
+        Ok(Prepared { lookups, kept, deadline_ms, judged_ms })
     }
 
     /// Notes whether what is there has expired, and evaluates the change's conditions. Returns before when the commit
-    /// must be for that to hold.
+    /// must be for that to hold, and raises `judged_ms` to when it may be at the earliest: who applies it elsewhere judges
+    /// by its time.
     #[inline]
-    fn judge(&self, change: &Change<'_>, lookup: &mut Lookup, at: Option<Stamp>) -> Result<u64> {
+    fn judge(
+        &self,
+        change: &Change<'_>,
+        lookup: &mut Lookup,
+        at: Option<Stamp>,
+        judged_ms: &mut u64,
+    ) -> Result<u64> {
         let mut deadline_ms = u64::MAX;
         if let Some(expiry_ms) = lookup.existing.as_ref().and_then(|existing| existing.expiry_ms) {
             let now_ms = at.map_or_else(|| self.now_for_expiry_ms(), |at| at.time_ms);
             lookup.is_expired = expiry_ms <= now_ms;
-            if !lookup.is_expired {
+            if lookup.is_expired {
+                *judged_ms = now_ms.max(*judged_ms);
+            } else {
                 deadline_ms = expiry_ms;
             }
         }
@@ -542,6 +554,8 @@ struct Prepared {
     /// Which of the changes become records.
     kept: Vec<usize>,
     deadline_ms: u64,
+    /// The commit may be no earlier: by then something had expired.
+    judged_ms: u64,
 }
 
 /// Whether the index says under the lock what it said when the key was looked up.

@@ -417,6 +417,7 @@ pub(crate) struct Survivor {
     pub(crate) victim: usize,
     pub(crate) offset: u64,
     length: u64,
+    sequence: u64,
     /// The checksum of its body.
     body: u32,
     pub(crate) is_tombstone: bool,
@@ -521,7 +522,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
         if !entry.kind.has_place() {
             continue;
         }
-        let wanted = wanted(known.table(entry.table), segment, entry, &mut found)?;
+        let wanted = wanted(known.table(entry.table), &victim, entry, &mut found)?;
         if matches!(wanted, Wanted::No) {
             continue;
         }
@@ -537,6 +538,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
             victim: number,
             offset: entry.offset,
             length: entry.length,
+            sequence: header.sequence,
             body,
             is_tombstone: entry.kind == Kind::Tombstone,
             is_history: matches!(wanted, Wanted::ByHistory),
@@ -576,15 +578,16 @@ enum Wanted {
 /// Whether the index or the history points to the record, or it is a tombstone of a table that exists.
 fn wanted(
     table: Option<&TableCore>,
-    segment: &Segment,
+    victim: &Victim,
     entry: &FooterEntry,
     found: &mut Candidates,
 ) -> Result<Wanted> {
     let Some(table) = table else {
         return Ok(Wanted::No);
     };
-    let address = segment.address(entry.offset);
-    let is_history = || table.index.history(entry.place).holds(entry.place, address);
+    let address = victim.segment.address(entry.offset);
+    let sequence = || victim.verified(entry.offset).ok().map(|(record, _)| record.header.sequence);
+    let is_history = || table.index.history(entry.place).holds(entry.place, address, sequence);
     if entry.kind == Kind::Tombstone {
         return Ok(if is_history() { Wanted::ByHistory } else { Wanted::Yes });
     }
@@ -697,7 +700,8 @@ fn swing(inner: &Inner, victims: &[Victim], survivors: &[Survivor], moved: &[(Ad
         if lock.replace(survivor.place, from, address) {
             note_born();
         } else {
-            table.index.history(survivor.place).relocate(survivor.place, from, address, length, note_born);
+            let history = table.index.history(survivor.place);
+            history.relocate(survivor.place, survivor.sequence, from, address, length, note_born);
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{Kind, Record};
 use crate::format::segment::HEADER_BYTES;
 use crate::options::Durability;
-use crate::segment::Segment;
+use crate::segment::{Expiries, Segment};
 use crate::segment_reader::SegmentReader;
 use crate::tables::TableCore;
 
@@ -29,7 +29,14 @@ impl Clock {
         Clock { latest_ms: AtomicU64::new(time_ms) }
     }
 
+    /// The later one of this time and the latest so far.
+    #[inline]
     pub(crate) fn advance(&self, now_ms: u64) -> u64 {
+        let latest_ms = self.latest_ms.load(Ordering::Relaxed);
+        // Most often in the same millisecond: nobody else's copy of it need go.
+        if latest_ms >= now_ms {
+            return latest_ms;
+        }
         self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
     }
 }
@@ -45,8 +52,8 @@ const GROUP: usize = 256;
 type Keys = BTreeSet<(u32, u64, Vec<u8>)>;
 
 impl Inner {
-    /// Now, in milliseconds since the Unix epoch, but never earlier than it was, here or for the last commit of an
-    /// earlier session.
+    /// Now, in milliseconds since the Unix epoch, but never earlier than it was, here or for the last commit, which may
+    /// be a copy of another database's.
     pub(crate) fn now_for_expiry_ms(&self) -> u64 {
         self.clock.advance(self.now_ms())
     }
@@ -62,24 +69,32 @@ impl Inner {
             if segment.is_damaged() || !is_worth_reading(&segment, now_ms, everywhere) {
                 continue;
             }
-            match self.expire_in(&segment, now_ms) {
+            // Of a segment that grows meanwhile it is not known what comes.
+            let is_sealed = segment.is_sealed();
+            let mut left = BTreeMap::new();
+            match self.expire_in(&segment, now_ms, &mut left) {
                 // Reported, and left to those who read it.
                 Err(error @ Error::Corrupt { .. }) => self.signals.note_error(&error),
+                // Cut short, as when the database closes: everything is still to be done, also by the next opening.
                 outcome => outcome?,
+            }
+            if is_sealed {
+                segment.set_expiries(left);
             }
         }
         Ok(())
     }
 
-    fn expire_in(&self, segment: &Arc<Segment>, now_ms: u64) -> Result<()> {
+    /// Deletes the expired documents of a segment; notes when the others expire.
+    fn expire_in(
+        &self,
+        segment: &Arc<Segment>,
+        now_ms: u64,
+        left: &mut BTreeMap<u64, Expiries>,
+    ) -> Result<()> {
         let file = segment.file().clone();
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, HEADER_BYTES, segment.end());
         let mut keys = Keys::new();
-        let is_sealed = segment.is_sealed();
-        // What is left of the moments; of a segment that grows meanwhile, what comes is not known here.
-        if is_sealed {
-            segment.clear_expiries();
-        }
         while let Some(found) = reader.next()? {
             let corrupt = |error: crate::format::record::RecordError| {
                 Error::corrupt(&segment.path, found.offset, error.text())
@@ -87,9 +102,8 @@ impl Inner {
             let record = found.record.map_err(corrupt)?;
             let Some(expiry_ms) = record.header.expiry_ms else { continue };
             if expiry_ms > now_ms {
-                if is_sealed {
-                    segment.note_expiry(expiry_ms, record.header.time_ms, record.layout.padded());
-                }
+                let (moment_ms, expiries) = Expiries::of(expiry_ms, record.header.time_ms, record.weight());
+                left.entry(moment_ms).or_insert(Expiries::NONE).add(expiries);
                 continue;
             }
             keys.extend(self.expired_key(&record));

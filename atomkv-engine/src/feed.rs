@@ -166,8 +166,11 @@ impl State {
         {
             return taken_last + 1;
         }
-        let first = chain.iter().rev().find_map(|segment| sequences(segment));
-        first.map_or(last + 1, |(first, _)| first)
+        // A lease in the beginning has the sequence of the commit before the segment, which is gone.
+        let first_commit = |segment: &Arc<Segment>| {
+            sequences(segment).map(|(first, _)| first.max(segment.header.base_sequence + 1))
+        };
+        chain.iter().rev().find_map(first_commit).unwrap_or(last + 1)
     }
 
     /// Where to read from to find every commit from this sequence on.
@@ -181,8 +184,9 @@ impl State {
         if from.max(1) < oldest {
             return Err(Error::Compacted { oldest });
         }
+        // One whose first record has this sequence may begin with a lease, and the commit itself lie before it.
         let begins_before =
-            |segment: &Arc<Segment>| sequences(segment).is_some_and(|(first, _)| first <= from);
+            |segment: &Arc<Segment>| sequences(segment).is_some_and(|(first, _)| first < from);
         let at = chain.iter().position(begins_before).unwrap_or(chain.len().saturating_sub(1));
         // Where it ended before, the next one begins behind it.
         let is_over =

@@ -196,13 +196,20 @@ impl ScanOptions {
         self.after.as_deref().map(|bytes| Token::decode(bytes, table)).transpose()
     }
 
-    /// The same for an ordered table, beginning behind the token.
+    /// The place and the key behind which a scan of a table without order begins.
+    pub(crate) fn begins_behind(&self, table: &Table) -> Result<Option<(u64, Vec<u8>)>> {
+        Ok(self.token(table)?.map(|token| (token.place, token.key)))
+    }
+
+    /// The options for an ordered table, beginning behind the token.
     pub(crate) fn placed(mut self, table: &Table) -> Result<ScanOptions> {
         if let Some(Token { key, .. }) = self.token(table)? {
             let end = if self.reverse { &mut self.high } else { &mut self.low };
             let is_inside = match end {
                 Bound::Unbounded => true,
-                Bound::Included(end) | Bound::Excluded(end) => (key > *end) != self.reverse,
+                // The bound itself may be the last key of the page before.
+                Bound::Included(end) | Bound::Excluded(end) if self.reverse => key <= *end,
+                Bound::Included(end) | Bound::Excluded(end) => key >= *end,
             };
             if is_inside {
                 *end = Bound::Excluded(key);
@@ -298,8 +305,7 @@ impl Scan {
             let reason = "a reverse scan of a table that is not ordered".to_string();
             return Err(Error::InvalidArgument { reason });
         } else if options.paged || options.limit < u64::MAX || options.after.is_some() {
-            let token = options.token(table)?;
-            Source::Hashed(Box::new(Hashed::by_places(token.map(|token| (token.place, token.key)))))
+            Source::Hashed(Box::new(Hashed::by_places(options.begins_behind(table)?)))
         } else {
             Source::Hashed(Box::new(Hashed::in_any_order()))
         };

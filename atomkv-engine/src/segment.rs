@@ -63,6 +63,24 @@ pub(crate) struct Expiries {
     pub(crate) bytes: u64,
 }
 
+impl Expiries {
+    pub(crate) const NONE: Expiries = Expiries { first_ms: u64::MAX, bytes: 0 };
+
+    /// A document of this many bytes, written at one time, that expires at another; with the moment that it counts for.
+    pub(crate) fn of(expiry_ms: u64, written_ms: u64, bytes: u64) -> (u64, Expiries) {
+        // To an eighth of its time: some moments for each power of two.
+        let grain = (expiry_ms.saturating_sub(written_ms) / 8).max(EXPIRY_GRAIN_MS).next_power_of_two();
+        let moment_ms = expiry_ms.checked_next_multiple_of(grain).unwrap_or(u64::MAX);
+        (moment_ms, Expiries { first_ms: expiry_ms, bytes })
+    }
+
+    /// More of the same moment.
+    pub(crate) fn add(&mut self, more: Expiries) {
+        self.first_ms = self.first_ms.min(more.first_ms);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
 /// The name of a segment's file.
 pub(crate) fn file_name(kind: SegmentKind, id: SegmentId) -> String {
     match kind {
@@ -311,18 +329,14 @@ impl Segment {
     /// A document of this many bytes, written at one time, expires at another.
     #[cold]
     pub(crate) fn note_expiry(&self, expiry_ms: u64, written_ms: u64, bytes: u64) {
-        // To an eighth of its time: some moments for each power of two.
-        let grain = (expiry_ms.saturating_sub(written_ms) / 8).max(EXPIRY_GRAIN_MS).next_power_of_two();
-        let moment = expiry_ms.checked_next_multiple_of(grain).unwrap_or(u64::MAX);
-        self.note_expiries(moment, Expiries { first_ms: expiry_ms, bytes });
+        let (moment_ms, expiries) = Expiries::of(expiry_ms, written_ms, bytes);
+        self.note_expiries(moment_ms, expiries);
     }
 
     /// Documents that expire by a moment.
     pub(crate) fn note_expiries(&self, moment_ms: u64, expiries: Expiries) {
         let mut expiring = self.expiring.lock();
-        let known = expiring.entry(moment_ms).or_insert(Expiries { first_ms: u64::MAX, bytes: 0 });
-        known.first_ms = known.first_ms.min(expiries.first_ms);
-        known.bytes += expiries.bytes;
+        expiring.entry(moment_ms).or_insert(Expiries::NONE).add(expiries);
         self.expires_first_ms.fetch_min(expiries.first_ms, Ordering::Relaxed);
     }
 
@@ -336,7 +350,8 @@ impl Segment {
 
     /// How many bytes have surely expired here.
     pub(crate) fn expired_bytes(&self, now_ms: u64) -> u64 {
-        self.expiring.lock().range(..=now_ms).map(|(_, expiries)| expiries.bytes).sum()
+        let expiring = self.expiring.lock();
+        expiring.range(..=now_ms).fold(0, |sum: u64, (_, expiries)| sum.saturating_add(expiries.bytes))
     }
 
     /// What expires by which moments, for a checkpoint.
@@ -344,16 +359,17 @@ impl Segment {
         self.expiring.lock().clone()
     }
 
-    /// Nothing expires here any more, as far as is known.
-    pub(crate) fn clear_expiries(&self) {
+    /// What expires here is this and nothing else.
+    pub(crate) fn set_expiries(&self, expiries: BTreeMap<u64, Expiries>) {
         let mut expiring = self.expiring.lock();
-        self.expires_first_ms.store(u64::MAX, Ordering::Relaxed);
-        expiring.clear();
+        let first_ms = expiries.values().map(|expiries| expiries.first_ms).min();
+        self.expires_first_ms.store(first_ms.unwrap_or(u64::MAX), Ordering::Relaxed);
+        *expiring = expiries;
     }
 
-    /// Nobody knows any more what expires here.
+    /// Nobody knows any more what expires here. An entry that has expired at all times says so, in images too.
     pub(crate) fn forget_expiries(&self) {
-        self.expires_first_ms.store(0, Ordering::Relaxed);
+        self.set_expiries(BTreeMap::from([(0, Expiries { first_ms: 0, bytes: 0 })]));
     }
 
     /// A tombstone of this many bytes must stay here for as long as that segment does.

@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::commit::Validation;
 use crate::database::{Database, Inner};
 use crate::error::{Error, Result};
-use crate::expect::Condition;
+use crate::expect::{Condition, Expect};
 use crate::options::{Durability, WriteOptions};
 use crate::scan::{ScanOptions, Sorted};
 use crate::snapshot::Snapshot;
@@ -44,6 +44,8 @@ struct Write {
     /// `None` deletes.
     value: Option<Vec<u8>>,
     options: WriteOptions,
+    /// What the writes before it expected, which it has replaced.
+    expected: Vec<Expect>,
 }
 
 /// A stretch of keys; of a table without order, all of them.
@@ -186,7 +188,8 @@ impl Transaction {
         self.put_with(table, key, value, WriteOptions::new())
     }
 
-    /// The same with an expiry or with a condition, which is checked at the commit against the state before it.
+    /// The same with an expiry or with a condition, which is checked at the commit against the state before it. Of
+    /// several writes of one key the last holds, with the conditions of all.
     ///
     /// # Errors
     /// As [`Transaction::put`].
@@ -197,9 +200,7 @@ impl Transaction {
         value: &[u8],
         options: impl Into<WriteOptions>,
     ) -> Result<()> {
-        let write = Write { value: Some(value.to_vec()), options: options.into() };
-        self.touched(table)?.writes.insert(key.to_vec(), write);
-        Ok(())
+        self.write(table, key, Some(value.to_vec()), options.into())
     }
 
     /// Removes a key when the transaction is committed.
@@ -215,8 +216,26 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::put`].
     pub fn delete_with(&mut self, table: &Table, key: &[u8], options: impl Into<WriteOptions>) -> Result<()> {
-        let write = Write { value: None, options: options.into() };
-        self.touched(table)?.writes.insert(key.to_vec(), write);
+        self.write(table, key, None, options.into())
+    }
+
+    /// The last write of a key holds, with the conditions of all.
+    fn write(
+        &mut self,
+        table: &Table,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+        options: WriteOptions,
+    ) -> Result<()> {
+        let writes = &mut self.touched(table)?.writes;
+        let mut expected = Vec::new();
+        if let Some(before) = writes.remove(key) {
+            expected = before.expected;
+            if before.options.expect != Expect::Anything {
+                expected.push(before.options.expect);
+            }
+        }
+        writes.insert(key.to_vec(), Write { value, options, expected });
         Ok(())
     }
 
@@ -273,6 +292,9 @@ impl Touched {
             batch.check(&self.table, key, Condition::Seen { sequence: *sequence, snapshot });
         }
         for (key, write) in &self.writes {
+            for expect in &write.expected {
+                batch.expect(&self.table, key, *expect);
+            }
             match &write.value {
                 Some(value) => batch.put_with(&self.table, key, value, write.options),
                 None => batch.delete_with(&self.table, key, write.options),
@@ -310,7 +332,7 @@ impl Touched {
             let replaced =
                 ahead.as_ref().is_some_and(|ahead| own.last().is_some_and(|own| *own.0 == ahead.key));
             if own_first && let Some((key, write)) = own.pop() {
-                entries.extend(write.value.as_ref().map(|value| (key.clone(), value.clone())));
+                entries.extend(write.value.as_ref().map(|value| entry(key, value, &options)));
             } else if let Some(entry) = ahead.take() {
                 entries.push((entry.key, entry.value));
             }
@@ -332,9 +354,14 @@ impl Touched {
     fn scan_hashed(&mut self, snapshot: &Snapshot, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let limit = options.limit;
         let mut entries = Vec::new();
-        let own = self.writes.iter().filter(|(key, _)| options.admits(key));
-        for (key, write) in own {
-            entries.extend(write.value.as_ref().map(|value| (key.clone(), value.clone())));
+        let after = options.begins_behind(&self.table)?;
+        for (key, write) in self.writes.iter().filter(|(key, _)| options.admits(key)) {
+            if let Some(after) = &after
+                && (self.table.place_of_key(key)?, key) <= (after.0, &after.1)
+            {
+                continue;
+            }
+            entries.extend(write.value.as_ref().map(|value| entry(key, value, &options)));
         }
         // What it has written itself does not count for the limit twice.
         let mut scan = snapshot.scan(&self.table, options.limit(u64::MAX))?;
@@ -368,6 +395,11 @@ impl Touched {
         }
         Ok(())
     }
+}
+
+/// A write of the transaction's own, as its scans return it.
+fn entry(key: &[u8], value: &[u8], options: &ScanOptions) -> (Vec<u8>, Vec<u8>) {
+    (key.to_vec(), if options.is_keys_only() { Vec::new() } else { value.to_vec() })
 }
 
 fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {

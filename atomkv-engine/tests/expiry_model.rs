@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Database, Error, Expect, Expiry, Snapshot, Table, TableOptions, Update, WriteOptions};
+use atomkv_engine::{
+    Batch, Database, Durability, Error, Expect, Expiry, Snapshot, Table, TableOptions, Update, WriteOptions,
+};
 use common::{Random, directory, for_each_seed, sim_options};
 
 /// Each look at the clock takes a millisecond; so times are far apart, and those that are too near are not judged.
@@ -192,6 +194,47 @@ impl World {
             }
         }
     }
+}
+
+/// A document was taken for expired by a later time than the commit got that replaced it: who applied the commit elsewhere,
+/// at its time, found the document still there.
+#[test]
+fn what_a_commit_takes_for_expired_has_expired_by_its_time() {
+    let sim = SimStorage::new(1);
+    let database = Database::open(directory(), sim_options(&sim, 1)).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    for key in 0..40_u8 {
+        use atomkv_engine::storage::Storage;
+        let expires_at_ms = sim.now_ms() + 20 + u64::from(key);
+        table.put_with(&[key], b"old", WriteOptions::new().expires_at_ms(expires_at_ms)).expect("put");
+        // Each look at the clock takes a millisecond, so that some attempts look before and behind the moment.
+        while let Err(error) = table.put_if(&[key], b"new", Expect::Absent) {
+            assert!(matches!(error, Error::Conflict { .. }), "{error}");
+        }
+        let entry = table.get_entry(&[key]).expect("read").expect("there");
+        assert!(entry.time_ms >= expires_at_ms, "{} is before {expires_at_ms}", entry.time_ms);
+    }
+    database.close().expect("closes");
+}
+
+/// A database that follows one with a faster clock showed a document to readers, but not to scans and conditions.
+#[test]
+fn a_copied_commit_tells_the_time() {
+    let sim = SimStorage::new(1);
+    let database = Database::open(directory(), sim_options(&sim, 1)).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    table.put_with(b"k", b"v", WriteOptions::new().ttl(Duration::from_secs(100))).expect("put");
+    let mut copied = Batch::new();
+    copied.put(&table, b"other", b"v");
+    let entry = table.get_entry(b"k").expect("read").expect("there");
+    let time_ms = entry.expires_at_ms.expect("it expires");
+    database.apply_at(&copied, entry.sequence + 1, time_ms, Durability::Buffered).expect("applied");
+    assert_eq!(table.get(b"k").expect("read"), None);
+    assert_eq!(table.iter().count(), 1);
+    let written = table.put_with(b"k", b"v", WriteOptions::new().ttl(Duration::from_secs(1))).expect("put");
+    assert_eq!(table.iter().count(), 2, "a second is not over yet");
+    table.put_if(b"k", b"w", Expect::from(written)).expect("the same for conditions");
+    database.close().expect("closes");
 }
 
 #[test]

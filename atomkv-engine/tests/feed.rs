@@ -221,6 +221,33 @@ fn a_consumer_resumes_after_reopening() {
     assert_eq!(seen, expected[..seen.len()]);
 }
 
+/// The log segment of a new session begins with a lease, which has the sequence of the last commit of the session
+/// before. That commit was passed over where somebody began with it, and promised where it was gone.
+#[test]
+fn the_last_commit_of_a_session_can_be_watched_in_the_next() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let mut sequences = Vec::new();
+    for life in 0..4 {
+        let (database, table) = open(&path, quiet().feed_bytes(100 << 10));
+        sequences.extend(fill(&table, life * 10, 5));
+        let oldest = database.stats().feed_oldest_sequence;
+        for (at, from) in sequences.iter().enumerate() {
+            match database.watch(WatchOptions::new().from(*from)) {
+                Ok(mut watch) => {
+                    let seen: Vec<_> = drain(&mut watch).into_iter().map(|event| event.sequence).collect();
+                    assert_eq!(seen, sequences[at..], "life {life}");
+                }
+                outcome => assert!(compacted(outcome) == oldest && *from < oldest, "life {life}"),
+            }
+        }
+        assert_eq!(oldest > sequences[0], life > 1, "something is gone by then");
+        database.compact().expect("compacts");
+        sequences.extend(fill(&table, life * 10 + 5, 2));
+        database.close().expect("closes");
+    }
+}
+
 #[test]
 #[ignore = "the other half of the test below, which runs it in a process of its own"]
 fn writer_child() {

@@ -168,6 +168,32 @@ fn pages_go_on_whatever_happens_between_them() {
     }
 }
 
+/// A page that ended with the very key at which the range begins came again and again.
+#[test]
+fn pages_go_on_behind_the_bounds_of_their_range() {
+    let (_directory, database) = database();
+    let table = database.table("t", options(true)).expect("a table");
+    let keys = ["a", "ab", "abc"];
+    for key in keys {
+        table.put(key.as_bytes(), b"v").expect("put");
+    }
+    for reverse in [false, true] {
+        let mut options = ScanOptions::new().range("a"..="abc").reverse(reverse).limit(1);
+        let mut seen = Vec::new();
+        for _ in 0..=keys.len() {
+            let mut scan = table.scan(options.clone()).expect("begun");
+            let Some(found) = scan.next() else { break };
+            seen.push(found.expect("readable").0);
+            options = options.after(&scan.page_token().expect("a token"));
+        }
+        if reverse {
+            seen.reverse();
+        }
+        assert_eq!(seen, keys.map(|key| key.as_bytes().to_vec()), "reverse {reverse}");
+    }
+    database.close().expect("closes");
+}
+
 #[test]
 fn a_scan_sees_one_moment() {
     let (_directory, database) = database();

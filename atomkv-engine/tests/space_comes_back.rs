@@ -5,9 +5,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Database, Options, Table, TableOptions};
+use atomkv_engine::{Database, Options, Table, TableOptions, WriteOptions};
 use common::directory;
 
 fn options(sim: &SimStorage) -> Options {
@@ -116,4 +117,68 @@ fn what_was_deleted_stays_deleted_without_an_image() {
             assert_eq!(t.get(key).expect("read").as_deref(), Some(&value[..]), "seed {seed}");
         }
     }
+}
+
+/// What expires where was forgotten when somebody began to delete it, also if that was cut short: then it stayed.
+#[test]
+fn what_has_expired_goes_although_the_first_attempt_was_cut_short() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    for key in 0..500u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), DOCUMENT, options).expect("put");
+    }
+    // Onto a page, which nothing but expiry gives a reason to be read again.
+    database.compact().expect("compacts");
+    sim.pass_time(2_000_000);
+    sim.fail_read_at(1);
+    database.compact().expect_err("it cannot be read");
+    sim.clear_faults();
+    assert_eq!(database.stats().keys, 500);
+    database.compact().expect("compacts");
+    assert_eq!(database.stats().keys, 0);
+}
+
+/// Once settled, large values counted for no more than the records that name them, and were too little to be looked for.
+#[test]
+fn large_values_that_have_expired_go_by_themselves() {
+    let sim = SimStorage::new(1);
+    let database = Database::open(directory(), options(&sim).background(true).large_value_bytes(16 << 10));
+    let database = database.expect("opens");
+    let t = database.table("t", TableOptions::new()).expect("a table");
+    for key in 0..20u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), &common::Random::new(1).bytes(40 << 10), options).expect("put");
+    }
+    database.compact().expect("compacts");
+    sim.pass_time(2_000_000);
+    let start = std::time::Instant::now();
+    while database.stats().keys > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", database.stats());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    database.close().expect("closes");
+}
+
+/// After a rebuild nobody knows what expires where, and the next image said that nothing does.
+#[test]
+fn what_expires_after_a_rebuild_goes_in_a_later_session() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    for key in 0..500u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), DOCUMENT, options).expect("put");
+    }
+    database.compact().expect("compacts");
+    database.close().expect("closes");
+    for name in sim.file_names(directory()).iter().filter(|name| name.starts_with("checkpoint-")) {
+        sim.remove_file(&directory().join(name));
+    }
+    let (database, _) = open(&sim);
+    assert!(database.stats().rebuilt_index);
+    database.close().expect("closes");
+    let (database, _) = open(&sim);
+    sim.pass_time(2_000_000);
+    database.compact().expect("compacts");
+    assert_eq!(database.stats().keys, 0);
 }

@@ -454,6 +454,53 @@ fn phantoms_are_a_conflict() {
     database.close().expect("closes");
 }
 
+/// The condition of a write went when another write of the same key followed.
+#[test]
+fn conditions_stay_when_a_key_is_written_again() {
+    let (_directory, database) = open();
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    table.put(b"k", b"0").expect("put");
+    for (first, holds) in [(Expect::Absent, false), (Expect::Version(1), true)] {
+        let mut transaction = database.begin().expect("begun");
+        transaction.put_with(&table, b"k", b"1", first).expect("noted");
+        transaction.delete_with(&table, b"k", Expect::Present).expect("noted");
+        transaction.put(&table, b"k", b"2").expect("noted");
+        match transaction.commit(Durability::Buffered) {
+            Ok(sequence) => assert!(holds && sequence.is_some()),
+            outcome => assert!(!holds && matches!(outcome, Err(Error::Conflict { .. })), "{outcome:?}"),
+        }
+    }
+    database.close().expect("closes");
+}
+
+/// A transaction's own writes came with their values where only keys were asked for, and before the place from which
+/// the scan was to go on.
+#[test]
+fn own_writes_are_scanned_as_the_options_say() {
+    let (_directory, database) = open();
+    for ordered in [true, false] {
+        let options = TableOptions::new().ordered(ordered);
+        let table = database.table(&format!("t {ordered}"), options).expect("a table");
+        (0..50_u8).step_by(2).for_each(|key| assert_eq!(table.put(&[key], b"v").expect("put").version, 1));
+        let mut transaction = database.begin().expect("begun");
+        (1..50_u8).step_by(2).for_each(|key| transaction.put(&table, &[key], b"own").expect("noted"));
+        let all = ScanOptions::new().keys_only(true).paged(true);
+        let found = transaction.scan(&table, all.clone()).expect("scanned");
+        assert!(found.len() == 50 && found.iter().all(|(_, value)| value.is_empty()));
+        // Where in the order of the table each key stands, its own ones too.
+        transaction.commit(Durability::Buffered).expect("committed");
+        let mut order = table.scan(all.clone()).expect("begun");
+        let mut transaction = database.begin().expect("begun");
+        (0..50_u8).for_each(|key| transaction.put(&table, &[key], b"own").expect("noted"));
+        for left in (0..50).rev() {
+            order.next().expect("a key").expect("readable");
+            let behind = all.clone().after(&order.page_token().expect("a token"));
+            assert_eq!(transaction.scan(&table, behind).expect("scanned").len(), left, "ordered {ordered}");
+        }
+    }
+    database.close().expect("closes");
+}
+
 #[test]
 fn updates_lose_nothing() {
     let (_directory, database) = open();

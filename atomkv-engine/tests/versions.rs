@@ -108,6 +108,49 @@ fn the_past_is_kept_as_far_as_it_is_asked_for() {
     database.close().expect("closes");
 }
 
+/// Long chains of versions are looked through by sequence: what compaction moves, and what a rebuild counts.
+#[test]
+fn a_long_past_survives_compaction_and_rebuilding() {
+    let options = || TableOptions::new().retention(Retention::Versions(300)).ordered(true).partitions(1);
+    let (directory, mut database, mut table) = open(options());
+    let mut expected = Vec::new();
+    for number in 0..500_u64 {
+        match number % 7 {
+            6 => drop(table.delete(b"k").expect("deleted")),
+            _ => assert!(table.put(b"k", &number.to_be_bytes()).is_ok()),
+        }
+        table.put(&[b'a' + (number % 3) as u8], &number.to_be_bytes()).expect("put");
+        expected.push((number % 7 != 6).then(|| number.to_be_bytes().to_vec()));
+        if number == 400 {
+            database.compact().expect("compacts");
+        }
+    }
+    let expected: Vec<_> = expected.into_iter().rev().take(300).collect();
+    let past = |table: &Table| -> Vec<_> {
+        table.history(b"k").expect("read").into_iter().map(|version| version.value).collect()
+    };
+    let path = directory.path().join("db");
+    for rebuilds in [false, true] {
+        database.compact().expect("compacts");
+        assert_eq!(past(&table), expected);
+        let live_bytes = database.stats().live_bytes;
+        database.close().expect("closes");
+        if rebuilds {
+            for entry in std::fs::read_dir(&path).expect("listed").flatten() {
+                if entry.file_name().to_string_lossy().starts_with("checkpoint-") {
+                    std::fs::remove_file(entry.path()).expect("removed");
+                }
+            }
+        }
+        database = Database::open(&path, Options::new()).expect("opened");
+        table = database.table("t", options()).expect("a table");
+        assert_eq!(past(&table), expected);
+        let stats = database.stats();
+        assert_eq!((stats.rebuilt_index, stats.live_bytes), (rebuilds, live_bytes));
+    }
+    database.close().expect("closes");
+}
+
 #[test]
 fn a_snapshot_sees_what_was_there() {
     let (_directory, database, table) = open(TableOptions::new());
@@ -180,6 +223,27 @@ fn what_has_expired_is_gone() {
     let never = WriteOptions::new().expiry(atomkv_engine::Expiry::Never);
     assert_eq!(table.set_expiry(b"later", never).expect("set").map(|written| written.version), Some(2));
     assert_eq!(table.get_entry(b"later").expect("read").expect("there").expires_at_ms, None);
+    database.close().expect("closes");
+}
+
+/// It was refused as one that is given an expiry in the past.
+#[test]
+fn a_document_that_expires_while_it_is_updated_is_created_anew() {
+    let (_directory, database, table) = open(TableOptions::new());
+    table.put_with(b"k", b"old", WriteOptions::new().ttl(Duration::from_millis(100))).expect("put");
+    let mut seen = Vec::new();
+    let update = |present: Option<&[u8]>| {
+        seen.push(present.map(<[u8]>::to_vec));
+        while present.is_some() && table.contains(b"k")? {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Update::Put(b"new".to_vec()))
+    };
+    let written = table.update(b"k", update).expect("updated").expect("written");
+    assert_eq!(written.version, 1);
+    assert_eq!(seen.last(), Some(&None));
+    let entry = table.get_entry(b"k").expect("read").expect("there");
+    assert_eq!((&entry.value[..], entry.expires_at_ms), (&b"new"[..], None));
     database.close().expect("closes");
 }
 

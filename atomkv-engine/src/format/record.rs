@@ -456,6 +456,13 @@ impl<'a> Record<'a> {
         Ok(Record { header, layout, key: &head[layout.header..], value, bytes })
     }
 
+    /// What the record takes on the disk, with the large value that it refers to, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let is_extent = self.header.kind == Kind::Extent;
+        let extent = if is_extent { ExtentRef::decode(self.value) } else { None };
+        self.layout.padded().saturating_add(extent.map_or(0, |extent| extent.length))
+    }
+
     /// Decodes and verifies.
     pub(crate) fn decode_verified(bytes: &'a [u8], base: &Base) -> Result<Record<'a>, RecordError> {
         let record = Record::decode(bytes, base)?;

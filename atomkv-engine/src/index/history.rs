@@ -68,6 +68,14 @@ impl Newest {
 
 type Chains = BTreeMap<ChainId, Vec<Old>>;
 
+/// Chains up to this length are gone through, rather than having a record read to learn its sequence.
+const SHORT_CHAIN: usize = 16;
+
+/// Where the version with this sequence stands in a chain.
+fn position(chain: &[Old], sequence: u64) -> Option<usize> {
+    chain.binary_search_by_key(&sequence, |old| old.sequence).ok()
+}
+
 /// The old versions of one partition.
 #[derive(Default)]
 pub(crate) struct History {
@@ -175,9 +183,14 @@ impl History {
             }
             Retention::Duration(time) => {
                 let horizon = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-                chain.iter().filter(|old| old.is_kept && old.end_time_ms < horizon).count()
+                // The earlier the commit, the earlier its time.
+                chain.iter().take_while(|old| old.end_time_ms < horizon).filter(|old| old.is_kept).count()
             }
         };
+        if surplus == 0 {
+            // Nor does anybody go through a long chain at each change of its key.
+            return;
+        }
         // A tombstone that nothing came after goes last, with what it ended.
         for old in chain.iter_mut().filter(|old| old.is_kept) {
             if surplus == 0 {
@@ -228,7 +241,7 @@ impl History {
     pub(crate) fn unpin(&self, id: ChainId, sequence: u64) -> Option<Old> {
         let mut chains = self.chains.lock_spinning();
         let chain = chains.get_mut(&id)?;
-        let at = chain.iter().position(|old| old.sequence == sequence)?;
+        let at = position(chain, sequence)?;
         chain[at].is_pinned = false;
         if chain[at].is_kept {
             return None;
@@ -247,7 +260,9 @@ impl History {
             return None;
         }
         let chains = self.chains.lock_spinning();
-        chains.get(&id)?.iter().rev().find(|old| old.covers(sequence)).copied()
+        let chain = chains.get(&id)?;
+        let behind = chain.partition_point(|old| old.sequence <= sequence);
+        chain[..behind].last().filter(|old| old.covers(sequence)).copied()
     }
 
     /// The versions of a key, oldest first.
@@ -268,28 +283,35 @@ impl History {
     /// Where this version lies.
     pub(crate) fn address(&self, id: ChainId, sequence: u64) -> Option<Address> {
         let chains = self.chains.lock_spinning();
-        let found = chains.get(&id)?.iter().find(|old| old.sequence == sequence);
-        found.map(|old| old.address)
+        let chain = chains.get(&id)?;
+        position(chain, sequence).map(|at| chain[at].address)
     }
 
     fn at_place(place: u64) -> RangeInclusive<ChainId> {
         ChainId { place, check: 0 }..=ChainId { place, check: u64::MAX }
     }
 
-    /// Whether some version of a key with this place lies at an address.
-    pub(crate) fn holds(&self, place: u64, address: Address) -> bool {
+    /// Whether some version of a key with this place lies at an address. `sequence` tells that of the sound record
+    /// there; it is called under the lock, and only where there are many versions.
+    pub(crate) fn holds(&self, place: u64, address: Address, sequence: impl Fn() -> Option<u64>) -> bool {
         if self.is_empty() {
             return false;
         }
         let chains = self.chains.lock_spinning();
-        chains.range(Self::at_place(place)).any(|(_, chain)| chain.iter().any(|old| old.address == address))
+        chains.range(Self::at_place(place)).any(|(_, chain)| {
+            match if chain.len() > SHORT_CHAIN { sequence() } else { None } {
+                Some(sequence) => position(chain, sequence).is_some_and(|at| chain[at].address == address),
+                None => chain.iter().any(|old| old.address == address),
+            }
+        })
     }
 
-    /// Compaction has moved a record, whose copy is this long: points to the copy, which counts as live from then on.
-    /// False if nothing here points to the old place. `counted` is called under the lock.
+    /// Compaction has moved the record of a commit, whose copy is this long: points to the copy, which counts as live
+    /// from then on. False if nothing here points to the old place. `counted` is called under the lock.
     pub(crate) fn relocate(
         &self,
         place: u64,
+        sequence: u64,
         from: Address,
         to: Address,
         length: u64,
@@ -299,9 +321,10 @@ impl History {
             return false;
         }
         let mut chains = self.chains.lock_spinning();
-        let found = chains
-            .range_mut(Self::at_place(place))
-            .find_map(|(_, chain)| chain.iter_mut().find(|old| old.address == from));
+        let found = chains.range_mut(Self::at_place(place)).find_map(|(_, chain)| {
+            let at = position(chain, sequence)?;
+            chain.get_mut(at).filter(|old| old.address == from)
+        });
         let Some(old) = found else { return false };
         self.bytes.fetch_add(length, Ordering::Relaxed);
         self.bytes.fetch_sub(old.length, Ordering::Relaxed);

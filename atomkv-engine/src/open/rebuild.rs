@@ -241,7 +241,9 @@ impl Opener {
                 let Some(table) = table else { continue };
                 let address = segment.address(entry.offset);
                 let guard = epoch::pin();
-                let is_wanted = table.index.history(entry.place).holds(entry.place, address)
+                let sequence =
+                    || segment.with_record(entry.offset, true, |record| record.header.sequence).ok();
+                let is_wanted = table.index.history(entry.place).holds(entry.place, address, sequence)
                     || entry.kind != Kind::Tombstone
                         && table.index.lock(entry.place, &guard).holds(entry.place, address);
                 if !is_wanted {

@@ -95,7 +95,7 @@ impl Replayer<'_> {
             return Err(Error::corrupt(&segment.path, address.offset(), detail));
         };
         if let Some(expiry_ms) = header.expiry_ms {
-            segment.note_expiry(expiry_ms, header.time_ms, record.layout.padded());
+            segment.note_expiry(expiry_ms, header.time_ms, record.weight());
         }
         if let Some(order) = &table.ordered {
             // Also where the image has the record already: it may not have had the key when that was copied.

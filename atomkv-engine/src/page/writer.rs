@@ -74,7 +74,7 @@ impl PageWriter {
         });
         segment.note_sequence(header.sequence);
         if let Some(expiry_ms) = header.expiry_ms {
-            segment.note_expiry(expiry_ms, header.time_ms, layout.padded());
+            segment.note_expiry(expiry_ms, header.time_ms, record.weight());
         }
         let address = segment.address(offset);
         if self.buffer.len() >= WRITE_BYTES {

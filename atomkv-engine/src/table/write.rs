@@ -142,24 +142,36 @@ impl Table {
     ) -> Result<Option<Written>> {
         loop {
             let read = |found: &Found<'_>, value: &[u8]| Ok((found.header()?, f(Some(value))?));
-            let (update, options) = match self.find_plain(key, None, read)? {
-                Some((header, update)) => {
-                    let expiry = header.expiry_ms.map_or(Expiry::Never, Expiry::At);
-                    let expect = Expect::Sequence(header.sequence);
-                    (update, WriteOptions::new().expect(expect).expiry(expiry))
-                }
-                None => (f(None)?, WriteOptions::new().expect(Expect::Absent)),
+            let (update, present) = match self.find_plain(key, None, read)? {
+                Some((header, update)) => (update, Some(header)),
+                None => (f(None)?, None),
             };
-            let outcome = match update {
-                Update::Put(value) => self.put_with(key, &value, options).map(Some),
-                Update::Delete => self.delete_with(key, options),
-                Update::Keep => return Ok(None),
+            let expect = present.as_ref().map_or(Expect::Absent, |header| Expect::Sequence(header.sequence));
+            let outcome = match (update, present) {
+                (Update::Put(value), Some(header)) => {
+                    self.replace(key, &value, expect, header.expiry_ms).map(Some)
+                }
+                (Update::Put(value), None) => self.put_with(key, &value, expect).map(Some),
+                (Update::Delete, _) => self.delete_with(key, expect),
+                (Update::Keep, _) => return Ok(None),
             };
             match outcome {
                 Err(Error::Conflict { .. }) => {}
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Puts another value in the place of one that is there, with the expiry that it has.
+    fn replace(&self, key: &[u8], value: &[u8], expect: Expect, expiry_ms: Option<u64>) -> Result<Written> {
+        self.inner.backpressure();
+        let guard = epoch::pin();
+        let options = WriteOptions::new().expect(expect).expiry(Expiry::Never);
+        let mut change = self.put_change(self.locate(key)?, key, value, &options, None)?;
+        // Not by the options, which refuse one that has passed meanwhile: what is expected is not there any more then.
+        change.expiry_ms = expiry_ms;
+        let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
+        written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
 
     /// Changes a value by an operator, atomically: adds to a number, appends, patches JSON. Returns what was written and
