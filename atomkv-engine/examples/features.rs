@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Merge, Options, Retention, ScanOptions, Table, TableOptions,
-    WatchOptions, WriteOptions,
+    Batch, Database, Durability, Error, Expect, ExportOptions, Format, ImportOptions, Merge, Options,
+    Retention, ScanOptions, Table, TableOptions, WatchOptions, Watcher, WriteOptions,
 };
 
 const TURNS: usize = 5;
@@ -245,6 +245,67 @@ fn feed(database: &Database, keys: u64) -> Result<()> {
     )
 }
 
+/// Keys of 16 bytes and values of 100: new ones in each turn.
+fn ways_in(database: &Database, keys: u64) -> Result<()> {
+    let tables =
+        ["puts", "batches", "loads", "lines", "dumps"].map(|name| database.table(name, TableOptions::new()));
+    let [puts, batches, loads, lines, dumps] = tables;
+    let (puts, batches, loads, lines, dumps) = (puts?, batches?, loads?, lines?, dumps?);
+    let short = |number: u64| -> [u8; 16] { std::array::from_fn(|at| key(number)[at]) };
+    let turn_keys = |turn: u64| (turn * keys..(turn + 1) * keys).map(short);
+    let batched = |turn: u64| {
+        let mut batch = Batch::new();
+        let mut left = turn_keys(turn).peekable();
+        while left.peek().is_some() {
+            batch.clear();
+            left.by_ref().take(1_000).for_each(|key| drop(batch.put(&batches, &key, &VALUE)));
+            database.apply(&batch, Durability::Buffered)?;
+        }
+        Ok(())
+    };
+    let source = database.table("source", TableOptions::new())?;
+    source.load(turn_keys(0).map(|key| (key, VALUE)), Watcher::none())?;
+    let export = |format: Format, out: &mut Vec<u8>| {
+        out.clear();
+        source.export(out, &ExportOptions::new().format(format), Watcher::none()).map(drop)
+    };
+    let mut outputs = [Vec::new(), Vec::new(), Vec::new()];
+    let [text, csv, dump] = &mut outputs;
+    compare(
+        "ways out, keys of 16 bytes with values of 100",
+        keys,
+        &mut [
+            ("for_each, for comparison", &mut |_| source.for_each(|_, _| ControlFlow::Continue(()))),
+            ("export of a dump", &mut |_| export(Format::Dump, dump)),
+            ("export of CSV", &mut |_| export(Format::Csv, csv)),
+            ("export of JSON Lines", &mut |_| export(Format::JsonLines, text)),
+        ],
+    )?;
+    let import = |table: &Table, format: Format, mut input: &[u8]| {
+        let options = ImportOptions::new().format(format).sync(false);
+        table.import(&mut input, &options, Watcher::none()).map(drop)
+    };
+    compare(
+        "ways in, keys of 16 bytes with values of 100",
+        keys,
+        &mut [
+            ("single puts", &mut |turn| turn_keys(turn).try_for_each(|key| puts.put(&key, &VALUE).map(drop))),
+            ("batches of 1,000", &mut { batched }),
+            ("load", &mut |turn| {
+                loads.load(turn_keys(turn).map(|key| (key, VALUE)), Watcher::none()).map(drop)
+            }),
+        ],
+    )?;
+    compare(
+        "imports, replacing from the second turn on",
+        keys,
+        &mut [
+            ("import of a dump", &mut |_| import(&dumps, Format::Dump, dump)),
+            ("import of JSON Lines", &mut |_| import(&lines, Format::JsonLines, text)),
+        ],
+    )
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(directory), Some(keys)) =
@@ -260,6 +321,12 @@ fn main() -> Result<()> {
     reads(&database, keys)?;
     transactions(&database, keys)?;
     feed(&database, keys)?;
+    database.close()?;
+    drop(database);
+    // Without the tables of before, whose compaction would be measured as well.
+    let _ = std::fs::remove_dir_all(&path);
+    let database = Database::open(&path, Options::new())?;
+    ways_in(&database, keys)?;
     database.close()?;
     // Everything that was written was for this run alone.
     let _ = std::fs::remove_dir_all(path);
