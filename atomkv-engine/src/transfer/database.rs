@@ -67,11 +67,9 @@ impl Database {
         }
         let export = ExportOptions::new().format(Format::Dump);
         let mut form = Form::Dump(dump);
-        let outcome = tables.iter().try_for_each(|table| {
-            let encodings = export.encodings();
-            let exporter = Exporter { snapshot: &snapshot, table, options: &export, encodings };
-            exporter.run(&mut form, &mut output)
-        });
+        let outcome = tables
+            .iter()
+            .try_for_each(|table| Exporter::new(&snapshot, table, &export).run(&mut form, &mut output));
         if let (Ok(()), Form::Dump(dump)) = (&outcome, &mut form) {
             dump.end(output.records, &mut output.buffer);
         }
@@ -93,6 +91,7 @@ impl Database {
         watcher: Watcher<'_>,
     ) -> Result<TransferReport> {
         options.validate()?;
+        options.report.set(&TransferReport::default());
         self.inner().health.check_writable()?;
         let mut input = Input::new(reader);
         let reader = DumpReader::new(&mut input).map_err(|fault| input_error(fault, 0, 0))?;

@@ -430,3 +430,140 @@ pub(super) fn table_for(tables: &[TableRecord], name: &str) -> Result<u32, Strin
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    /// The lines of a hex dump, as in the documentation.
+    fn hex(bytes: &[u8]) -> String {
+        let mut out = String::new();
+        for (number, line) in bytes.chunks(16).enumerate() {
+            let digits: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            let plain = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' };
+            let text: String = line.iter().map(plain).collect();
+            writeln!(out, "{:06x}  {:<47}  {text}", number * 16, digits.join(" ")).expect("written");
+        }
+        out
+    }
+
+    #[test]
+    fn the_documented_example_is_right() {
+        let head = Head {
+            database_id: std::array::from_fn(|at| at as u8 + 1),
+            sequence: 2,
+            time_ms: 1_700_000_000_000,
+        };
+        let table = TableRecord { partitions: 16, ..table(1, "users") };
+        let mut out = Vec::new();
+        let mut dump = DumpWriter::begin(&head, true, true, &mut out);
+        dump.table(&table, &mut out);
+        let record = Outgoing {
+            key: b"ada",
+            value: Some(b"countess"),
+            version: 1,
+            sequence: 2,
+            expires_at_ms: Some(1_700_003_600_000),
+        };
+        dump.record(1, record, None, &mut out);
+        dump.end(1, &mut out);
+        let documented = include_str!("../../../docs/transfer.md");
+        assert!(documented.contains(&hex(&out)), "not in docs/transfer.md:\n{}", hex(&out));
+    }
+
+    fn table(id: u32, name: &str) -> TableRecord {
+        TableRecord {
+            id,
+            name: name.to_string(),
+            partitions: 1,
+            durability: 0,
+            ordered: false,
+            retention: 1,
+            retention_ms: None,
+            ttl_ms: None,
+            services: Vec::new(),
+        }
+    }
+
+    /// Reads a dump to its end or to what is wrong with it.
+    fn read_all(bytes: &[u8]) -> Result<u64, String> {
+        let reason = |fault: Fault| match fault {
+            Fault::Malformed(reason) | Fault::Broken(reason) => reason,
+            Fault::Failed(error) => error.to_string(),
+        };
+        let mut bytes = bytes;
+        let mut input = Input::new(&mut bytes);
+        let mut reader = DumpReader::new(&mut input).map_err(reason)?;
+        let mut records = 0;
+        while reader.next(&mut input, records).map_err(reason)?.is_some() {
+            records += 1;
+            while reader.piece(&mut input).map_err(reason)?.is_some() {}
+        }
+        Ok(records)
+    }
+
+    /// Checksums are no protection from who means harm.
+    #[test]
+    fn sound_frames_that_make_no_sense_are_named() {
+        let head = Head { database_id: [7; 16], sequence: 1, time_ms: 1 };
+        let mut definition = Vec::new();
+        encode_table(&table(1, "t"), &mut definition);
+        let mut other = Vec::new();
+        encode_table(&table(1, "other"), &mut other);
+        let end = |records: u64, magic: &[u8]| [&records.to_le_bytes()[..], magic].concat();
+        let large = |length: u64| {
+            let mut contents = vec![0, 1, 1, b'k'];
+            put_varint(&mut contents, length);
+            contents
+        };
+        let sound: (u8, Vec<u8>) = (RECORD, vec![0, 1, 1, b'k', b'v']);
+        let cases: Vec<(Vec<(u8, Vec<u8>)>, &str)> = vec![
+            (vec![(TABLE, vec![1, 2, 3])], "makes no sense"),
+            (vec![(TABLE, other.clone())], "is there twice"),
+            (vec![sound.clone(), (TABLE, other)], "behind the first record"),
+            (vec![(RECORD, vec![])], "make no sense"),
+            (vec![(RECORD, vec![0x80, 1, 1, b'k'])], "make no sense"),
+            (vec![(RECORD, vec![0, 1, 200, 1, b'k'])], "make no sense"),
+            (vec![(RECORD, vec![1, 1, 0xff, 0xff])], "make no sense"),
+            (vec![(RECORD, [&[0, 1][..], &[0xff; 9], &[1, b'k']].concat())], "make no sense"),
+            (vec![(RECORD, [&[0][..], &[0xff; 5], &[1, 1, b'k']].concat())], "make no sense"),
+            (vec![(LARGE, [&large(5)[..], b"x"].concat())], "make no sense"),
+            (vec![(LARGE, large(5)), (PIECE, vec![0; 6])], "another length"),
+            (vec![(LARGE, large(5)), (PIECE, vec![])], "another length"),
+            (vec![(LARGE, large(5)), (PIECE, vec![0; 3]), sound.clone()], "2 bytes of its value are missing"),
+            (vec![(LARGE, large(u64::MAX)), (PIECE, vec![0; 3])], "no end mark"),
+            (vec![(PIECE, vec![0; 3])], "without its record"),
+            (vec![(LARGE, large(1)), (PIECE, vec![0]), (PIECE, vec![0])], "without its record"),
+            (vec![(9, vec![])], "unknown kind, 9"),
+            (vec![(0, vec![])], "unknown kind, 0"),
+            (vec![(END, vec![])], "end mark makes no sense"),
+            (vec![(END, end(0, b"AtomKVDX"))], "end mark makes no sense"),
+            (vec![(END, [&end(0, END_MAGIC)[..], b"x"].concat())], "end mark makes no sense"),
+            (vec![sound.clone(), (END, end(2, END_MAGIC))], "counts 2 records, 1 were read"),
+        ];
+        let write = |frames: &[(u8, Vec<u8>)]| {
+            let mut out = Vec::new();
+            let mut dump = DumpWriter::begin(&head, false, true, &mut out);
+            for (kind, contents) in [(TABLE, definition.clone())].iter().chain(frames) {
+                dump.frame(*kind, &mut out, |out| out.extend_from_slice(contents));
+            }
+            out
+        };
+        for (frames, expected) in &cases {
+            let reason = read_all(&write(frames)).expect_err(expected);
+            assert!(reason.contains(expected), "{reason:?} instead of {expected:?}");
+        }
+        let pieces = [(LARGE, large(5)), (PIECE, vec![0; 3]), (PIECE, vec![0; 2])];
+        let whole = [&pieces[..], &[sound, (LARGE, large(0)), (END, end(3, END_MAGIC))]].concat();
+        assert_eq!(read_all(&write(&whole)), Ok(3));
+        let mut newer = write(&whole);
+        newer[8] = 2;
+        let mut bytes = [0; HEADER_BYTES];
+        bytes.copy_from_slice(&newer[..HEADER_BYTES]);
+        newer[12..16].copy_from_slice(&head_checksum(&bytes).to_le_bytes());
+        let reason = read_all(&newer).expect_err("newer");
+        assert!(reason.contains("format version 2") && reason.contains("use a newer AtomKV"), "{reason}");
+    }
+}

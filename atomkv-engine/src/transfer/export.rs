@@ -91,8 +91,7 @@ impl Snapshot {
             Form::Dump(dump) => dump.table(&table.core.record, &mut output.buffer),
             _ => {}
         }
-        let exporter = Exporter { snapshot: self, table, options, encodings: options.encodings() };
-        let outcome = exporter.run(&mut form, &mut output);
+        let outcome = Exporter::new(self, table, options).run(&mut form, &mut output);
         if let (Ok(()), Form::Dump(dump)) = (&outcome, &mut form) {
             dump.end(output.records, &mut output.buffer);
         }
@@ -198,13 +197,20 @@ impl<'a> Output<'a> {
 
 /// An export of one table.
 pub(super) struct Exporter<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) table: &'a Table,
-    pub(super) options: &'a ExportOptions,
-    pub(super) encodings: (Encoding, Encoding),
+    snapshot: &'a Snapshot,
+    table: &'a Table,
+    options: &'a ExportOptions,
+    encodings: (Encoding, Encoding),
+    /// The longest value that a text format takes.
+    text_bytes_max: u64,
 }
 
-impl Exporter<'_> {
+impl<'a> Exporter<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, table: &'a Table, options: &'a ExportOptions) -> Exporter<'a> {
+        let encodings = options.encodings();
+        Exporter { snapshot, table, options, encodings, text_bytes_max: VALUE_BYTES_MAX as u64 }
+    }
+
     /// Everything before an error is written.
     pub(super) fn run(&self, form: &mut Form, output: &mut Output<'_>) -> Result<()> {
         let mut scan =
@@ -263,7 +269,7 @@ impl Exporter<'_> {
                     output.records += 1;
                     return Ok(());
                 }
-                Form::JsonLines | Form::Csv(_) if reader.len() > VALUE_BYTES_MAX as u64 => {
+                Form::JsonLines | Form::Csv(_) if reader.len() > self.text_bytes_max => {
                     return self.too_large(entry, reader.len(), output);
                 }
                 _ => {}
@@ -298,7 +304,8 @@ impl Exporter<'_> {
             return Ok(());
         }
         let what = format!(
-            "its value has {length} bytes, a text format holds at most {VALUE_BYTES_MAX}; export a dump, or skip large ones"
+            "its value has {length} bytes, a text format holds at most {}; export a dump, or skip large ones",
+            self.text_bytes_max
         );
         Err(self.refuse(entry, output, &what))
     }
@@ -335,5 +342,40 @@ fn read_error(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::io("read", Path::new("the document"), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::options::{Options, TableOptions};
+
+    /// As if two gibibytes were a hundred thousand bytes.
+    #[test]
+    fn what_no_text_format_holds_is_an_error_or_counted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path().join("db"), Options::new()).expect("opens");
+        let table = database.table("t", TableOptions::new().ordered(true)).expect("a table");
+        for (key, length) in [("a", 10), ("b", 100_001), ("c", 100_000)] {
+            let mut writer = table.write_stream(key.as_bytes()).expect("begun");
+            writer.append(&vec![b'x'; length]).expect("written");
+            writer.finish().expect("finished");
+        }
+        let snapshot = database.snapshot().expect("a snapshot");
+        let export = |options: &ExportOptions| {
+            let mut out = Vec::new();
+            let mut output = Output::new(&mut out, &options.report, Watcher::none());
+            let exporter = Exporter { text_bytes_max: 100_000, ..Exporter::new(&snapshot, &table, options) };
+            let outcome = exporter.run(&mut Form::JsonLines, &mut output);
+            (output.finish(outcome), String::from_utf8(out).expect("text"))
+        };
+        let (refused, text) = export(&ExportOptions::new());
+        let Err(Error::InvalidArgument { reason }) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("record 2 of the export, key \"b\": its value has 100001 bytes"), "{reason}");
+        assert_eq!(text.lines().count(), 1, "what comes before");
+        let (report, text) = export(&ExportOptions::new().skip_large(true));
+        let report = report.expect("exported");
+        assert_eq!((report.records, report.too_large, text.lines().count()), (2, 1, 2));
     }
 }

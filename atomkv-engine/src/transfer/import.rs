@@ -62,6 +62,7 @@ impl Table {
         watcher: Watcher<'_>,
     ) -> Result<TransferReport> {
         options.validate()?;
+        options.report.set(&TransferReport::default());
         self.inner.health.check_writable()?;
         let mut input = Input::new(reader);
         let open = |input: &mut Input<'_>| {
@@ -318,7 +319,11 @@ impl<'a> Importer<'a> {
         self.publish();
         match applied.stopped {
             Some((at, key)) => Err(exists(at, &key)),
-            None => self.tell(self.report.position.offset),
+            None => match self.tell(self.report.position.offset) {
+                // All is done; whether the watcher would rather stop is of no matter any more.
+                Err(_) if position.is_none() => Ok(()),
+                told => told,
+            },
         }
     }
 
