@@ -1175,10 +1175,17 @@ fn import_child() {
     let (to, marks) = (table(&database, "t"), table(&database, "marks"));
     let options = ImportOptions::new().if_exists(IfExists::Fail).bookmark(&marks, b"import");
     let file = std::fs::File::open(directory.join("input.jsonl")).expect("the input");
-    println!("begins");
-    to.import(&mut BufReader::new(file), &options, Watcher::none()).expect("imported");
+    /// Tells of every 64 KiB, more than a commit, so that the parent knows that something is there.
+    struct Telling(std::fs::File);
+    impl Read for Telling {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            println!("reads");
+            self.0.read(buffer)
+        }
+    }
+    let mut reader = BufReader::with_capacity(64 << 10, Telling(file));
+    to.import(&mut reader, &options, Watcher::none()).expect("imported");
     database.close().expect("closes");
-    println!("complete");
 }
 
 #[test]
@@ -1203,11 +1210,15 @@ fn an_import_that_is_killed_goes_on_without_doing_anything_twice() {
             .spawn()
             .expect("a child");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        while lines.next().expect("the child begins").expect("a line") != "begins" {}
         if rounds < 6 {
-            std::thread::sleep(Duration::from_micros(1_000 + random.below(40_000)));
+            let mut left = 2 + random.below(20);
+            while left > 0 {
+                let line = lines.next().expect("the child reads").expect("a line");
+                left -= u64::from(line.ends_with("reads"));
+            }
             child.kill().expect("SIGKILL");
         }
+        lines.for_each(drop);
         let status = child.wait().expect("dead");
         rounds += 1;
         let database = Database::open(directory.path().join("db"), Options::new()).expect("opens");

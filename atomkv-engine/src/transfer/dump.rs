@@ -87,7 +87,7 @@ fn head_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
     hasher.finalize()
 }
 
-/// Of a frame: `head` is the length and, behind the checksum, the kind.
+/// Of a frame at an offset of the dump with this checksum in its header.
 fn frame_checksum(salt: u32, offset: u64, length: u32, kind: u8, contents: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&salt.to_le_bytes());
