@@ -35,8 +35,8 @@ test:
 header:
 	ATOMKV_UPDATE_HEADER=1 cargo test --locked -q -p atomkv-ffi --test header
 
-# Rates, opening times and sizes beside std's HashMap and the raw disk, then what versions, scans, transactions and the
-# change feed cost; takes some minutes.
+# Rates, opening times and sizes beside std's HashMap and the raw disk, then what versions, scans, transactions, the
+# change feed, imports and exports cost; takes some minutes.
 figures:
 	cargo run --release --locked -q -p atomkv-engine --example figures -- $(TARGET)/figures 1000000 5000000
 	cargo run --release --locked -q -p atomkv-engine --example features -- $(TARGET)/figures 1000000

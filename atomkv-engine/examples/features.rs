@@ -1,4 +1,5 @@
-//! What the features cost beside plain reads and writes: `cargo run --release --example features -- DIRECTORY KEYS`.
+//! What the features cost beside plain reads and writes: `cargo run --release --example features -- DIRECTORY KEYS`, and
+//! `transfer` behind that for imports, exports and bulk loads alone.
 //!
 //! Rates are per second, of one run of one process; what is compared is measured in turns, and the median of five turns
 //! is shown.
@@ -8,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Merge, Options, Retention, ScanOptions, Table, TableOptions,
-    WatchOptions, WriteOptions,
+    Batch, Database, Durability, Error, Expect, ExportOptions, Format, ImportOptions, Merge, Options,
+    Retention, ScanOptions, Table, TableOptions, WatchOptions, Watcher, WriteOptions,
 };
 
 const TURNS: usize = 5;
@@ -25,14 +26,36 @@ fn key(number: u64) -> [u8; 24] {
     key
 }
 
+/// What is measured: a name, and what is done in each turn.
+type Run<'a> = (&'a str, &'a mut dyn FnMut(u64) -> Result<()>);
+
 /// Runs each of several things in turns; prints the median rate of each, and how the others compare with the first.
-fn compare(what: &str, count: u64, runs: &mut [(&str, &mut dyn FnMut(u64) -> Result<()>)]) -> Result<()> {
+fn compare(what: &str, count: u64, runs: &mut [Run<'_>]) -> Result<()> {
+    compare_by(what, count, runs, None)
+}
+
+/// The processor time of this thread in seconds, where the system tells it: hardly changed by what else runs on the machine.
+fn processor_seconds() -> Option<f64> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(times.split(' ').next()?.parse::<f64>().ok()? / 1e9)
+}
+
+/// The same by another clock than the one on the wall, if there is one.
+fn compare_by(
+    what: &str,
+    count: u64,
+    runs: &mut [Run<'_>],
+    clock: Option<fn() -> Option<f64>>,
+) -> Result<()> {
+    let begin = Instant::now();
+    let wall = || begin.elapsed().as_secs_f64();
+    let now = || clock.and_then(|clock| clock()).unwrap_or_else(wall);
     let mut times = vec![Vec::new(); runs.len()];
     for turn in 0..TURNS as u64 {
         for (run, times) in runs.iter_mut().zip(&mut times) {
-            let start = Instant::now();
+            let start = now();
             (run.1)(turn)?;
-            times.push(start.elapsed().as_secs_f64());
+            times.push(now() - start);
         }
     }
     println!("{what}");
@@ -245,6 +268,78 @@ fn feed(database: &Database, keys: u64) -> Result<()> {
     )
 }
 
+/// Keys of 16 bytes and values of 100, both of them text: new ones in each turn.
+fn transfers_of_tables(database: &Database, keys: u64) -> Result<()> {
+    let tables = ["puts", "batches", "loads", "lines", "rows", "dumps"]
+        .map(|name| database.table(name, TableOptions::new()));
+    let [puts, batches, loads, lines, rows, dumps] = tables;
+    let (puts, batches, loads, lines, rows, dumps) = (puts?, batches?, loads?, lines?, rows?, dumps?);
+    let short = |number: u64| -> [u8; 16] {
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        std::array::from_fn(|at| b"0123456789abcdef"[(mixed >> (60 - 4 * at)) as usize & 15])
+    };
+    let text = [b'v'; 100];
+    let count = keys / TURNS as u64;
+    let turn_keys = |turn: u64| (turn * count..(turn + 1) * count).map(short);
+    let batched = |turn: u64| {
+        let mut batch = Batch::new();
+        let mut left = turn_keys(turn).peekable();
+        while left.peek().is_some() {
+            batch.clear();
+            for key in left.by_ref().take(1_000) {
+                batch.put(&batches, &key, &text);
+            }
+            database.apply(&batch, Durability::Buffered)?;
+        }
+        Ok(())
+    };
+    let source = database.table("source", TableOptions::new())?;
+    source.load((0..keys).map(|number| (short(number), text)), Watcher::none())?;
+    let export = |format: Format, out: &mut Vec<u8>| {
+        out.clear();
+        source.export(out, &ExportOptions::new().format(format), Watcher::none()).map(drop)
+    };
+    let mut outputs = [Vec::new(), Vec::new(), Vec::new()];
+    let [lines_out, csv_out, dump_out] = &mut outputs;
+    compare_by(
+        "ways out, keys of 16 bytes with values of 100, by processor time",
+        keys,
+        &mut [
+            ("for_each, for comparison", &mut |_| source.for_each(|_, _| ControlFlow::Continue(()))),
+            ("export of a dump", &mut |_| export(Format::Dump, dump_out)),
+            ("export of CSV", &mut |_| export(Format::Csv, csv_out)),
+            ("export of JSON Lines", &mut |_| export(Format::JsonLines, lines_out)),
+        ],
+        Some(processor_seconds),
+    )?;
+    let import = |table: &Table, format: Format, mut input: &[u8]| {
+        let options = ImportOptions::new().format(format).sync(false);
+        table.import(&mut input, &options, Watcher::none()).map(drop)
+    };
+    compare_by(
+        "ways in, keys of 16 bytes with values of 100, by processor time",
+        count,
+        &mut [
+            ("single puts", &mut |turn| turn_keys(turn).try_for_each(|key| puts.put(&key, &text).map(drop))),
+            ("batches of 1,000", &mut { batched }),
+            ("load", &mut |turn| {
+                loads.load(turn_keys(turn).map(|key| (key, text)), Watcher::none()).map(drop)
+            }),
+        ],
+        Some(processor_seconds),
+    )?;
+    compare_by(
+        "imports, replacing from the second turn on, by processor time",
+        keys,
+        &mut [
+            ("import of a dump", &mut |_| import(&dumps, Format::Dump, dump_out)),
+            ("import of CSV", &mut |_| import(&rows, Format::Csv, csv_out)),
+            ("import of JSON Lines", &mut |_| import(&lines, Format::JsonLines, lines_out)),
+        ],
+        Some(processor_seconds),
+    )
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(directory), Some(keys)) =
@@ -254,12 +349,19 @@ fn main() -> Result<()> {
         std::process::exit(2);
     };
     let path = Path::new(&directory).join("features");
-    let database = Database::open(&path, Options::new())?;
     println!("{keys} keys of 24 bytes, values of 100 bytes");
-    writes(&database, keys)?;
-    reads(&database, keys)?;
-    transactions(&database, keys)?;
-    feed(&database, keys)?;
+    if arguments.next().as_deref() != Some("transfer") {
+        let database = Database::open(&path, Options::new())?;
+        writes(&database, keys)?;
+        reads(&database, keys)?;
+        transactions(&database, keys)?;
+        feed(&database, keys)?;
+        database.close()?;
+    }
+    // Without the tables of before, whose compaction would be measured as well.
+    let _ = std::fs::remove_dir_all(&path);
+    let database = Database::open(&path, Options::new())?;
+    transfers_of_tables(&database, keys)?;
     database.close()?;
     // Everything that was written was for this run alone.
     let _ = std::fs::remove_dir_all(path);

@@ -149,8 +149,6 @@ impl Batch {
             let reason = "the batch has a table of another database".to_string();
             return Err(Error::InvalidArgument { reason });
         }
-        // Table, place and number of each operation, from the high bits down: the order in which partitions are
-        // locked, because a partition is a range of places.
         let mut order = Vec::with_capacity(self.operations.len());
         for (number, operation) in self.operations.iter().enumerate() {
             let table = &self.tables[operation.table];
@@ -159,25 +157,12 @@ impl Batch {
                 let reason = format!("a batch of {} operations is too large", self.operations.len());
                 Error::InvalidArgument { reason }
             })?;
-            order.push(u128::from(table.core.id) << 96 | u128::from(place) << 32 | u128::from(number));
+            order.push(order_word(table, place, number));
         }
-        order.sort_unstable();
-        let mut kept: Vec<Change<'_>> = Vec::with_capacity(order.len());
-        for word in order {
-            let change = self.change((word >> 32) as u64, &self.operations[word as u32 as usize], at_ms)?;
-            // Of several operations on one key, which have one place, the last holds; but all their conditions do.
-            let is_same =
-                |before: &Change<'_>| before.table.id == change.table.id && before.place == change.place;
-            let mut at_same_place = kept.iter().rev().take_while(|before| is_same(before));
-            match at_same_place.position(|before| before.key == change.key) {
-                Some(back) => {
-                    let earlier = kept.len() - 1 - back;
-                    kept[earlier].follow(change);
-                }
-                None => kept.push(change),
-            }
-        }
-        Ok(kept)
+        in_lock_order(order, |place, number| {
+            let operation = &self.operations[number as usize];
+            self.change(place, operation, at_ms)
+        })
     }
 
     fn change(&self, place: u64, operation: &Operation, at_ms: Option<u64>) -> Result<Change<'_>> {
@@ -194,4 +179,35 @@ impl Batch {
             }
         }
     }
+}
+
+/// Table, place and number of an operation, from the high bits down: sorted by these, operations come in the order in which
+/// partitions are locked, because a partition is a range of places.
+pub(crate) fn order_word(table: &Table, place: u64, number: u32) -> u128 {
+    u128::from(table.core.id) << 96 | u128::from(place) << 32 | u128::from(number)
+}
+
+/// The changes that operations make, given by their words and by what makes a change of a place and a number: each key
+/// once, in the order in which partitions are locked.
+pub(crate) fn in_lock_order<'a>(
+    mut order: Vec<u128>,
+    mut change: impl FnMut(u64, u32) -> Result<Change<'a>>,
+) -> Result<Vec<Change<'a>>> {
+    order.sort_unstable();
+    let mut kept: Vec<Change<'a>> = Vec::with_capacity(order.len());
+    for word in order {
+        let change = change((word >> 32) as u64, word as u32)?;
+        // Of several operations on one key, which have one place, the last holds; but all their conditions do.
+        let is_same =
+            |before: &Change<'_>| before.table.id == change.table.id && before.place == change.place;
+        let mut at_same_place = kept.iter().rev().take_while(|before| is_same(before));
+        match at_same_place.position(|before| before.key == change.key) {
+            Some(back) => {
+                let earlier = kept.len() - 1 - back;
+                kept[earlier].follow(change);
+            }
+            None => kept.push(change),
+        }
+    }
+    Ok(kept)
 }

@@ -81,6 +81,7 @@ mod table;
 mod tables;
 mod tombstones;
 mod transaction;
+mod transfer;
 mod types;
 mod verify;
 mod versions;
@@ -102,6 +103,10 @@ pub use stats::{CompactionReport, Stats};
 pub use stream::{StreamReader, StreamWriter};
 pub use table::{Pinned, Table};
 pub use transaction::Transaction;
+pub use transfer::{
+    DumpOptions, Encoding, ExportOptions, Format, IfExists, ImportOptions, Position, ReportHandle,
+    TransferReport,
+};
 pub use types::{
     Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
     Written,

@@ -33,6 +33,8 @@ pub struct ScanEntry {
     pub time_ms: u64,
     /// When it expires, in milliseconds since the Unix epoch; `None` for never.
     pub expires_at_ms: Option<u64>,
+    /// Whether the value was left out because it is a long one, see [`ScanOptions::leave_out`].
+    pub(crate) is_left_out: bool,
 }
 
 /// Which keys a scan is for, and how it goes through them.
@@ -64,6 +66,7 @@ pub struct ScanOptions {
     glob: Option<Glob>,
     after: Option<Vec<u8>>,
     paged: bool,
+    leave_out_bytes: Option<u64>,
 }
 
 impl Default for ScanOptions {
@@ -78,6 +81,7 @@ impl Default for ScanOptions {
             glob: None,
             after: None,
             paged: false,
+            leave_out_bytes: None,
         }
     }
 }
@@ -168,6 +172,12 @@ impl ScanOptions {
     #[must_use]
     pub fn paged(mut self, paged: bool) -> Self {
         self.paged = paged;
+        self
+    }
+
+    /// Leaves out values of more than so many bytes, for who reads them by parts.
+    pub(crate) fn leave_out(mut self, bytes: u64) -> Self {
+        self.leave_out_bytes = Some(bytes);
         self
     }
 
@@ -353,12 +363,24 @@ impl Scan {
     /// first key, and of a scan without order that was not begun for it, see [`ScanOptions::paged`].
     pub fn page_token(&self) -> Option<Vec<u8>> {
         let last = self.last.as_ref()?;
-        let is_resumable = match &self.source {
+        self.is_resumable().then(|| Token { place: last.place, key: last.key.clone() }.encode(&self.table))
+    }
+
+    /// The same behind another key of the scan.
+    pub(crate) fn page_token_behind(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let place = match &self.source {
+            Source::Hashed(_) => self.table.place_of_key(key).ok()?,
+            _ => 0,
+        };
+        self.is_resumable().then(|| Token { place, key: key.to_vec() }.encode(&self.table))
+    }
+
+    fn is_resumable(&self) -> bool {
+        match &self.source {
             Source::Hashed(hashed) => hashed.is_by_places(),
             Source::Sorted(_) => true,
             Source::Failed(_) => false,
-        };
-        is_resumable.then(|| Token { place: last.place, key: last.key.clone() }.encode(&self.table))
+        }
     }
 }
 
@@ -377,10 +399,16 @@ impl std::fmt::Debug for Scan {
 }
 
 /// What a found record becomes for the caller; `None` if its large value has gone.
-fn entry_of(table: &Table, found: &Found<'_>, keys_only: bool) -> Result<Option<ScanEntry>> {
+fn entry_of(table: &Table, found: &Found<'_>, options: &ScanOptions) -> Result<Option<ScanEntry>> {
     let header = found.header()?;
-    let value =
-        if keys_only { Some(Vec::new()) } else { table.with_plain(found.stored()?, <[u8]>::to_vec)? };
+    let mut is_left_out = false;
+    let value = if options.is_keys_only() {
+        Some(Vec::new())
+    } else {
+        let stored = found.stored()?;
+        is_left_out = options.leave_out_bytes.is_some_and(|bytes| stored.is_longer_than(bytes));
+        if is_left_out { Some(Vec::new()) } else { table.with_plain(stored, <[u8]>::to_vec)? }
+    };
     Ok(value.map(|value| ScanEntry {
         key: found.record.key.to_vec(),
         value,
@@ -388,5 +416,6 @@ fn entry_of(table: &Table, found: &Found<'_>, keys_only: bool) -> Result<Option<
         sequence: header.sequence,
         time_ms: header.time_ms,
         expires_at_ms: header.expiry_ms,
+        is_left_out,
     }))
 }

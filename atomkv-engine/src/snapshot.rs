@@ -78,6 +78,10 @@ impl Snapshot {
         &self.registered.view
     }
 
+    pub(crate) fn database_id(&self) -> [u8; 16] {
+        self.registered.inner.catalog.manifest().database_id
+    }
+
     /// The view, if the table is of the same database.
     pub(crate) fn view_of(&self, table: &Table) -> Result<&View> {
         if !Arc::ptr_eq(&table.inner, &self.registered.inner) {

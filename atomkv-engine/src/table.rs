@@ -75,6 +75,11 @@ impl Table {
         Ok(Table::new(inner.clone(), core, services, Durability::Buffered, None))
     }
 
+    /// Whether documents expire whose writers do not say.
+    pub(crate) fn has_ttl(&self) -> bool {
+        self.ttl.is_some()
+    }
+
     /// The table's name.
     pub fn name(&self) -> &str {
         &self.core.record.name

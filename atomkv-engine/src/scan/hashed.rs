@@ -144,7 +144,7 @@ impl Hashed {
                 return Ok(None);
             }
             let place = if self.is_by_places { table.place_of_key(record.key)? } else { 0 };
-            Ok(entry_of(table, &found, options.is_keys_only())?.map(|entry| (place, entry)))
+            Ok(entry_of(table, &found, options)?.map(|entry| (place, entry)))
         };
         let verify = table.inner.options.verify_checksums;
         let outcome = waiting.segment.peek(waiting.address.offset(), verify, read);

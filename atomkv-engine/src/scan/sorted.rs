@@ -89,13 +89,12 @@ impl Sorted {
             *end = Bound::Excluded(last.to_vec());
         }
         let keys: Vec<&[u8]> = self.keys.iter().filter(|key| options.matches(key)).collect();
-        let keys_only = options.is_keys_only();
         let mut done = 0;
         while done < keys.len() {
             let (start, waiting) = (done, &mut self.waiting);
             let outcome = table.read_many(&keys[start..], Some(view), |index, found| {
                 note(keys[start + index], found);
-                let entry = found.map(|found| entry_of(table, found, keys_only)).transpose()?;
+                let entry = found.map(|found| entry_of(table, found, options)).transpose()?;
                 let is_missed = matches!(entry, Some(None));
                 waiting.extend(entry.flatten().map(Ok));
                 done = if is_missed { done } else { start + index + 1 };

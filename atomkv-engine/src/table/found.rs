@@ -4,6 +4,7 @@ use crate::epoch::Guard;
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError};
 use crate::segment::Segment;
+use crate::services::Codec;
 use crate::types::{Address, Entry};
 
 /// What a lookup has to do with a value once it is found.
@@ -93,6 +94,20 @@ pub(crate) enum Look<R> {
 }
 
 impl<'a> Stored<'a> {
+    /// Whether the value, stored or plain, is longer than so many bytes, as far as that can be told without reading it.
+    pub(crate) fn is_longer_than(&self, bytes: u64) -> bool {
+        match self {
+            Stored::Raw(value) => value.len() as u64 > bytes,
+            // The built-in codecs have the plain length in front.
+            Stored::Compressed(codec, value) => {
+                let plain = value.first_chunk::<4>().filter(|_| *codec != Codec::Custom as u8);
+                let plain = plain.map_or(0, |plain| u64::from(u32::from_le_bytes(*plain)));
+                plain.max(value.len() as u64) > bytes
+            }
+            Stored::Extent(_, extent) => extent.length > bytes,
+        }
+    }
+
     #[inline]
     pub(crate) fn of(record: &Peek<'a>) -> Option<Stored<'a>> {
         match (record.kind(), record.codec()) {

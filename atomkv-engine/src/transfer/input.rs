@@ -1,0 +1,237 @@
+//! The input as the formats read it: counted, and never more than is allowed at a time.
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Why there is no next record.
+pub(super) enum Fault {
+    /// This one is not as it should be; the next one can be read.
+    Malformed(String),
+    /// Nobody can tell where the next one begins.
+    Broken(String),
+    /// Something else went wrong than the input.
+    Failed(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Failed(error)
+    }
+}
+
+/// What comes of looking for a next record.
+pub(super) type Next<T> = std::result::Result<Option<T>, Fault>;
+
+pub(super) fn malformed<T>(reason: impl Into<String>) -> std::result::Result<T, Fault> {
+    Err(Fault::Malformed(reason.into()))
+}
+
+pub(super) fn broken<T>(reason: impl Into<String>) -> std::result::Result<T, Fault> {
+    Err(Fault::Broken(reason.into()))
+}
+
+/// A reader that knows where it is.
+pub(super) struct Input<'a> {
+    reader: &'a mut dyn BufRead,
+    offset: u64,
+    /// Where the record begins that was begun last.
+    record_at: u64,
+    /// The byte that was read last.
+    last: Option<u8>,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn new(reader: &'a mut dyn BufRead) -> Input<'a> {
+        Input { reader, offset: 0, record_at: 0, last: None }
+    }
+
+    /// How many bytes were read.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the record begins that was begun last.
+    pub(super) fn record_at(&self) -> u64 {
+        self.record_at
+    }
+
+    /// A record begins here.
+    pub(super) fn begin_record(&mut self) {
+        self.record_at = self.offset;
+    }
+
+    /// A record has begun there.
+    pub(super) fn begin_record_at(&mut self, offset: u64) {
+        self.record_at = offset;
+    }
+
+    /// What is there to be read; nothing at the end.
+    fn peek(&mut self) -> Result<&[u8]> {
+        loop {
+            // Asked twice, because what was returned first would be borrowed for as long as the loop goes on.
+            match self.reader.fill_buf() {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(read_error(error)),
+            }
+        }
+        self.reader.fill_buf().map_err(read_error)
+    }
+
+    fn consume(&mut self, bytes: usize, last: Option<u8>) {
+        self.reader.consume(bytes);
+        self.offset += bytes as u64;
+        self.last = last.or(self.last);
+    }
+
+    /// Whether there is nothing more.
+    pub(super) fn is_at_end(&mut self) -> Result<bool> {
+        Ok(self.peek()?.is_empty())
+    }
+
+    /// Passes over a byte order mark, which some programs put before UTF-8.
+    pub(super) fn pass_byte_order_mark(&mut self) -> Result<()> {
+        const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+        // A reader that hands out less than three bytes at a time is left alone.
+        if self.offset == 0 && self.peek()?.starts_with(&MARK) {
+            self.consume(MARK.len(), None);
+        }
+        Ok(())
+    }
+
+    /// Reads up to and including the byte at which `is_end` says so, into a buffer that is cleared first, and passes over
+    /// everything after the first `most` bytes. Returns how many bytes there were; 0 at the end of the input.
+    pub(super) fn read_until(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: u64,
+        mut is_end: impl FnMut(u8) -> bool,
+    ) -> Result<u64> {
+        buffer.clear();
+        let mut total = 0;
+        loop {
+            let some = self.peek()?;
+            let found = some.iter().position(|byte| is_end(*byte));
+            let taken = found.map_or(some.len(), |at| at + 1);
+            let some = some.get(..taken).unwrap_or_default();
+            let room = usize::try_from(most.saturating_sub(total)).unwrap_or(usize::MAX);
+            buffer.extend_from_slice(some.get(..taken.min(room)).unwrap_or_default());
+            let last = some.last().copied();
+            self.consume(taken, last);
+            total += taken as u64;
+            if found.is_some() || taken == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Fills a buffer, as far as there is something, and tells how far.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let some = self.peek()?;
+            let taken = some.len().min(buffer.len() - done);
+            if taken == 0 {
+                break;
+            }
+            let some = some.get(..taken).unwrap_or_default();
+            buffer.get_mut(done..done + taken).unwrap_or_default().copy_from_slice(some);
+            let last = some.last().copied();
+            self.consume(taken, last);
+            done += taken;
+        }
+        Ok(done)
+    }
+
+    /// Reads so many bytes into a buffer, which is cleared first and never larger than what came. False if there are not
+    /// so many.
+    pub(super) fn read_exact(&mut self, buffer: &mut Vec<u8>, bytes: u64) -> Result<bool> {
+        buffer.clear();
+        let read = (&mut self.reader).take(bytes).read_to_end(buffer).map_err(read_error)?;
+        self.offset += read as u64;
+        self.last = buffer.last().copied().or(self.last);
+        Ok(read as u64 == bytes)
+    }
+
+    /// Passes over everything up to an offset, where a record should begin.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the input ends before that, or has gone farther already; if lines are records, if no
+    /// line begins there.
+    pub(super) fn pass_to(&mut self, offset: u64, are_lines: bool) -> Result<()> {
+        let refuse = |reason: &str| {
+            let reason = format!("the position at byte {offset} is none of this input: {reason}");
+            Err(Error::InvalidArgument { reason })
+        };
+        if offset < self.offset {
+            return refuse("it lies in what comes before the first record");
+        }
+        while self.offset < offset {
+            let left = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+            let some = self.peek()?;
+            let taken = some.len().min(left);
+            let last = taken.checked_sub(1).and_then(|last| some.get(last)).copied();
+            if taken == 0 {
+                return refuse("it ends before");
+            }
+            self.consume(taken, last);
+        }
+        let is_between = self.last.is_none_or(|last| last == b'\n');
+        if are_lines && !is_between && !self.is_at_end()? {
+            return refuse("no record begins there");
+        }
+        Ok(())
+    }
+}
+
+fn read_error(error: io::Error) -> Error {
+    Error::io("read", Path::new("the input"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_and_cut() {
+        for capacity in [1, 2, 3, 100] {
+            let bytes = "\u{feff}one\nanother\nend";
+            let mut reader = BufReader::with_capacity(capacity, bytes.as_bytes());
+            let mut input = Input::new(&mut reader);
+            if capacity > 2 {
+                input.pass_byte_order_mark().expect("readable");
+                assert_eq!(input.offset(), 3);
+            } else {
+                input.pass_to(3, false).expect("readable");
+            }
+            let mut line = Vec::new();
+            let mut next = |input: &mut Input<'_>| {
+                let length = input.read_until(&mut line, 5, |byte| byte == b'\n').expect("readable");
+                (length, String::from_utf8(line.clone()).expect("text"), input.offset())
+            };
+            assert_eq!(next(&mut input), (4, "one\n".into(), 7));
+            assert_eq!(next(&mut input), (8, "anoth".into(), 15));
+            assert_eq!(next(&mut input), (3, "end".into(), 18));
+            assert_eq!(next(&mut input), (0, String::new(), 18));
+            assert!(input.is_at_end().expect("readable"));
+        }
+    }
+
+    #[test]
+    fn a_position_is_looked_at() {
+        let pass = |offset: u64, are_lines: bool| {
+            let mut bytes = &b"ab\ncd"[..];
+            Input::new(&mut bytes).pass_to(offset, are_lines)
+        };
+        assert!(
+            pass(3, true).is_ok() && pass(5, true).is_ok() && pass(0, true).is_ok() && pass(4, false).is_ok()
+        );
+        for offset in [1, 2, 4, 6, u64::MAX] {
+            assert!(matches!(pass(offset, true), Err(Error::InvalidArgument { .. })), "{offset}");
+        }
+    }
+}
