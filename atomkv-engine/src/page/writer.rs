@@ -110,7 +110,8 @@ impl PageWriter {
     pub(crate) fn finish(mut self) -> Result<Arc<Segment>> {
         self.flush()?;
         let segment = self.new.segment.clone();
-        segment.seal_at(self.written);
+        // Only the one that is opened again is sealed: whoever finds a sealed page finds its footer too.
+        segment.publish(self.written);
         append_footer(&segment, std::mem::take(&mut self.footer))?;
         segment.file().sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
         let readable = Arc::new(segment.reopen()?);
