@@ -191,20 +191,7 @@ impl Database {
     }
 
     fn handle_for(&self, core: Arc<TableCore>, options: TableOptions) -> Result<Table> {
-        let given = identities(&options.services);
-        for (kind, name, version) in &core.record.services {
-            let stored = (name.as_str(), *version);
-            if let Some((kind, given_name, given_version)) = given.iter().find(|(given, _, _)| given == kind)
-                && (given_name.as_str(), *given_version) != stored
-            {
-                return Err(Error::ServicesMismatch {
-                    table: core.record.name.clone(),
-                    service: kind,
-                    stored: format!("{name}/{version}"),
-                    given: format!("{given_name}/{given_version}"),
-                });
-            }
-        }
+        check_services(&core.record, &options.services)?;
         let stored = if core.record.durability == 1 { Durability::Sync } else { Durability::Buffered };
         let durability = options.durability.unwrap_or(stored);
         let ttl = options.ttl.or(core.record.ttl_ms.map(Duration::from_millis));
@@ -363,6 +350,48 @@ fn check_settings(core: &TableCore, options: &TableOptions) -> Result<()> {
     Ok(())
 }
 
+/// Whether the services are those that a table was created with.
+pub(crate) fn check_services(record: &TableRecord, services: &Services) -> Result<()> {
+    let given = identities(services);
+    for (kind, name, version) in &record.services {
+        let stored = (name.as_str(), *version);
+        if let Some((kind, given_name, given_version)) = given.iter().find(|(given, _, _)| given == kind)
+            && (given_name.as_str(), *given_version) != stored
+        {
+            return Err(Error::ServicesMismatch {
+                table: record.name.clone(),
+                service: kind,
+                stored: format!("{name}/{version}"),
+                given: format!("{given_name}/{given_version}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The definition of a table with these options.
+pub(crate) fn table_record(id: u32, name: &str, options: &TableOptions) -> TableRecord {
+    let (retention, retention_ms) = options.retention.unwrap_or(Retention::Versions(1)).to_stored();
+    TableRecord {
+        id,
+        name: name.to_string(),
+        partitions: options.partitions.unwrap_or(match options.auto_partitions {
+            true => 1,
+            false => PARTITIONS_DEFAULT,
+        }),
+        auto_partitions: options.auto_partitions,
+        durability: u8::from(options.durability == Some(Durability::Sync)),
+        ordered: options.ordered == Some(true),
+        retention,
+        retention_ms,
+        ttl_ms: options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        services: identities(&options.services)
+            .into_iter()
+            .map(|(kind, name, version)| (kind.to_string(), name, version))
+            .collect(),
+    }
+}
+
 /// Kind, name and version of each service.
 fn identities(services: &Services) -> Vec<(&'static str, String, u32)> {
     services
@@ -378,37 +407,23 @@ impl Inner {
     }
 
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<Arc<TableCore>> {
+        let now_ms = options.created_at_ms.unwrap_or_else(|| self.now_ms());
+        self.add_table(table_record(0, name, options), now_ms)
+    }
+
+    /// Creates a table with this definition but for its id, unless there is one of that name.
+    pub(crate) fn add_table(&self, mut record: TableRecord, now_ms: u64) -> Result<Arc<TableCore>> {
         let _change = self.changing.read();
         let mut next_id = self.schema.lock();
         self.health.check_writable()?;
-        if let Some(core) = self.tables.by_name(name) {
+        if let Some(core) = self.tables.by_name(&record.name) {
             return Ok(core);
         }
-        let services = identities(&options.services);
-        let (retention, retention_ms) = options.retention.unwrap_or(Retention::Versions(1)).to_stored();
-        let record = TableRecord {
-            id: *next_id,
-            name: name.to_string(),
-            partitions: options.partitions.unwrap_or(match options.auto_partitions {
-                true => 1,
-                false => PARTITIONS_DEFAULT,
-            }),
-            auto_partitions: options.auto_partitions,
-            durability: u8::from(options.durability == Some(Durability::Sync)),
-            ordered: options.ordered == Some(true),
-            retention,
-            retention_ms,
-            ttl_ms: options.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            services: services
-                .into_iter()
-                .map(|(kind, name, version)| (kind.to_string(), name, version))
-                .collect(),
-        };
+        record.id = *next_id;
         let mut bytes = Vec::new();
         encode_table(&record, &mut bytes);
         let core = Arc::new(TableCore::new(record, self.hash_seed));
         let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
-        let now_ms = options.created_at_ms.unwrap_or_else(|| self.now_ms());
         let sequence = self.log.append_notice(&mut notice, now_ms, Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id += 1;

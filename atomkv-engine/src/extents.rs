@@ -23,6 +23,9 @@ mod chunked;
 
 pub(crate) use chunked::{ChunkedFile, ChunkedWriter};
 
+/// Takes the next part of a value.
+pub(crate) type Take<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
 pub(crate) struct Extents {
     catalog: Arc<Catalog>,
     live: Mutex<BTreeMap<u64, u64>>,
@@ -82,28 +85,47 @@ impl Extents {
 
     /// Writes a value; it is neither synced nor live yet.
     pub(crate) fn write(&self, value: &[u8]) -> Result<(ExtentRef, Arc<dyn StorageFile>)> {
+        self.write_parts(value.len() as u64, &mut |put| put(value))
+    }
+
+    /// Writes a value in one piece, of this length, that `give` hands over part by part. An error of its own leaves
+    /// nothing behind.
+    pub(crate) fn write_parts(
+        &self,
+        length: u64,
+        give: &mut dyn FnMut(&mut Take<'_>) -> Result<()>,
+    ) -> Result<(ExtentRef, Arc<dyn StorageFile>)> {
         self.catalog.check_owned()?;
         let id = self.catalog.allocate_id()?;
         let path = self.path(id.0);
         let header = self.header(id);
-        let create = || -> Result<Arc<dyn StorageFile>> {
-            let file =
-                self.catalog.storage.create(&path).map_err(|error| Error::io("create", &path, error))?;
-            let length = HEADER_BYTES + value.len() as u64;
-            file.allocate(length).map_err(|error| Error::io("allocate", &path, error))?;
-            file.write_at(0, &header.encode()).map_err(|error| Error::io("write", &path, error))?;
-            file.write_at(HEADER_BYTES, value).map_err(|error| Error::io("write", &path, error))?;
+        let failed = |error| self.catalog.health.fail_unless_full(error);
+        let mut hasher = crc32fast::Hasher::new();
+        let mut create = || -> Result<Arc<dyn StorageFile>> {
+            let io = |operation| {
+                let path = &path;
+                move |error| failed(Error::io(operation, path, error))
+            };
+            let file = self.catalog.storage.create(&path).map_err(io("create"))?;
+            file.allocate(HEADER_BYTES + length).map_err(io("allocate"))?;
+            file.write_at(0, &header.encode()).map_err(io("write"))?;
+            let mut offset = HEADER_BYTES;
+            give(&mut |part| {
+                file.write_at(offset, part).map_err(io("write"))?;
+                hasher.update(part);
+                offset += part.len() as u64;
+                Ok(())
+            })?;
             Ok(file)
         };
         match create() {
             Ok(file) => {
-                let checksum = crc32fast::hash(value);
-                let length = value.len() as u64;
+                let checksum = hasher.finalize();
                 Ok((ExtentRef { id: id.0, length, checksum, chunk_bits: None }, file))
             }
             Err(error) => {
                 self.abandon(id.0);
-                Err(self.catalog.health.fail_unless_full(error))
+                Err(error)
             }
         }
     }
@@ -314,12 +336,7 @@ const PART_BYTES: usize = 1 << 20;
 
 /// Reads a value in one piece by `pread`, some of it at a time, and verifies it: only when it has returned is it known
 /// that what was handed over is what was written.
-fn read_in_parts(
-    file: &dyn StorageFile,
-    path: &Path,
-    extent: &ExtentRef,
-    part: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
+fn read_in_parts(file: &dyn StorageFile, path: &Path, extent: &ExtentRef, part: &mut Take<'_>) -> Result<()> {
     let header = read_header(file, path)?;
     if header.id.0 != extent.id || header.kind != SegmentKind::Extent {
         return Err(Error::corrupt(path, 0, "the header is that of another file"));
@@ -356,7 +373,7 @@ pub(crate) fn examine(
     storage: &dyn Storage,
     path: &Path,
     extent: &ExtentRef,
-    part: &mut dyn FnMut(&[u8]) -> Result<()>,
+    part: &mut Take<'_>,
     damaged: &mut dyn FnMut(Error) -> Result<()>,
 ) -> Result<()> {
     let file = storage.open_to_read(path).map_err(|error| Error::io("open", path, error))?;

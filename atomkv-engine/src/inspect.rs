@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use crew::{Tally, run};
 pub(crate) use reading::{ReadingFile, ReadingStorage};
-pub(crate) use walk::{Damaged, End, Visitor, Walk};
+pub(crate) use walk::{Damaged, End, Seems, Visitor, Walk};
 
 use crate::error::{Error, Result};
 use crate::storage::{DirectoryLock, LockOutcome, Storage};

@@ -41,6 +41,8 @@ use crate::types::{Address, SegmentId};
 use replay::{Broken, Replayer};
 
 const LOCK: &str = "LOCK";
+/// The file that says that a directory does not hold all of what was salvaged yet.
+pub(crate) const UNFINISHED: &str = "SALVAGE-UNFINISHED";
 
 pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     let storage = options.storage.clone();
@@ -164,6 +166,10 @@ fn list(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Vec<Str
 
 /// Whether the directory is a database or may become one.
 fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
+    if options.founding.is_none() && names.iter().any(|name| name == UNFINISHED) {
+        let reason = "salvaging into it did not come to its end; remove it, and salvage again".to_string();
+        return Err(Error::NotADatabase { path: path.to_path_buf(), reason });
+    }
     if names.iter().any(|name| name == MANIFEST) {
         return Ok(());
     }
@@ -171,7 +177,7 @@ fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
         let detail = "the manifest is missing, but segments are there; restore it from a backup";
         return Err(Error::corrupt(&path.join(MANIFEST), 0, detail));
     }
-    let foreign = names.iter().find(|name| ![LOCK, "MANIFEST.new"].contains(&name.as_str()));
+    let foreign = names.iter().find(|name| ![LOCK, "MANIFEST.new", UNFINISHED].contains(&name.as_str()));
     let reason = match foreign {
         Some(name) => format!("the directory has no manifest, but holds {name:?}"),
         None if options.create_if_missing => return Ok(()),
@@ -191,7 +197,11 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
     let mut id = [0; 16];
     id[..8].copy_from_slice(&random(1).to_le_bytes());
     id[8..].copy_from_slice(&random(2).to_le_bytes());
-    let manifest = Manifest::new(id, random(3), now);
+    let mut manifest = Manifest::new(id, random(3), now);
+    if let Some(founding) = options.founding {
+        manifest.hash_seed = founding.hash_seed.unwrap_or(manifest.hash_seed);
+        manifest.sequence_ceiling = founding.sequence_ceiling;
+    }
     catalog::create_manifest(storage, path, &manifest)?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         // The directory's own name. Where its parent cannot be opened, the caller's file system has the last word.

@@ -39,6 +39,17 @@ pub struct Options {
     pub(crate) hash_seed: Option<u64>,
     pub(crate) reap_expired: bool,
     pub(crate) feed_bytes: u64,
+    /// For a database that begins with what was salvaged of another one.
+    pub(crate) founding: Option<Founding>,
+}
+
+/// How a new database begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Founding {
+    /// Of the hash; `None` for one of its own.
+    pub(crate) hash_seed: Option<u64>,
+    /// Its commits have higher sequences.
+    pub(crate) sequence_ceiling: u64,
 }
 
 /// The smallest log segment, in bytes.
@@ -64,6 +75,7 @@ impl Default for Options {
             hash_seed: None,
             reap_expired: true,
             feed_bytes: 0,
+            founding: None,
         }
     }
 }

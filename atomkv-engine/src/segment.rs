@@ -196,7 +196,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// The same sealed segment, mapped for reading, with the same counters.
+    /// The same segment, sealed where it ends now and mapped for reading, with the same counters.
     pub(crate) fn reopen(&self) -> Result<Segment> {
         let end = self.end();
         let map = self.file.map(end).map_err(|error| Error::io("map", &self.path, error))?;

@@ -215,9 +215,9 @@ impl<'a> SegmentReader<'a> {
         Ok(self.bytes(window).iter().take(length).all(|byte| *byte == 0))
     }
 
-    /// Header and key of what seems to be a record at a place, whose checksum may not match. The current place is not
-    /// moved.
-    pub(crate) fn unverified(&mut self, offset: u64) -> Result<Option<(Header, Vec<u8>)>> {
+    /// Header, key and end of what seems to be a record at a place, whose checksum may not match. The current place is
+    /// not moved.
+    pub(crate) fn unverified(&mut self, offset: u64) -> Result<Option<(Header, Vec<u8>, u64)>> {
         if offset >= self.end {
             return Ok(None);
         }
@@ -226,7 +226,7 @@ impl<'a> SegmentReader<'a> {
         let Ok((header, layout)) = decode_header(bytes, &self.base) else { return Ok(None) };
         let fits = layout.padded() <= (self.end - offset).next_multiple_of(RECORD_ALIGNMENT);
         let key = bytes.get(layout.header..layout.header + layout.key).filter(|_| fits);
-        Ok(key.map(|key| (header, key.to_vec())))
+        Ok(key.map(|key| (header, key.to_vec(), offset + layout.padded())))
     }
 
     /// Looks for the next intact record at or behind the current place, at any record boundary; moves there.

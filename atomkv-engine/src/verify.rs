@@ -18,7 +18,7 @@
 
 mod directory;
 mod files;
-mod pointers;
+pub(crate) mod pointers;
 mod segment;
 
 use std::collections::HashSet;
@@ -31,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::inspect::{Damage, Damages, ReadingStorage, run};
 use crate::progress::{Reporter, Watcher};
 use crate::storage::{FileStorage, Storage};
+pub(crate) use directory::{ends, enter, missing_segments, open_segments};
 use files::Files;
 use segment::{LargeValue, SegmentJob};
 
@@ -230,7 +231,7 @@ fn check_contents(
     // The largest first, so that no thread is left with one of them at the end.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.bytes()));
     let values = crate::sync::Mutex::new(Vec::<LargeValue>::new());
-    run(&jobs, threads, reporter, allowed, |job, tally| {
+    run(&jobs, threads, &files.path, reporter, allowed, |job, tally| {
         let found = segment::check(files, tables, job, tally)?;
         values.lock().extend(found);
         Ok(())
@@ -241,7 +242,9 @@ fn check_contents(
     let mut seen = HashSet::new();
     values.retain(|value| seen.insert(value.extent.id));
     values.sort_by_key(|value| std::cmp::Reverse(value.extent.length));
-    run(&values, threads, reporter, allowed, |value, tally| files.check_value(value, is_gone, tally))
+    run(&values, threads, &files.path, reporter, allowed, |value, tally| {
+        files.check_value(value, is_gone, tally)
+    })
 }
 
 /// Verifies a directory that is not open, or cannot be opened, as [`Database::verify`] does an open one. Takes the

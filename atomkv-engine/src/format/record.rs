@@ -184,6 +184,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// What a record of this layout takes on the disk, with the large value that it refers to, in bytes.
+    pub(crate) fn weight(self, kind: Kind, value: &[u8]) -> u64 {
+        let extent = if kind == Kind::Extent { ExtentRef::decode(value) } else { None };
+        self.padded().saturating_add(extent.map_or(0, |extent| extent.length))
+    }
+
     /// Header, key and value, in bytes.
     pub(crate) fn exact(self) -> usize {
         self.header + self.key + self.value
@@ -458,9 +464,7 @@ impl<'a> Record<'a> {
 
     /// What the record takes on the disk, with the large value that it refers to, in bytes.
     pub(crate) fn weight(&self) -> u64 {
-        let is_extent = self.header.kind == Kind::Extent;
-        let extent = if is_extent { ExtentRef::decode(self.value) } else { None };
-        self.layout.padded().saturating_add(extent.map_or(0, |extent| extent.length))
+        self.layout.weight(self.header.kind, self.value)
     }
 
     /// Decodes and verifies.

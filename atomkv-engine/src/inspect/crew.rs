@@ -1,5 +1,6 @@
 //! Many threads over a list of jobs, while the calling thread tells how far they are.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
@@ -48,13 +49,14 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Does all jobs with so many threads. `allowed` is asked now and then whether to go on. The first error ends all.
+/// Does all jobs, which are about the directory at `path`, with so many threads. `allowed` is asked now and then whether to go on. The first error ends all.
 ///
 /// # Errors
 /// That of a job, of `allowed` or of the watcher; [`Error::Io`] if not even one thread can be started.
 pub(crate) fn run<J: Sync>(
     jobs: &[J],
     threads: usize,
+    path: &Path,
     reporter: &mut Reporter<'_>,
     allowed: impl Fn() -> Result<()>,
     work: impl Fn(&J, &Tally) -> Result<()> + Sync,
@@ -87,8 +89,7 @@ pub(crate) fn run<J: Sync>(
                 Err(source) => {
                     running.fetch_sub(1, Ordering::Relaxed);
                     if handles.is_empty() {
-                        let path = std::path::PathBuf::new();
-                        fail(Error::Io { operation: "start a thread for", path, source });
+                        fail(Error::io("start a thread for", path, source));
                     }
                     // Fewer do it too.
                     break;

@@ -23,6 +23,11 @@ impl ReadingStorage {
     pub(crate) fn new(storage: Arc<dyn Storage>, damages: Arc<Damages>) -> ReadingStorage {
         ReadingStorage { storage, damages }
     }
+
+    /// The same, which tells somebody else what cannot be read.
+    pub(crate) fn telling(&self, damages: Arc<Damages>) -> ReadingStorage {
+        ReadingStorage { storage: self.storage.clone(), damages }
+    }
 }
 
 impl std::fmt::Debug for ReadingStorage {

@@ -7,7 +7,7 @@
 use std::cell::{Cell, OnceCell};
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record::{Base, Header, Layout, Record, RecordError};
 use crate::format::segment::TRAILER_BYTES;
 use crate::segment_reader::SegmentReader;
@@ -29,7 +29,15 @@ pub(crate) struct Damaged {
     pub(crate) next: u64,
     pub(crate) error: RecordError,
     /// What seems to have been there, unverified: believed by nobody without further evidence.
-    pub(crate) seems: Option<(Header, Vec<u8>)>,
+    pub(crate) seems: Option<Seems>,
+}
+
+/// What a damaged record may have been.
+pub(crate) struct Seems {
+    pub(crate) header: Header,
+    pub(crate) key: Vec<u8>,
+    /// Where the next record begins, if the lengths are right.
+    pub(crate) end: u64,
 }
 
 /// Who is told what stands in a segment.
@@ -59,22 +67,26 @@ const SMALL_BYTES: usize = 4 << 10;
 impl Walk<'_> {
     /// Tells everything that stands in the segment; returns where the records end.
     pub(crate) fn run(&self, visitor: &mut impl Visitor) -> Result<u64> {
-        let end = match self.end {
+        let length = self.file.len().map_err(|error| Error::io("measure", self.path, error))?;
+        let told = match self.end {
             End::At(end) => end,
-            End::Unknown => {
-                let length =
-                    self.file.len().map_err(|error| crate::Error::io("measure", self.path, error))?;
-                // No record reaches into the place of the trailer.
-                length.saturating_sub(TRAILER_BYTES).max(self.from)
-            }
+            // No record reaches into the place of the trailer.
+            End::Unknown => length.saturating_sub(TRAILER_BYTES).max(self.from),
         };
+        let end = told.min(length);
+        let mut ended_badly = false;
         let mut reader = SegmentReader::new(self.file, self.path, self.base, self.from, end);
         let starts = OnceCell::new();
         let in_vain = Cell::new(4 * end.saturating_sub(self.from));
         loop {
             let offset = reader.offset();
             let error = match reader.next()? {
-                None => return Ok(end),
+                None if end < told && !ended_badly => {
+                    let error = RecordError::Short;
+                    visitor.damaged(Damaged { offset: end, next: told, error, seems: None })?;
+                    return Ok(told);
+                }
+                None => return Ok(told),
                 Some(found) => match found.record {
                     Ok(record) => {
                         visitor.record(offset, &record)?;
@@ -91,7 +103,8 @@ impl Walk<'_> {
             let Some(next) = self.next_start(&mut reader, offset, end, starts, &in_vain)? else {
                 return Ok(offset);
             };
-            let seems = reader.unverified(offset)?;
+            let seems = reader.unverified(offset)?.map(|(header, key, end)| Seems { header, key, end });
+            ended_badly = next == end;
             visitor.damaged(Damaged { offset, next, error, seems })?;
             reader.seek(next);
         }
@@ -124,7 +137,7 @@ impl Walk<'_> {
             return Ok(Some(reader.offset()));
         }
         Ok(match self.end {
-            End::At(end) => Some(end),
+            End::At(_) => Some(end),
             End::Unknown => None,
         })
     }

@@ -56,13 +56,25 @@ impl PageWriter {
 
     /// Appends a copy of a record, the checksum of whose body is known; tells where it is and how long.
     pub(crate) fn push(&mut self, record: &Record<'_>, place: u64, body: u32) -> Result<(Address, u64)> {
+        self.push_parts(&record.header, record.key, record.value, place, body)
+    }
+
+    /// Appends a record of these parts, as [`PageWriter::push`] does.
+    pub(crate) fn push_parts(
+        &mut self,
+        header: &Header,
+        key: &[u8],
+        value: &[u8],
+        place: u64,
+        body: u32,
+    ) -> Result<(Address, u64)> {
         let segment = &self.new.segment;
-        let header = Header { end_of_commit: true, hint: None, ..record.header };
+        let header = Header { end_of_commit: true, hint: None, ..*header };
         let offset = self.offset();
         let base = segment.base.at(offset);
-        let head = encode_header(&header, record.key.len(), record.value.len(), body, &base);
-        let layout = Layout { header: head.bytes().len(), ..record.layout };
-        [head.bytes(), record.key, record.value].iter().for_each(|part| self.buffer.extend_from_slice(part));
+        let head = encode_header(&header, key.len(), value.len(), body, &base);
+        let layout = Layout { header: head.bytes().len(), key: key.len(), value: value.len() };
+        [head.bytes(), key, value].iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
         self.footer.push(&FooterEntry {
             kind: header.kind,
@@ -74,7 +86,7 @@ impl PageWriter {
         });
         segment.note_sequence(header.sequence);
         if let Some(expiry_ms) = header.expiry_ms {
-            segment.note_expiry(expiry_ms, header.time_ms, record.weight());
+            segment.note_expiry(expiry_ms, header.time_ms, layout.weight(header.kind, value));
         }
         let address = segment.address(offset);
         if self.buffer.len() >= WRITE_BYTES {
@@ -98,7 +110,8 @@ impl PageWriter {
     pub(crate) fn finish(mut self) -> Result<Arc<Segment>> {
         self.flush()?;
         let segment = self.new.segment.clone();
-        segment.seal_at(self.written);
+        // Only the one that is opened again is sealed: whoever finds a sealed page finds its footer too.
+        segment.publish(self.written);
         append_footer(&segment, std::mem::take(&mut self.footer))?;
         segment.file().sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
         let readable = Arc::new(segment.reopen()?);

@@ -63,7 +63,7 @@ impl Database {
         let head = head_of(&snapshot);
         let mut dump = DumpWriter::begin(&head, options.versions, true, &mut output.buffer);
         for table in &tables {
-            dump.table(&table.core.record, &mut output.buffer);
+            dump.table(&table.core.definition(), &mut output.buffer);
         }
         let export = ExportOptions::new().format(Format::Dump);
         let mut form = Form::Dump(dump);
@@ -117,6 +117,7 @@ impl Database {
         let durability = if record.durability == 1 { Durability::Sync } else { Durability::Buffered };
         let mut options = TableOptions::new()
             .partitions(record.partitions)
+            .auto_partitions(record.auto_partitions)
             .durability(durability)
             .ordered(record.ordered)
             .retention(Retention::stored(record.retention, record.retention_ms))

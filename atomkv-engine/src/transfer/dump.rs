@@ -478,6 +478,7 @@ mod tests {
             id,
             name: name.to_string(),
             partitions: 1,
+            auto_partitions: false,
             durability: 0,
             ordered: false,
             retention: 1,

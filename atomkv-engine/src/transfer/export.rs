@@ -88,7 +88,7 @@ impl Snapshot {
         };
         match &mut form {
             Form::Csv(csv) if options.header => csv.header(&mut output.buffer),
-            Form::Dump(dump) => dump.table(&table.core.record, &mut output.buffer),
+            Form::Dump(dump) => dump.table(&table.core.definition(), &mut output.buffer),
             _ => {}
         }
         let outcome = Exporter::new(self, table, options).run(&mut form, &mut output);

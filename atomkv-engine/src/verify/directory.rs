@@ -185,22 +185,12 @@ impl Alone<'_> {
         for error in damaged {
             self.files.damages.take(error)?;
         }
+        for name in missing_segments(self.manifest, self.names) {
+            let detail = "the manifest names this segment, but the file is missing";
+            self.files.damages.note(&self.files.path.join(name), 0, detail);
+        }
         let named: HashSet<u64> =
             self.manifest.iter().flat_map(|manifest| &manifest.segments).map(|segment| segment.id).collect();
-        for id in named.iter().filter(|id| !segments.contains_key(&SegmentId(**id))) {
-            let record =
-                self.manifest.and_then(|manifest| manifest.segments.iter().find(|segment| segment.id == *id));
-            let kind = if record.is_some_and(|record| record.kind == 2) {
-                SegmentKind::Page
-            } else {
-                SegmentKind::Log
-            };
-            let name = crate::segment::file_name(kind, SegmentId(*id));
-            if !self.names.contains(&name) {
-                let detail = "the manifest names this segment, but the file is missing";
-                self.files.damages.note(&self.files.path.join(name), 0, detail);
-            }
-        }
         let ends = ends(&segments, self.manifest);
         let mut jobs = Vec::new();
         for (id, segment) in segments {
@@ -215,6 +205,16 @@ impl Alone<'_> {
         }
         Ok((jobs, tables))
     }
+}
+
+/// The names of the segments that the manifest names and that are not there.
+pub(crate) fn missing_segments(manifest: Option<&Manifest>, names: &[String]) -> Vec<String> {
+    let named = manifest.iter().flat_map(|manifest| &manifest.segments);
+    let name = |segment: &crate::format::manifest::SegmentRecord| {
+        let kind = if segment.kind == 2 { SegmentKind::Page } else { SegmentKind::Log };
+        crate::segment::file_name(kind, SegmentId(segment.id))
+    };
+    named.map(name).filter(|name| !names.contains(name)).collect()
 }
 
 /// Opens all segments of a directory whose headers can be read, and tells what is wrong with the others.
@@ -255,7 +255,7 @@ pub(crate) fn open_segments(
 }
 
 /// Where the records of each segment end, as far as somebody says so: a log segment that goes on elsewhere, the
-/// manifest, or the segment's own trailer.
+/// manifest, or the segment's own trailer. Seals the segments there.
 pub(crate) fn ends(
     segments: &BTreeMap<SegmentId, Arc<Segment>>,
     manifest: Option<&Manifest>,
@@ -273,6 +273,11 @@ pub(crate) fn ends(
     // Of several that go on behind one the newest counts.
     for segment in segments.values().filter(|segment| segment.header.predecessor_end > 0) {
         ends.insert(segment.header.predecessor, End::At(segment.header.predecessor_end));
+    }
+    for (id, segment) in segments {
+        if let Some(End::At(end)) = ends.get(id) {
+            segment.seal_at(*end);
+        }
     }
     ends
 }

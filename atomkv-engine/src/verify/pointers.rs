@@ -17,7 +17,7 @@ use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
 
 /// Where a record should be, in 12 bytes: there is one for each key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pointer {
+pub(crate) struct Pointer {
     /// The offset in units of 8 bytes.
     unit: u32,
     table: u32,
@@ -32,34 +32,44 @@ impl Pointer {
         Pointer { unit, table, place: (place >> 33) as u32 * 2 + u32::from(is_old) }
     }
 
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         u64::from(self.unit) * RECORD_ALIGNMENT
     }
 
-    pub(super) fn table(&self) -> u32 {
+    pub(crate) fn table(&self) -> u32 {
         self.table
     }
 
-    pub(super) fn is_old(&self) -> bool {
+    pub(crate) fn is_old(&self) -> bool {
         self.place & 1 == 1
     }
 
     /// Whether the record of a key with this place may be what is meant.
-    pub(super) fn means(&self, table: u32, place: u64) -> bool {
+    pub(crate) fn means(&self, table: u32, place: u64) -> bool {
         self.table == table && (known_place(place) >> 33) as u32 == self.place >> 1
     }
 }
 
 /// All pointers by the segments that they lead into.
 #[derive(Default)]
-pub(super) struct Pointers {
+pub(crate) struct Pointers {
     by_segment: HashMap<SegmentId, (Arc<Segment>, Vec<Pointer>)>,
-    pub(super) keys: u64,
+    pub(crate) keys: u64,
 }
 
 impl Pointers {
     fn add(&mut self, segment: Arc<Segment>, some: impl Iterator<Item = Pointer>) {
         self.by_segment.entry(segment.id()).or_insert_with(|| (segment, Vec::new())).1.extend(some);
+    }
+
+    /// Where the newest records of the keys are, by segments and in the order of offsets.
+    pub(crate) fn into_newest(self) -> HashMap<SegmentId, Vec<Pointer>> {
+        let newest = |(id, (_, mut pointers)): (SegmentId, (Arc<Segment>, Vec<Pointer>))| {
+            pointers.retain(|pointer| !pointer.is_old());
+            pointers.sort_unstable();
+            (id, pointers)
+        };
+        self.by_segment.into_iter().map(newest).collect()
     }
 
     /// What is to be read: these segments, and those that were pointed to.
@@ -87,7 +97,7 @@ struct Collector<'a> {
 }
 
 /// Copies the index and the histories of all tables, and compares the numbers of keys.
-pub(super) fn collect(
+pub(crate) fn collect(
     catalog: &Catalog,
     tables: &Tables,
     damages: &Damages,

@@ -235,7 +235,7 @@ impl Visitor for Check<'_> {
         };
         let table = self.tables.by_id(pointer.table());
         // Only a key that the index has in this place may be the one.
-        let key = seems.map(|(_, key)| key).filter(|key| {
+        let key = seems.map(|seems| seems.key).filter(|key| {
             let keyspace = table.as_ref().and_then(|table| table.keyspace.as_ref());
             let place = keyspace.and_then(|keyspace| keyspace.place(key).ok());
             place.is_some_and(|place| pointer.means(pointer.table(), place))
