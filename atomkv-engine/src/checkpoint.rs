@@ -529,7 +529,8 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         manifest.sequence_ceiling = ceiling;
         manifest.checkpoints.insert(0, record);
         // An older image points into the segments that go now: it could not be used any more.
-        let keep = if gone.is_empty() { 2 } else { 1 };
+        // In memory none can be damaged.
+        let keep = if gone.is_empty() && !catalog.is_volatile { 2 } else { 1 };
         dropped = manifest.checkpoints.split_off(keep.min(manifest.checkpoints.len()));
     });
     if let Err(error) = outcome {

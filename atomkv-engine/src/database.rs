@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::commit::Validation;
 use crate::compaction::{self, Compacted};
+use crate::epoch;
 use crate::error::{Error, Result};
 use crate::expiry::Clock;
 use crate::extents::Extents;
@@ -117,6 +118,8 @@ impl Handle {
         inner.extents.give_up_all();
         let outcome = inner.finish();
         inner.catalog.release();
+        // What was let go last must not wait for another database to be used.
+        epoch::collect();
         outcome
     }
 }
@@ -139,6 +142,26 @@ impl Database {
         Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
     }
 
+    /// A new, empty database in memory: see [`Options::in_memory`], which can be combined with other options. It has
+    /// nothing to do with any other, and its [`Database::path`] is `:memory:`.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let cache = database.table("cache", TableOptions::new())?;
+    /// cache.put(b"key", b"value")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses memory, descriptors or threads.
+    pub fn in_memory() -> Result<Database> {
+        Database::open(":memory:", Options::in_memory())
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.handle.inner
     }
@@ -151,7 +174,8 @@ impl Database {
         self.inner().health.check_open()
     }
 
-    /// The database's directory: an absolute path, with all symbolic links resolved.
+    /// The database's directory: an absolute path, with all symbolic links resolved. Of a database in memory, the name
+    /// that it was opened with.
     pub fn path(&self) -> &Path {
         &self.inner().path
     }

@@ -363,6 +363,8 @@ impl Log {
     ) -> Result<Option<Stamp>> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
+        // Nothing is gained by a call where nothing is synced.
+        let how = if self.catalog.is_volatile { Durability::Buffered } else { how };
         let stamp = core.next_stamp(commit, now_ms)?;
         if stamp.time_ms >= commit.deadline_ms() {
             return Ok(None);

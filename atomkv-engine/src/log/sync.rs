@@ -106,7 +106,7 @@ impl Log {
             let directory = &self.catalog.path;
             self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
         }
-        for segment in &work.segments {
+        for segment in work.segments.iter().filter(|_| !self.catalog.is_volatile) {
             segment.sync(work.end_of(segment)).map_err(|error| failed("sync", &segment.path, error))?;
         }
         self.syncs.fetch_add(1, Ordering::Relaxed);
