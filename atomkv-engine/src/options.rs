@@ -102,7 +102,7 @@ impl Options {
     /// all of it goes with the last handle. The path that it is opened with is a name and nothing else. Each call makes
     /// another, empty place: databases of one path do not meet unless they are opened with clones of the same options.
     /// These, for as long as they live, keep what a closed database has left, and it may be opened again. A forked child
-    /// cannot use them.
+    /// cannot use them. [`Options::mapped`], [`Options::unmapped`] and [`Options::storage`] would choose another place again.
     ///
     /// Only values from 8 MiB on live in files of their own ([`Options::large_value_bytes`]), because each takes a
     /// descriptor. Memory that runs out ends the process, as with any other memory; see [`Options::dead_ratio`] for how
