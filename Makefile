@@ -36,7 +36,7 @@ header:
 	ATOMKV_UPDATE_HEADER=1 cargo test --locked -q -p atomkv-ffi --test header
 
 # Rates, opening times and sizes beside std's HashMap and the raw disk, then what versions, scans, transactions, the
-# change feed, imports and exports cost; takes some minutes.
+# change feed, imports and exports cost, a database in memory, and what the care of a database takes; some minutes.
 figures:
 	cargo run --release --locked -q -p atomkv-engine --example figures -- $(TARGET)/figures 1000000 5000000
 	cargo run --release --locked -q -p atomkv-engine --example features -- $(TARGET)/figures 1000000

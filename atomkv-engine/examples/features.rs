@@ -340,6 +340,46 @@ fn transfers_of_tables(database: &Database, keys: u64) -> Result<()> {
     )
 }
 
+/// A database in memory beside one in files.
+fn memory(directory: &Path, keys: u64) -> Result<()> {
+    let path = directory.join("beside-memory");
+    let databases = [Database::open(&path, Options::new())?, Database::in_memory()?];
+    let tables = databases.iter().map(|database| database.table("plain", TableOptions::new()));
+    let tables = tables.collect::<Result<Vec<_>>>()?;
+    let count = keys / 5;
+    let put = |table: &Table, turn: u64, how: Durability, count: u64| {
+        each(count, |number| table.put_with(&key(turn * count + number), &VALUE, how).map(drop))
+    };
+    let buffered = |at: usize| {
+        let table = &tables[at];
+        move |turn| put(table, turn, Durability::Buffered, count)
+    };
+    compare(
+        "puts of new keys",
+        count,
+        &mut [("in files", &mut buffered(0)), ("in memory", &mut buffered(1))],
+    )?;
+    let synced = |at: usize| {
+        let table = &tables[at];
+        move |turn| put(table, turn, Durability::Sync, 1_000)
+    };
+    compare("synced puts", 1_000, &mut [("in files", &mut synced(0)), ("in memory", &mut synced(1))])?;
+    let get = |at: usize| {
+        let (table, mut buffer) = (&tables[at], Vec::new());
+        move |turn: u64| {
+            // Each key once, in no order: the stride shares no factor with a count of keys.
+            each(count, |number| {
+                let number = (number + turn).wrapping_mul(7_368_787) % keys;
+                table.get_into(&key(number), &mut buffer).map(drop)
+            })
+        }
+    };
+    compare("random reads", count, &mut [("in files", &mut get(0)), ("in memory", &mut get(1))])?;
+    databases.iter().try_for_each(Database::close)?;
+    let _ = std::fs::remove_dir_all(path);
+    Ok(())
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(directory), Some(keys)) =
@@ -363,6 +403,7 @@ fn main() -> Result<()> {
     let database = Database::open(&path, Options::new())?;
     transfers_of_tables(&database, keys)?;
     database.close()?;
+    memory(Path::new(&directory), keys)?;
     // Everything that was written was for this run alone.
     let _ = std::fs::remove_dir_all(path);
     Ok(())

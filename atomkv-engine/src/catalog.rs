@@ -91,6 +91,8 @@ struct FreeOrdinal {
 
 pub(crate) struct Catalog {
     pub(crate) storage: Arc<dyn Storage>,
+    /// See [`Storage::is_volatile`].
+    pub(crate) is_volatile: bool,
     pub(crate) path: PathBuf,
     pub(crate) directory: SegmentDirectory,
     pub(crate) health: Arc<Health>,
@@ -183,6 +185,7 @@ impl Catalog {
             free_ordinals: VecDeque::new(),
         };
         Catalog {
+            is_volatile: storage.is_volatile(),
             storage,
             path,
             directory: SegmentDirectory::new(),
@@ -477,6 +480,9 @@ impl Catalog {
     /// Has a file of at least so many bytes there that stand for nothing. False if the disk is too full for it; then
     /// it is as long as it was.
     fn allocate(&self, name: &str, bytes: u64) -> bool {
+        if self.is_volatile {
+            return true;
+        }
         let path = self.path.join(name);
         let (file, is_new) = match self.storage.create(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

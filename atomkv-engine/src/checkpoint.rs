@@ -9,11 +9,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::catalog::Catalog;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::events::{self, event};
 use crate::format::checkpoint::{
     Expiring, HeldTombstones, IMAGE_HEADER_BYTES, IMAGE_TRAILER_BYTES, ImageHeader, ImageSections,
     LeafRecord, OldVersion, SegmentStats, SubTableRecord, decode_tail, decode_trailer, encode_tail,
@@ -255,6 +257,7 @@ impl ImageWriter {
 /// Writes an image and installs it. One at a time: the caller holds the maintenance lock.
 pub(crate) fn write(inner: &Inner) -> Result<()> {
     inner.catalog.check_owned()?;
+    let began = Instant::now();
     let manifest = inner.catalog.manifest();
     let generation = manifest.checkpoints.first().map_or(0, |newest| newest.generation) + 1;
     let (position, sequence) = {
@@ -273,7 +276,18 @@ pub(crate) fn write(inner: &Inner) -> Result<()> {
             return Err(inner.health.fail_unless_full(error));
         }
     };
-    install(inner, record)
+    let bytes = record.bytes;
+    install(inner, record)?;
+    inner.counters.note_checkpoint(began);
+    event!(
+        INFO,
+        "checkpoint",
+        path = &*inner.path.to_string_lossy(),
+        generation = generation,
+        bytes = bytes,
+        elapsed_us = events::micros(began.elapsed()),
+    );
+    Ok(())
 }
 
 fn write_image(
@@ -554,7 +568,8 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         manifest.sequence_ceiling = ceiling;
         manifest.checkpoints.insert(0, record);
         // An older image points into the segments that go now: it could not be used any more.
-        let keep = if gone.is_empty() { 2 } else { 1 };
+        // In memory none can be damaged.
+        let keep = if gone.is_empty() && !catalog.is_volatile { 2 } else { 1 };
         dropped = manifest.checkpoints.split_off(keep.min(manifest.checkpoints.len()));
     });
     if let Err(error) = outcome {
@@ -574,6 +589,5 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
             segment.release_tombstones(|by| gone_ids.contains_key(&by));
         }
     }
-    inner.counters.note_checkpoint();
     Ok(())
 }

@@ -106,6 +106,14 @@ pub(crate) struct Committed {
     sequence: u64,
     /// The version of the first key that it changed.
     version: u64,
+    /// The documents and tombstones that it has written.
+    puts: u64,
+    deletes: u64,
+}
+
+impl Committed {
+    /// There was nothing to do.
+    const NOTHING: Committed = Committed { sequence: 0, version: 0, puts: 0, deletes: 0 };
 }
 
 impl Inner {
@@ -120,7 +128,7 @@ impl Inner {
         guard: Guard,
     ) -> Result<Option<Written>> {
         let changes = std::slice::from_ref(change);
-        let Committed { sequence, version } = self.commit(changes, &Validation::default(), how, guard)?;
+        let Committed { sequence, version, .. } = self.commit(changes, &Validation::default(), how, guard)?;
         Ok((sequence > 0).then_some(Written { version, sequence }))
     }
 
@@ -168,6 +176,9 @@ impl Inner {
                 // Somebody else changed one of the keys meanwhile: look again.
                 Ok(None) => {}
                 Ok(Some(committed)) => {
+                    if committed.sequence > 0 {
+                        self.counters.shard().note_commit(committed.puts, committed.deletes);
+                    }
                     drop(guard);
                     self.log.wake_waiters();
                     if how == Durability::Sync && committed.sequence > 0 {
@@ -187,7 +198,12 @@ impl Inner {
                     epoch::collect();
                     guard = epoch::pin();
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if matches!(error, Error::Conflict { .. }) {
+                        self.counters.shard().note_conflict();
+                    }
+                    return Err(error);
+                }
             }
         }
     }
@@ -232,7 +248,7 @@ impl Inner {
         let mut lookup = self.look_up(change, self.ask_index(change, guard)?, guard)?;
         let deadline_ms = self.judge(change, &mut lookup, None, &mut now_ms)?;
         if lookup.is_idle(change) {
-            return Ok(Some(Committed { sequence: 0, version: 0 }));
+            return Ok(Some(Committed::NOTHING));
         }
         let version = lookup.version(change);
         let changes = std::slice::from_ref(change);
@@ -260,7 +276,8 @@ impl Inner {
         self.clock.advance(stamp.time_ms);
         self.swing(&lock, &mut records, 0, stamp);
         poison.lift();
-        Ok(Some(Committed { sequence: stamp.sequence, version }))
+        let puts = u64::from(change.body.is_put());
+        Ok(Some(Committed { sequence: stamp.sequence, version, puts, deletes: 1 - puts }))
     }
 
     fn try_commit_many(
@@ -275,7 +292,7 @@ impl Inner {
             self.look_up_many(changes, validation.at, guard)?;
         let is_conditional = changes.iter().any(|change| change.condition.is_some());
         if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
-            return Ok(Some(Committed { sequence: 0, version: 0 }));
+            return Ok(Some(Committed::NOTHING));
         }
         let mut locks = lock_partitions(changes, validation, guard);
         let mut at = 0;
@@ -288,7 +305,7 @@ impl Inner {
             check()?;
         }
         let Some(&first) = kept.first() else {
-            return Ok(Some(Committed { sequence: 0, version: 0 }));
+            return Ok(Some(Committed::NOTHING));
         };
         let version = lookups[first].version(&changes[first]);
         let mut addresses = vec![None; kept.len()];
@@ -324,7 +341,9 @@ impl Inner {
             self.swing(locks.of(&changes[kept], &mut at), &mut records, index, stamp);
         }
         poison.lift();
-        Ok(Some(Committed { sequence: stamp.sequence, version }))
+        let puts = kept.iter().filter(|kept| changes[**kept].body.is_put()).count() as u64;
+        let deletes = kept.len() as u64 - puts;
+        Ok(Some(Committed { sequence: stamp.sequence, version, puts, deletes }))
     }
 
     /// What was there when the keys were looked up has expired by the log's time: look again by that.

@@ -11,10 +11,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::events::{self, event};
 use crate::feed;
 use crate::format::record::{Kind, Record, RecordError};
 use crate::format::segment::{FooterEntry, HEADER_BYTES, SegmentKind};
@@ -471,6 +473,29 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
     if segments.is_empty() {
         return Ok(());
     }
+    let (began, before) = (Instant::now(), *report);
+    inner.counters.set_compacting(segments.iter().map(|segment| segment.end()).sum());
+    let outcome = settle(inner, segments, report);
+    inner.counters.set_compacting(0);
+    outcome?;
+    let read = report.bytes_before - before.bytes_before;
+    let written = report.bytes_after - before.bytes_after;
+    inner.counters.note_compaction(began, read, written);
+    event!(
+        INFO,
+        "compaction round",
+        path = &*inner.path.to_string_lossy(),
+        segments_removed = report.segments_removed - before.segments_removed,
+        segments_written = report.segments_written - before.segments_written,
+        records_moved = report.records_moved - before.records_moved,
+        bytes_before = read,
+        bytes_after = written,
+        elapsed_us = events::micros(began.elapsed()),
+    );
+    Ok(())
+}
+
+fn settle(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionReport) -> Result<()> {
     let mut victims = Vec::new();
     let mut survivors = Vec::new();
     for segment in segments {
@@ -481,6 +506,7 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
             }
             Err(error @ Error::Corrupt { .. }) => {
                 segment.mark_damaged();
+                event!(ERROR, "damage found", error = &*error.to_string());
                 inner.signals.note_error(&error);
                 report.segments_damaged += 1;
             }
@@ -495,7 +521,6 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
     name_pages(inner, &outputs)?;
     // If this fails, the victims stay: some entries still point to them.
     swing(inner, &victims, &survivors, &moved)?;
-    inner.counters.note_compaction();
     report.segments_removed += victims.len() as u64;
     report.segments_written += outputs.len() as u64;
     report.records_moved += survivors.len() as u64;

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::commit::Validation;
 use crate::compaction::{self, Compacted};
+use crate::counters::Counters;
+use crate::epoch;
 use crate::error::{Error, Result};
+use crate::events::{self, event};
 use crate::expiry::Clock;
 use crate::extents::Extents;
 use crate::feed::Feed;
@@ -26,7 +29,7 @@ use crate::pace::Pace;
 use crate::progress::Watcher;
 use crate::services::Services;
 use crate::snapshots::Snapshots;
-use crate::stats::{CompactionReport, Counters, Stats};
+use crate::stats::{CompactionReport, Stats};
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
@@ -117,6 +120,13 @@ impl Handle {
         inner.extents.give_up_all();
         let outcome = inner.finish();
         inner.catalog.release();
+        let path = &*inner.path.to_string_lossy();
+        match &outcome {
+            Ok(()) => event!(INFO, "closed", path = path),
+            Err(error) => event!(WARN, "closed", path = path, error = &*error.to_string()),
+        }
+        // What was let go last must not wait for another database to be used.
+        epoch::collect();
         outcome
     }
 }
@@ -130,13 +140,46 @@ impl Database {
     /// [`Error::InvalidArgument`] for options out of range.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
-        let inner = Arc::new(crate::open::open(path.as_ref(), options)?);
+        let began = Instant::now();
+        let opened = crate::open::open(path.as_ref(), options);
+        events::note_damage(&opened);
+        let inner = Arc::new(opened?);
         if let Err(error) = compaction::tidy_at_opening(&inner) {
             // The database is whole, only not tidy; if the disk has failed, the next write says so.
             inner.signals.note_error(&error);
         }
         let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
+        event!(
+            INFO,
+            "opened",
+            path = &*inner.path.to_string_lossy(),
+            replayed_records = inner.opening.replayed_records,
+            replayed_bytes = inner.opening.replayed_bytes,
+            rebuilt_index = inner.opening.rebuilt,
+            damaged_records_skipped = inner.opening.skipped,
+            elapsed_us = events::micros(began.elapsed()),
+        );
         Ok(Database { handle: Arc::new(Handle { inner, threads: Mutex::new(threads) }) })
+    }
+
+    /// A new, empty database in memory: see [`Options::in_memory`], which can be combined with other options. It has
+    /// nothing to do with any other, and its [`Database::path`] is `:memory:`.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let cache = database.table("cache", TableOptions::new())?;
+    /// cache.put(b"key", b"value")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses memory, descriptors or threads.
+    pub fn in_memory() -> Result<Database> {
+        Database::open(":memory:", Options::in_memory())
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -151,7 +194,8 @@ impl Database {
         self.inner().health.check_open()
     }
 
-    /// The database's directory: an absolute path, with all symbolic links resolved.
+    /// The database's directory: an absolute path, with all symbolic links resolved. Of a database in memory, the name
+    /// that it was opened with.
     pub fn path(&self) -> &Path {
         &self.inner().path
     }
@@ -492,13 +536,18 @@ impl Inner {
             || checkpoint::drop_newest(self)
     }
 
+    /// How much log lies behind the newest checkpoint.
+    fn bytes_behind_checkpoint(&self) -> u64 {
+        let written = self.log.bytes().0 + self.opening.replayed_bytes;
+        written.saturating_sub(self.counters.checkpointed_at())
+    }
+
     /// Whether so much of the log lies behind the newest checkpoint that the next one is due: what opening had to
     /// replay counts, or the log of a process that is killed again and again would never get shorter. So much, too, is
     /// what compaction may not settle before.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
-        let written = self.log.bytes().0 + self.opening.replayed_bytes;
         let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
-        let behind = written.saturating_sub(self.counters.checkpointed_at());
+        let behind = self.bytes_behind_checkpoint();
         behind >= self.options.checkpoint_bytes.max(image)
             || behind >= image && compaction::waits_for_checkpoint(self)
     }
@@ -552,12 +601,29 @@ impl Inner {
         let oldest = self.snapshots.oldest();
         let histories = || tables.iter().flat_map(|table| table.index.histories());
         let feed = self.feed.stats(self);
+        let sums = self.counters.sums();
+        let (compaction_read_bytes, compaction_written_bytes) = self.counters.compacted_bytes();
+        let (checkpoint_latency, compaction_latency, sync_latency) = (
+            self.counters.checkpoint_latency.read(),
+            self.counters.compaction_latency.read(),
+            self.log.sync_latency.read(),
+        );
         Stats {
             tables: tables.len() as u64,
             keys: tables.iter().map(|table| table.index.len()).sum(),
             sequence: self.log.position().1,
             synced_sequence: self.log.synced_sequence(),
             unsynced_bytes: appended.saturating_sub(synced),
+            uptime_ms: self.counters.uptime().as_millis() as u64,
+            reads: sums.reads,
+            read_misses: sums.misses,
+            puts: sums.puts,
+            deletes: sums.deletes,
+            commits: sums.commits,
+            conflicts: sums.conflicts,
+            appended_bytes: appended,
+            get_latency: self.counters.get_latency.read(),
+            put_latency: self.counters.put_latency.read(),
             log_segments: count(SegmentKind::Log),
             page_segments: count(SegmentKind::Page),
             live_bytes: live + extents,
@@ -571,10 +637,19 @@ impl Inner {
             old_versions: histories().map(History::len).sum(),
             old_version_bytes: histories().map(History::bytes).sum(),
             checkpoint_generation: manifest.checkpoints.first().map_or(0, |newest| newest.generation),
-            checkpoints: self.counters.checkpoints(),
-            compactions: self.counters.compactions(),
+            checkpoints: checkpoint_latency.count,
+            checkpoint_age_ms: self.counters.checkpoint_age_ms(),
+            checkpoint_behind_bytes: self.bytes_behind_checkpoint(),
+            checkpoint_latency,
+            compactions: compaction_latency.count,
+            compaction_read_bytes,
+            compaction_written_bytes,
+            compacting_bytes: self.counters.compacting_bytes(),
+            compaction_latency,
             resizes: self.counters.resizes(),
-            syncs: self.log.sync_count(),
+            resizes_running: self.counters.resizing(),
+            syncs: sync_latency.count,
+            sync_latency,
             replayed_records: self.opening.replayed_records,
             rebuilt_index: self.opening.rebuilt,
             damaged_records_skipped: self.opening.skipped,

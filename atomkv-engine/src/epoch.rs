@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use crate::fence;
 use crate::sync::{Mutex, MutexGuard};
@@ -27,6 +27,8 @@ struct Slot {
     /// 0, or twice the era in which the thread was pinned, plus one.
     pinned: AtomicU64,
     taken: AtomicBool,
+    /// Slots are numbered from 0 on.
+    number: usize,
     /// Does not change once the slot is in the list.
     next: AtomicPtr<Slot>,
 }
@@ -34,6 +36,8 @@ struct Slot {
 struct Domain {
     era: AtomicU64,
     slots: AtomicPtr<Slot>,
+    /// How many slots there are.
+    count: AtomicUsize,
     /// In the order of their eras.
     retired: Mutex<Queue>,
 }
@@ -47,12 +51,13 @@ impl<T: Send> Retired for T {}
 static DOMAIN: Domain = Domain {
     era: AtomicU64::new(0),
     slots: AtomicPtr::new(ptr::null_mut()),
+    count: AtomicUsize::new(0),
     retired: Mutex::new(VecDeque::new()),
 };
 
 thread_local! {
     static PINNED: Pinned =
-        const { Pinned { depth: Cell::new(0), slot: Cell::new(None), ending: Cell::new(false) } };
+        const { Pinned { depth: Cell::new(0), slot: Cell::new(None), number: Cell::new(usize::MAX), ending: Cell::new(false) } };
     static RETURN: Return = const { Return };
 }
 
@@ -60,6 +65,8 @@ thread_local! {
 struct Pinned {
     depth: Cell<usize>,
     slot: Cell<Option<&'static Slot>>,
+    /// The slot's number, `usize::MAX` without one.
+    number: Cell<usize>,
     /// The thread is being taken down: a slot is returned after each use.
     ending: Cell<bool>,
 }
@@ -128,6 +135,13 @@ fn leave(pinned: &Pinned) {
     }
 }
 
+/// The number of the thread's slot: the same for as long as the thread lives, and no other living thread's. `usize::MAX`
+/// for a thread that was never pinned, or is being taken down and is not pinned.
+#[inline]
+pub(crate) fn slot_number() -> usize {
+    PINNED.with(|pinned| pinned.number.get())
+}
+
 /// Finds the thread a slot.
 #[cold]
 fn take(pinned: &Pinned) -> &'static Slot {
@@ -138,6 +152,7 @@ fn take(pinned: &Pinned) -> &'static Slot {
         let slot: &'static Slot = Box::leak(Box::new(Slot {
             pinned: AtomicU64::new(0),
             taken: AtomicBool::new(true),
+            number: DOMAIN.count.fetch_add(1, Ordering::Relaxed),
             next: AtomicPtr::new(ptr::null_mut()),
         }));
         let link = |first| {
@@ -148,6 +163,7 @@ fn take(pinned: &Pinned) -> &'static Slot {
         slot
     });
     pinned.slot.set(Some(slot));
+    pinned.number.set(slot.number);
     if RETURN.try_with(|_| ()).is_err() {
         pinned.ending.set(true);
     }
@@ -156,6 +172,7 @@ fn take(pinned: &Pinned) -> &'static Slot {
 
 #[cold]
 fn give_back(pinned: &Pinned) {
+    pinned.number.set(usize::MAX);
     if let Some(slot) = pinned.slot.take() {
         slot.taken.store(false, Ordering::Release);
     }
@@ -301,7 +318,6 @@ impl<T> Drop for ArcCell<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     struct Canary(u64, Arc<AtomicUsize>);

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::events::event;
 use crate::fork;
 
 pub(crate) struct Health {
@@ -79,7 +80,9 @@ impl Health {
 
     /// Ends writing because of this error and hands it back.
     pub(crate) fn fail(&self, error: Error) -> Error {
-        let _ = self.cause.set(error.to_string());
+        if self.cause.set(error.to_string()).is_ok() {
+            event!(ERROR, "read-only", cause = self.cause().unwrap_or_default());
+        }
         self.failed.store(true, Ordering::Release);
         error
     }

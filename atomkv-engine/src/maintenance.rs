@@ -10,6 +10,7 @@ use crate::compaction;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::events::event;
 use crate::index::key_order::KeyOrder;
 use crate::sync::{Condvar, Mutex};
 
@@ -48,6 +49,7 @@ impl Signals {
     }
 
     pub(crate) fn note_error(&self, error: &Error) {
+        event!(WARN, "background failure", error = &*error.to_string());
         *self.last_error.lock() = Some(error.to_string());
     }
 

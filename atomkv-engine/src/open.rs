@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use crate::catalog::{self, Catalog, MANIFEST};
 use crate::checkpoint::{self, Image};
+use crate::counters::Counters;
 use crate::database::{Inner, Opening};
 use crate::epoch;
 use crate::error::{Error, Result};
+use crate::events;
 use crate::expiry::Clock;
 use crate::extents::Extents;
 use crate::feed::Feed;
@@ -33,7 +35,6 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::segment::{Expiries, Segment, parse_file_name};
 use crate::snapshots::Snapshots;
-use crate::stats::Counters;
 use crate::storage::{DirectoryLock, LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
@@ -317,7 +318,7 @@ impl Opener {
                 }
                 Err(error @ Error::NewerFormat { .. }) => return Err(error),
                 // Damaged or missing: an older one, or the segments themselves, tell the same.
-                _ => {}
+                outcome => events::note_damage(&outcome),
             }
         }
         let used = image.as_ref().map(|(record, _)| record).or(self.manifest.checkpoints.first()).cloned();

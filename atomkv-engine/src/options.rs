@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::expect::Expect;
 use crate::services::Services;
-use crate::storage::{FileStorage, MappedStorage, Storage};
+use crate::storage::{FileStorage, MappedStorage, MemoryStorage, Storage};
 use crate::types::PARTITIONS_MAX;
 
 /// When an acknowledged write is on stable storage.
@@ -57,6 +57,9 @@ pub(crate) const SEGMENT_BYTES_FLOOR: u64 = 64 << 10;
 /// The largest segment, in bytes: an index entry addresses record starts below it.
 pub(crate) const SEGMENT_BYTES_CEILING: u64 = 256 << 20;
 
+/// See [`Options::in_memory`].
+const IN_MEMORY_LARGE_VALUE_BYTES: u64 = 8 << 20;
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -105,6 +108,29 @@ impl Options {
     #[must_use]
     pub fn mapped(self) -> Self {
         self.storage(Arc::new(MappedStorage))
+    }
+
+    /// A database that exists in memory only, for tests and caches: everything works as on a disk, syncs cost nothing, and
+    /// all of it goes with the last handle. The path that it is opened with is a name and nothing else. Each call makes
+    /// another, empty place: databases of one path do not meet unless they are opened with clones of the same options.
+    /// These, for as long as they live, keep what a closed database has left, and it may be opened again. A forked child
+    /// cannot use them. [`Options::mapped`], [`Options::unmapped`] and [`Options::storage`] would choose another place again.
+    ///
+    /// Only values from 8 MiB on live in files of their own ([`Options::large_value_bytes`]), because each takes a
+    /// descriptor. Memory that runs out ends the process, as with any other memory; see [`Options::dead_ratio`] for how
+    /// much may be dead. On systems other than Linux it is an unlinked temporary file.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, Options};
+    ///
+    /// let database = Database::open("sessions", Options::in_memory().dead_ratio(0.5))?;
+    /// # database.close()
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::default().storage(Arc::new(MemoryStorage::new())).large_value_bytes(IN_MEMORY_LARGE_VALUE_BYTES)
     }
 
     /// Any other implementation of the storage door, such as the simulated one for tests.

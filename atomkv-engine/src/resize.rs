@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::database::Inner;
 use crate::error::{Error, Result};
+use crate::events::{self, event};
 use crate::format::manifest::{TableRecord, encode_table};
 use crate::format::segment::SegmentKind;
 use crate::index::Dealt;
@@ -66,6 +67,7 @@ impl Table {
 impl Inner {
     fn resize(&self, table: &TableCore, partitions: u32, is_auto: bool) -> Result<ResizeReport> {
         let began = Instant::now();
+        let _running = self.counters.begin_resize();
         let _change = self.changing.read();
         let _schema = self.schema.lock();
         self.health.check_writable()?;
@@ -100,6 +102,15 @@ impl Inner {
         report.bytes_written = (bytes.len() + self.catalog.manifest().encode().len()) as u64;
         report.elapsed = began.elapsed();
         self.counters.note_resize();
+        event!(
+            INFO,
+            "resize",
+            path = &*self.path.to_string_lossy(),
+            table = &*table.record.name,
+            from = report.from,
+            to = partitions,
+            elapsed_us = events::micros(report.elapsed),
+        );
         Ok(report)
     }
 

@@ -477,3 +477,13 @@ fn the_engine_agrees_with_a_map_on_real_files() {
         run(seed, Engine::open(directory.path().join("db"), options), None, 600);
     });
 }
+
+#[test]
+fn the_engine_agrees_with_a_map_in_memory() {
+    for_each_seed("model", 12, |seed| {
+        let options = Options::in_memory().segment_bytes(64 << 10, 256 << 10).checkpoint_bytes(128 << 10);
+        let options = options.background(seed % 4 != 3).dead_ratio(0.2);
+        let options = if seed % 3 == 0 { options.large_value_bytes(4 << 10) } else { options };
+        run(seed, Engine::open(PathBuf::from("model"), options), None, 600);
+    });
+}

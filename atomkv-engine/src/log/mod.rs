@@ -24,6 +24,7 @@ use crate::format::record::{
 };
 use crate::format::segment::{FooterBuilder, FooterEntry, TRAILER_BYTES};
 use crate::health::Health;
+use crate::latency::Histogram;
 use crate::options::{Durability, Options};
 use crate::segment::Segment;
 use crate::storage::{MapWriter, StorageFile};
@@ -247,7 +248,7 @@ pub(crate) struct Log {
     /// Bytes appended since opening, extents included.
     appended_bytes: AtomicU64,
     synced_bytes: AtomicU64,
-    syncs: AtomicU64,
+    pub(crate) sync_latency: Histogram,
 }
 
 /// Where the log stood when an opened database goes on writing.
@@ -294,7 +295,7 @@ impl Log {
             memory_asked: AtomicBool::new(false),
             appended_bytes: AtomicU64::new(0),
             synced_bytes: AtomicU64::new(0),
-            syncs: AtomicU64::new(0),
+            sync_latency: Histogram::default(),
         }
     }
 
@@ -363,6 +364,8 @@ impl Log {
     ) -> Result<Option<Stamp>> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
+        // Nothing is gained by a call where nothing is synced.
+        let how = if self.catalog.is_volatile { Durability::Buffered } else { how };
         let stamp = core.next_stamp(commit, now_ms)?;
         if stamp.time_ms >= commit.deadline_ms() {
             return Ok(None);
@@ -473,10 +476,6 @@ impl Log {
     /// Bytes appended since opening, and how many of them are synced.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.appended_bytes.load(Ordering::Relaxed), self.synced_bytes.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn sync_count(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Active, Core, Draft, Log, Notice, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
+use crate::events::event;
 use crate::format::record::Kind;
 use crate::format::segment::{FooterBuilder, HEADER_BYTES, SegmentKind, TRAILER_BYTES};
 use crate::options::{Durability, SEGMENT_BYTES_CEILING, SEGMENT_BYTES_FLOOR};
@@ -75,6 +76,7 @@ impl Log {
         // A segment for a very large commit is longer than addresses reach; what follows goes elsewhere.
         let limit = new.capacity.min(SEGMENT_BYTES_CEILING) - TRAILER_BYTES;
         let writer = new.writer.map_or(Writer::File, Writer::Mapped);
+        event!(DEBUG, "segment roll", path = &*new.segment.path.to_string_lossy(), capacity = new.capacity);
         let old = core.active.replace(Active {
             segment: new.segment,
             writer,

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::{Log, LogPosition};
 use crate::error::{Error, Result};
+use crate::events::{self, SLOW_SYNC, event};
 use crate::format::record::SyncMark;
 use crate::segment::Segment;
 use crate::storage::StorageFile;
@@ -57,16 +59,27 @@ impl Log {
         state.running = true;
         drop(state);
         let work = self.gather();
+        let began = Instant::now();
         let outcome = self.sync_work(&work);
+        let took = began.elapsed();
         let mut state = self.sync_state.lock();
         state.running = false;
         let outcome = match outcome {
             Ok(()) => {
+                self.sync_latency.add(took);
+                if took >= SLOW_SYNC {
+                    let (path, elapsed_us) = (&*self.catalog.path.to_string_lossy(), events::micros(took));
+                    event!(WARN, "sync slow", path = path, elapsed_us = elapsed_us);
+                }
                 state.synced = state.synced.max(work.sequence);
                 Ok(())
             }
             // A failed sync is never repeated and believed.
-            Err(error) => Err(self.health.fail(error)),
+            Err(error) => {
+                let path = &*self.catalog.path.to_string_lossy();
+                event!(ERROR, "sync failed", path = path, error = &*error.to_string());
+                Err(self.health.fail(error))
+            }
         };
         self.sync_done.notify_all();
         outcome
@@ -106,10 +119,9 @@ impl Log {
             let directory = &self.catalog.path;
             self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
         }
-        for segment in &work.segments {
+        for segment in work.segments.iter().filter(|_| !self.catalog.is_volatile) {
             segment.sync(work.end_of(segment)).map_err(|error| failed("sync", &segment.path, error))?;
         }
-        self.syncs.fetch_add(1, Ordering::Relaxed);
         self.synced_bytes.store(work.bytes, Ordering::Relaxed);
         let mut core = self.lock_core();
         core.mark = Some(SyncMark { segment: work.position.segment.0, offset: work.position.offset });

@@ -39,7 +39,7 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<Arc<dyn StorageFile>> {
 /// Moves a file off the descriptors 0 to 2. A process that was started without them (a daemon) would else write its
 /// messages into the database.
 #[cfg(unix)]
-fn above_standard(file: File) -> io::Result<File> {
+pub(super) fn above_standard(file: File) -> io::Result<File> {
     use std::os::fd::{AsRawFd, FromRawFd};
     if file.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(file);

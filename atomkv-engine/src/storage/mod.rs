@@ -11,6 +11,7 @@
 
 mod available;
 mod file;
+mod in_memory;
 mod map;
 pub(crate) mod memory;
 pub mod sim;
@@ -19,6 +20,7 @@ pub(crate) use available::memory_bytes;
 pub use file::FileStorage;
 #[cfg(unix)]
 pub(crate) use file::{LockedFiles, hold_locked_files};
+pub use in_memory::MemoryStorage;
 pub use map::{MapWriter, MappedStorage, Mapping};
 
 use std::fmt::Debug;
@@ -81,6 +83,10 @@ pub trait Storage: Send + Sync + Debug {
     }
     /// Milliseconds since the Unix epoch. The simulated storage has a clock of its own.
     fn now_ms(&self) -> u64;
+    /// Whether nothing of it outlives the process: there is no disk that could be full, and nothing to sync.
+    fn is_volatile(&self) -> bool {
+        false
+    }
 }
 
 /// A lock that is held. Dropping it unlocks.

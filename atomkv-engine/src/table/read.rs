@@ -1,12 +1,14 @@
 //! The reads of a table: of the newest records, or of what a view sees; one key or many.
 
 use std::cell::RefCell;
+use std::time::Instant;
 
 use super::Table;
 use super::found::{AtOnce, Found, Look, Stored, View};
 use super::pinned::{Parts, Pinned, PinnedBytes};
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::format::record::{ExtentRef, Header, Peek};
 use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
@@ -45,16 +47,52 @@ impl Table {
         self.inner.health.check_open()?;
         let place = self.place(key)?;
         let guard = epoch::pin();
+        let counts = self.inner.counters.shard();
+        let outcome = if counts.is_read_timed() {
+            self.find_timed(place, key, view, &guard, &mut f)
+        } else {
+            self.find_uncounted(place, key, view, &guard, &mut f)
+        };
+        counts.note_read(!matches!(outcome, Ok(None)));
+        events::note_damage(&outcome);
+        outcome
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_timed<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        view: Option<&View>,
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        let began = Instant::now();
+        let outcome = self.find_uncounted(place, key, view, guard, f);
+        self.inner.counters.get_latency.add(began.elapsed());
+        outcome
+    }
+
+    #[inline]
+    fn find_uncounted<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        view: Option<&View>,
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         if let Some(view) = view {
-            return self.find_in_view(place, key, view, &guard, &mut f);
+            return self.find_in_view(place, key, view, guard, f);
         }
-        match self.find_at_once(place, key, &guard) {
+        match self.find_at_once(place, key, guard) {
             AtOnce::Found(found) => f(&found),
             AtOnce::Absent => Ok(None),
             AtOnce::Unsure => {
                 let mut unless_expired =
                     |found: &Found<'_>| if self.is_expired(&found.record) { Ok(None) } else { f(found) };
-                self.find_slowly(place, key, &guard, &mut unless_expired)
+                self.find_slowly(place, key, guard, &mut unless_expired)
             }
         }
     }
@@ -357,11 +395,13 @@ impl Table {
                     segment.prefetch(address.offset());
                 }
             }
-            for (index, (key, first)) in keys.iter().zip(&firsts).enumerate() {
-                let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + index);
+            let mut misses = 0;
+            for (at, (key, first)) in keys.iter().zip(&firsts).enumerate() {
+                let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + at);
                 // What the index does not have any more a view may see in the history.
                 let mut done = view.is_none() && first.address.is_none() && first.is_only;
                 if done {
+                    misses += 1;
                     f(index, None)?;
                 } else if let Some(address) = first.address {
                     let look = self.look_at(address, key, &guard, &mut |found| {
@@ -375,22 +415,25 @@ impl Table {
                         Ok(Some(()))
                     })?;
                     if view.is_none() && first.is_only && matches!(look, Look::Other) {
+                        misses += 1;
                         f(index, None)?;
                         done = true;
                     }
                 }
                 while !done {
                     let mut missed = false;
-                    let found = self.find(key, view, |found| {
+                    let found = self.find_uncounted(places[at], key, view, &guard, &mut |found| {
                         missed = !f(index, Some(found))?;
                         Ok(Some(()))
                     })?;
                     if found.is_none() {
+                        misses += 1;
                         f(index, None)?;
                     }
                     done = !missed;
                 }
             }
+            self.inner.counters.shard().note_reads(keys.len() as u64, misses);
         }
         Ok(())
     }

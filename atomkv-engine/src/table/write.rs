@@ -47,11 +47,16 @@ impl Table {
     /// and the write may or may not be found at the next opening.
     pub fn put_with(&self, key: &[u8], value: &[u8], options: impl Into<WriteOptions>) -> Result<Written> {
         let options = options.into();
+        // Waiting for compaction or the disk counts.
+        let began = self.inner.counters.shard().begin_put();
         self.inner.backpressure();
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
         let change = self.put_change(self.locate(key)?, key, value, &options, None)?;
         let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
+        if let Some(began) = began {
+            self.inner.counters.put_latency.add(began.elapsed());
+        }
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
     }
 
