@@ -141,14 +141,20 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let began = Instant::now();
-        let opened = crate::open::open(path.as_ref(), options);
+        let opened = match options.read_only {
+            true => crate::open::looking::open(path.as_ref(), options),
+            false => crate::open::open(path.as_ref(), options),
+        };
         events::note_damage(&opened);
         let inner = Arc::new(opened?);
-        if let Err(error) = compaction::tidy_at_opening(&inner) {
+        let is_active = inner.options.background && !inner.options.read_only;
+        if !inner.options.read_only
+            && let Err(error) = compaction::tidy_at_opening(&inner)
+        {
             // The database is whole, only not tidy; if the disk has failed, the next write says so.
             inner.signals.note_error(&error);
         }
-        let threads = if inner.options.background { crate::maintenance::start(&inner)? } else { Vec::new() };
+        let threads = if is_active { crate::maintenance::start(&inner)? } else { Vec::new() };
         event!(
             INFO,
             "opened",
@@ -192,6 +198,26 @@ impl Database {
     /// [`Error::Closed`] after [`Database::close`]; [`Error::Forked`] in a child of the process that opened it.
     pub fn check(&self) -> Result<()> {
         self.inner().health.check_open()
+    }
+
+    /// What a database that was opened for reading ([`Options::read_only`]) has become since: a handle of a newer state, as
+    /// of a moment not before the call, or `None` if nothing was committed meanwhile. This handle and its tables go on
+    /// showing theirs, so that each state is consistent for as long as it is used. Takes as long as opening does: the
+    /// newest image of the index is mapped, and the log behind it is read.
+    ///
+    /// # Errors
+    /// As [`Database::open`]; [`Error::InvalidArgument`] for a database that was opened for writing, which always shows the
+    /// newest state.
+    pub fn refresh(&self) -> Result<Option<Database>> {
+        let inner = self.inner();
+        inner.health.check_open()?;
+        if !inner.options.read_only {
+            let reason = "it was opened for writing and always shows the newest state".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
+        let newer = Database::open(&inner.path, inner.options.clone())?;
+        let is_same = newer.inner().log.position() == inner.log.position();
+        Ok((!is_same).then_some(newer))
     }
 
     /// The database's directory: an absolute path, with all symbolic links resolved. Of a database in memory, the name
@@ -555,6 +581,9 @@ impl Inner {
     /// The last acts of a database that accepts no calls any more.
     fn finish(&self) -> Result<()> {
         let _turn = self.maintenance.lock();
+        if self.options.read_only {
+            return Ok(());
+        }
         if let Some(cause) = self.health.cause() {
             return Err(Error::ReadOnly { cause: cause.to_string() });
         }

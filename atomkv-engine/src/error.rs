@@ -120,9 +120,10 @@ pub enum Error {
         /// The sequence of the oldest version that is kept; 0 if there is none.
         oldest: u64,
     },
-    /// An earlier I/O error on the write or sync path made the database read-only until it is reopened.
+    /// The database was opened for reading, or an earlier I/O error on the write or sync path made it read-only until it is
+    /// reopened.
     ReadOnly {
-        /// The first failure.
+        /// Why, and what to do.
         cause: String,
     },
     /// The file system is full. Nothing was written; reads, deletes and compaction still work.
@@ -284,10 +285,7 @@ impl fmt::Display for Error {
                 "that version is not kept any more; the oldest one that is has sequence {oldest}; a table's retention \
                  says what is kept"
             ),
-            Error::ReadOnly { cause } => write!(
-                f,
-                "the database is read-only after a write failure ({cause}); reopen it to write again"
-            ),
+            Error::ReadOnly { cause } => write!(f, "the database is read-only: {cause}"),
             Error::NoSpace { path } => write!(
                 f,
                 "no space left on the disk for {}; free some space, or delete and compact",

@@ -33,6 +33,8 @@ pub(crate) struct Extents {
     unfinished: Mutex<BTreeMap<u64, Stage>>,
     /// What was replaced by which commit.
     doomed: Mutex<Vec<(u64, u64)>>,
+    /// Open files of a database that another process may change.
+    held: Mutex<BTreeMap<u64, Arc<dyn StorageFile>>>,
 }
 
 /// What becomes of a streamed value.
@@ -60,7 +62,13 @@ impl ExtentBytes {
 
 impl Extents {
     pub(crate) fn new(catalog: Arc<Catalog>) -> Extents {
-        Extents { catalog, live: Mutex::default(), unfinished: Mutex::default(), doomed: Mutex::default() }
+        Extents {
+            catalog,
+            live: Mutex::default(),
+            unfinished: Mutex::default(),
+            doomed: Mutex::default(),
+            held: Mutex::default(),
+        }
     }
 
     fn path(&self, id: u64) -> PathBuf {
@@ -184,8 +192,25 @@ impl Extents {
         let _ = self.catalog.storage.remove(&self.path(id));
     }
 
+    /// Opens the files of all live values and keeps them, because another process may remove them. False if one is gone.
+    pub(crate) fn hold_all(&self) -> Result<bool> {
+        let mut held = self.held.lock();
+        for (id, _) in self.live() {
+            let path = self.path(id);
+            match self.catalog.storage.open(&path) {
+                Ok(file) => drop(held.insert(id, file)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(Error::io("open", &path, error)),
+            }
+        }
+        Ok(true)
+    }
+
     /// Opens the file of a value. `None` if it is gone because the record that named it was replaced.
     fn open(&self, extent: &ExtentRef, path: &Path) -> Result<Option<Arc<dyn StorageFile>>> {
+        if let Some(file) = self.held.lock().get(&extent.id) {
+            return Ok(Some(file.clone()));
+        }
         match self.catalog.storage.open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.is_live(extent.id) => {

@@ -78,9 +78,16 @@ impl Health {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Nothing is to be written from the beginning.
+    pub(crate) fn freeze(&self, cause: &str) {
+        let _ = self.cause.set(cause.to_string());
+        self.failed.store(true, Ordering::Release);
+    }
+
     /// Ends writing because of this error and hands it back.
     pub(crate) fn fail(&self, error: Error) -> Error {
-        if self.cause.set(error.to_string()).is_ok() {
+        let cause = format!("a write has failed ({error}); reopen it to write again");
+        if self.cause.set(cause).is_ok() {
             event!(ERROR, "read-only", cause = self.cause().unwrap_or_default());
         }
         self.failed.store(true, Ordering::Release);

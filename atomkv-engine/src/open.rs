@@ -4,6 +4,7 @@
 //! because what was read of it may still be in the page cache only, and files that nothing names are removed. All of
 //! it may be cut short at any point and run again.
 
+pub(crate) mod looking;
 mod rebuild;
 mod replay;
 
@@ -213,12 +214,32 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 
 impl Found {
     fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
+        let rebuilt = self.rebuilt;
+        let records = self.end.records;
+        self.opener.catalog.own(lock);
+        forget_segments(&self.opener.catalog, &self.opener.cut)?;
+        let inner = self.inner();
+        inner.trim_histories(true);
+        inner.catalog.fill_reserve();
+        let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
+        inner.catalog.note_image(image);
+        inner.catalog.note_records(records);
+        inner.catalog.fill_upkeep_reserve();
+        inner.catalog.expect_reads();
+        if rebuilt {
+            match inner.checkpoint() {
+                Ok(()) | Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inner)
+    }
+
+    fn inner(self) -> Inner {
         let Found { opener, start, end, replayed_bytes, rebuilt } = self;
-        opener.catalog.own(lock);
-        forget_segments(&opener.catalog, &opener.cut)?;
         let log = Log::new(opener.catalog.clone(), &opener.options, &start);
         let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
-        let inner = Inner {
+        Inner {
             path: opener.catalog.path.clone(),
             health: opener.catalog.health.clone(),
             tables: opener.tables,
@@ -238,21 +259,7 @@ impl Found {
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
             catalog: opener.catalog,
             options: opener.options,
-        };
-        inner.trim_histories(true);
-        inner.catalog.fill_reserve();
-        let image = inner.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
-        inner.catalog.note_image(image);
-        inner.catalog.note_records(end.records);
-        inner.catalog.fill_upkeep_reserve();
-        inner.catalog.expect_reads();
-        if rebuilt {
-            match inner.checkpoint() {
-                Ok(()) | Err(Error::NoSpace { .. }) => {}
-                Err(error) => return Err(error),
-            }
         }
-        Ok(inner)
     }
 }
 
@@ -284,6 +291,8 @@ struct Opener {
     /// Segments that the manifest names, but that hold only commits which were lost.
     cut: Vec<Arc<Segment>>,
     stop_before: Option<u64>,
+    /// How far the log was read.
+    met: LogPosition,
 }
 
 impl Opener {
@@ -304,7 +313,19 @@ impl Opener {
         let extents = Extents::new(catalog.clone());
         let log_segments = BTreeMap::new();
         let (stale, cut) = (Vec::new(), Vec::new());
-        Opener { options, manifest, names, catalog, tables, extents, log_segments, stale, cut, stop_before }
+        Opener {
+            options,
+            manifest,
+            names,
+            catalog,
+            tables,
+            extents,
+            log_segments,
+            stale,
+            cut,
+            stop_before,
+            met: LogPosition::default(),
+        }
     }
 
     fn read(&mut self) -> Result<Outcome> {
@@ -334,6 +355,7 @@ impl Opener {
         let sequence = used.as_ref().map_or(0, |record| record.sequence);
         let fuzzy_end = used.as_ref().map_or(0, |record| record.fuzzy_end);
         let (end, broken, replayed) = self.replay(start, sequence, fuzzy_end, rebuild)?;
+        self.met = end.position;
         if let Some(lost) = self.judge(&end, broken)? {
             return Ok(Outcome::LostFrom(lost));
         }
@@ -375,10 +397,14 @@ impl Opener {
 
     /// Makes durable what was read, and removes what nothing names.
     fn finish(mut self, reading: Reading) -> Result<Found> {
-        let Reading { start, end, replayed, fuzzy_end, image_ceiling, image_time_ms, rebuilt } = reading;
-        self.make_durable(&end, start, &replayed)?;
-        self.remove_stale(&end);
+        self.make_durable(&reading.end, reading.start, &reading.replayed)?;
+        self.remove_stale(&reading.end);
         self.catalog.finish_adopting();
+        Ok(self.found(reading))
+    }
+
+    fn found(self, reading: Reading) -> Found {
+        let Reading { start, end, fuzzy_end, image_ceiling, image_time_ms, rebuilt, .. } = reading;
         let unclean = end.records > 0 || rebuilt;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
         let log_start = LogStart {
@@ -389,7 +415,7 @@ impl Opener {
         };
         let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
         let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
-        Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt })
+        Found { opener: self, start: log_start, end, replayed_bytes, rebuilt }
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that

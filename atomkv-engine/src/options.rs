@@ -26,6 +26,7 @@ pub enum Durability {
 pub struct Options {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) create_if_missing: bool,
+    pub(crate) read_only: bool,
     pub(crate) background: bool,
     pub(crate) sync_interval: Duration,
     pub(crate) sync_bytes: u64,
@@ -65,6 +66,7 @@ impl Default for Options {
         Options {
             storage: Arc::new(MappedStorage),
             create_if_missing: true,
+            read_only: false,
             background: true,
             sync_interval: Duration::from_secs(1),
             sync_bytes: 64 << 20,
@@ -199,6 +201,16 @@ impl Options {
     #[must_use]
     pub fn verify_checksums(mut self, yes: bool) -> Self {
         self.verify_checksums = yes;
+        self
+    }
+
+    /// Opens a database for reading alone, beside the process that has it open for writing, if there is one: as it was at a
+    /// moment not before the call, whatever is written to it later ([`crate::Database::refresh`] follows). Writes nothing,
+    /// not even a lock file, so the directory need not be writable. Every write is [`Error::ReadOnly`]. What is seen may not be
+    /// on stable storage yet. While it is held, the files that the writer removes keep their space.
+    #[must_use]
+    pub fn read_only(mut self, yes: bool) -> Self {
+        self.read_only = yes;
         self
     }
 

@@ -203,10 +203,10 @@ impl Told {
 /// ```
 ///
 /// # Errors
-/// [`Error::Locked`] if the source is in use; [`Error::NotADatabase`] if there is nothing of a database in it;
-/// [`Error::AlreadyExists`] if the destination is not empty; [`Error::InvalidArgument`] if one of the two lies in the other,
-/// or an option is out of range; [`Error::ServicesMismatch`] for services that are not those of the table;
-/// [`Error::NewerFormat`]; [`Error::NoSpace`] and [`Error::Io`] of the destination; [`Error::Cancelled`].
+/// [`crate::Error::Locked`] if the source is in use; [`crate::Error::NotADatabase`] if there is nothing of a database in it;
+/// [`crate::Error::AlreadyExists`] if the destination is not empty; [`crate::Error::InvalidArgument`] if one of the two lies in the other,
+/// or an option is out of range; [`crate::Error::ServicesMismatch`] for services that are not those of the table;
+/// [`crate::Error::NewerFormat`]; [`crate::Error::NoSpace`] and [`crate::Error::Io`] of the destination; [`crate::Error::Cancelled`].
 pub fn salvage(
     source: impl AsRef<Path>,
     destination: impl AsRef<Path>,

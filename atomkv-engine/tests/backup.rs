@@ -334,6 +334,21 @@ fn a_stream_that_is_not_whole_is_refused_and_leaves_nothing() {
     assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
 }
 
+#[test]
+fn a_database_in_memory_is_backed_up_to_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::in_memory().expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut random = Random::new(4);
+    for number in 0..2_000_u32 {
+        table.put(&number.to_be_bytes(), &value(&mut random)).expect("put");
+    }
+    let backup = directory.path().join("backup");
+    database.backup(&backup, &BackupOptions::new().verify(true), Watcher::none()).expect("backed up");
+    assert_eq!(open(&backup), contents(&table));
+    database.close().expect("closed");
+}
+
 /// A plain `tar` makes a database of it too.
 #[test]
 fn a_stream_is_an_archive() {

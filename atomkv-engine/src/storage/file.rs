@@ -31,9 +31,8 @@ pub(super) fn open(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>
     Ok(Arc::new(OsFile { file: above_standard(file)?, mapped }))
 }
 
-/// Never mapped: whoever only looks wants errors, not signals.
-pub(super) fn open_to_read(path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-    Ok(Arc::new(OsFile { file: above_standard(File::open(path)?)?, mapped: false }))
+pub(super) fn open_to_read(path: &Path, mapped: bool) -> io::Result<Arc<dyn StorageFile>> {
+    Ok(Arc::new(OsFile { file: above_standard(File::open(path)?)?, mapped }))
 }
 
 /// Moves a file off the descriptors 0 to 2. A process that was started without them (a daemon) would else write its
@@ -81,7 +80,7 @@ impl Storage for FileStorage {
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        open_to_read(path)
+        open_to_read(path, false)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

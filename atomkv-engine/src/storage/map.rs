@@ -43,7 +43,7 @@ impl Storage for MappedStorage {
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        open_to_read(path)
+        open_to_read(path, true)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@
 mod available;
 mod file;
 mod in_memory;
+mod looking;
 mod map;
 pub(crate) mod memory;
 pub mod sim;
@@ -21,6 +22,7 @@ pub use file::FileStorage;
 #[cfg(unix)]
 pub(crate) use file::{LockedFiles, hold_locked_files};
 pub use in_memory::MemoryStorage;
+pub(crate) use looking::LookingStorage;
 pub use map::{MapWriter, MappedStorage, Mapping};
 
 use std::fmt::Debug;
