@@ -96,6 +96,51 @@ fn resizes(database: &Database, table: &Table, keys: u64) -> Result<()> {
     Ok(())
 }
 
+/// Overwrites, and what that costs in space and in bytes moved. Of keys that are not chosen alike, nine of ten writes go to
+/// one key in ten.
+fn churn(path: &Path, keys: u64) -> Result<()> {
+    println!("{keys} keys, each overwritten 5 times on average");
+    for (what, is_uneven) in [("all keys alike", false), ("nine writes of ten to a tenth", true)] {
+        let _ = std::fs::remove_dir_all(path);
+        let database = Database::open(path, Options::new())?;
+        let table = database.table("plain", TableOptions::new())?;
+        (0..keys).try_for_each(|number| table.put(&key(number), &VALUE).map(drop))?;
+        let before = database.stats();
+        let (mut random, mut peak) = (1_u64, 0.0_f64);
+        let start = Instant::now();
+        for number in 0..5 * keys {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let chosen = random >> 33;
+            let hot = is_uneven && !number.is_multiple_of(10);
+            table.put(&key(chosen % if hot { keys / 10 } else { keys }), &VALUE)?;
+            if number.is_multiple_of(100_000) {
+                let stats = database.stats();
+                peak = peak.max(stats.disk_bytes as f64 / stats.live_bytes as f64);
+            }
+        }
+        let elapsed = start.elapsed().as_secs_f64();
+        let after = database.stats();
+        let moved = after.compaction_written_bytes - before.compaction_written_bytes;
+        let appended = after.appended_bytes - before.appended_bytes;
+        database.close()?;
+        let reopened = Database::open(path, Options::new())?;
+        let closed = reopened.stats();
+        reopened.compact()?;
+        let compacted = reopened.stats();
+        println!(
+            "  {what}: {:.0} puts a second; {:.2} bytes moved for each written; space {:.2} of the live bytes at most, \
+             {:.2} after closing, {:.2} after compact()",
+            5.0 * keys as f64 / elapsed,
+            moved as f64 / appended as f64,
+            peak,
+            closed.disk_bytes as f64 / closed.live_bytes as f64,
+            compacted.disk_bytes as f64 / compacted.live_bytes as f64,
+        );
+        reopened.close()?;
+    }
+    Ok(())
+}
+
 fn run(path: &Path, keys: u64) -> Result<()> {
     let _ = std::fs::remove_dir_all(path);
     let database = Database::open(path, Options::new())?;
@@ -103,7 +148,8 @@ fn run(path: &Path, keys: u64) -> Result<()> {
     (0..keys).try_for_each(|number| table.put(&key(number), &VALUE).map(drop))?;
     database.sync()?;
     resizes(&database, &table, keys)?;
-    database.close()
+    database.close()?;
+    churn(path, keys)
 }
 
 fn main() {

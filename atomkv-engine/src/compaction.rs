@@ -6,8 +6,14 @@
 //! until a checkpoint has been installed that no longer points to them. So a crash at any step finds either the old
 //! segments or the new checkpoint, and readers, who hold what they read, are never blocked.
 //!
+//! What the background settles for the second time goes into other pages than what it settles for the first: a document that
+//! has outlived one round will outlive the next more likely than one that was just written, and pages of such documents
+//! are left alone for long (the log-structured file system of M. Rosenblum and J. Ousterhout, 1992, groups by age).
+//!
 //! A tombstone is kept for as long as some other segment holds an older record of its key (`tombstones.rs`). A segment
 //! with a damaged record is left as it is: damage is reported, never copied.
+
+mod throttle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,6 +34,9 @@ use crate::stats::CompactionReport;
 use crate::tables::TableCore;
 use crate::tombstones::{self, Holders};
 use crate::types::{Address, SegmentId};
+pub use throttle::CompactionPause;
+pub(crate) use throttle::Pauses;
+use throttle::Throttle;
 
 /// Segments that are settled and wait for the checkpoint that lets them go.
 #[derive(Default)]
@@ -239,7 +248,7 @@ pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
         return Ok(report);
     }
     loop {
-        match compact_round(inner, victims.clone(), &mut report) {
+        match background_round(inner, victims.clone(), &mut report) {
             // On a full disk only the one of which least must be copied.
             Err(Error::NoSpace { .. }) if victims.len() > 1 => {
                 victims.sort_by_key(|segment| segment.live_bytes());
@@ -355,7 +364,7 @@ pub(crate) fn tidy_at_opening(inner: &Inner) -> Result<()> {
     if inner.catalog.segments().iter().filter(is_small_log).count() <= 2 * SHORT_SESSIONS_MAX {
         return Ok(());
     }
-    let _turn = inner.maintenance.lock();
+    let _turn = inner.turn();
     if inner.opening.replayed_records > 0 {
         inner.checkpoint()?;
     }
@@ -425,6 +434,8 @@ pub(crate) struct Survivor {
     pub(crate) is_tombstone: bool,
     /// A tombstone that a table's history wants.
     pub(crate) is_history: bool,
+    /// Goes into pages with others that have been settled before.
+    is_old: bool,
 }
 
 impl Survivor {
@@ -469,13 +480,35 @@ impl Victim {
 }
 
 fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionReport) -> Result<()> {
+    round(inner, segments, report, &mut Manner { by_age: false, throttle: Throttle::new(inner, 0) })
+}
+
+/// A round that nobody waits for.
+fn background_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionReport) -> Result<()> {
+    let rate = inner.options.compaction_bytes_per_second;
+    round(inner, segments, report, &mut Manner { by_age: true, throttle: Throttle::new(inner, rate) })
+}
+
+/// How a round goes about it.
+struct Manner<'a> {
+    /// Whether what was settled before goes into pages of its own.
+    by_age: bool,
+    throttle: Throttle<'a>,
+}
+
+fn round(
+    inner: &Inner,
+    segments: Vec<Arc<Segment>>,
+    report: &mut CompactionReport,
+    manner: &mut Manner<'_>,
+) -> Result<()> {
     let segments = inner.feed.claim(inner, segments);
     if segments.is_empty() {
         return Ok(());
     }
     let (began, before) = (Instant::now(), *report);
     inner.counters.set_compacting(segments.iter().map(|segment| segment.end()).sum());
-    let outcome = settle(inner, segments, report);
+    let outcome = settle(inner, segments, report, manner);
     inner.counters.set_compacting(0);
     outcome?;
     let read = report.bytes_before - before.bytes_before;
@@ -495,12 +528,20 @@ fn compact_round(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut Compac
     Ok(())
 }
 
-fn settle(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionReport) -> Result<()> {
+fn settle(
+    inner: &Inner,
+    segments: Vec<Arc<Segment>>,
+    report: &mut CompactionReport,
+    manner: &mut Manner<'_>,
+) -> Result<()> {
     let mut victims = Vec::new();
     let mut survivors = Vec::new();
     for segment in segments {
         match survey(inner, &segment, victims.len()) {
             Ok((victim, mut found)) => {
+                manner.throttle.spend(segment.end())?;
+                let is_old = manner.by_age && segment.header.kind == SegmentKind::Page;
+                found.iter_mut().for_each(|survivor| survivor.is_old = is_old);
                 victims.push(victim);
                 survivors.append(&mut found);
             }
@@ -514,9 +555,11 @@ fn settle(inner: &Inner, segments: Vec<Arc<Segment>>, report: &mut CompactionRep
         }
     }
     let holders = tombstones::settle(inner, &victims, &mut survivors)?;
-    survivors
-        .sort_unstable_by_key(|survivor| (survivor.table, survivor.place, survivor.victim, survivor.offset));
-    let (outputs, moved) = write_pages(inner, &victims, &survivors)?;
+    survivors.sort_unstable_by_key(|survivor| {
+        let Survivor { table, is_old, place, victim, offset, .. } = *survivor;
+        (table, is_old, place, victim, offset)
+    });
+    let (outputs, moved) = write_pages(inner, &victims, &survivors, &mut manner.throttle)?;
     note_holders(&outputs, &survivors, &moved, &holders);
     name_pages(inner, &outputs)?;
     // If this fails, the victims stay: some entries still point to them.
@@ -567,6 +610,7 @@ fn survey(inner: &Inner, segment: &Arc<Segment>, number: usize) -> Result<(Victi
             body,
             is_tombstone: entry.kind == Kind::Tombstone,
             is_history: matches!(wanted, Wanted::ByHistory),
+            is_old: false,
         });
     }
     victim.oldest = oldest;
@@ -626,11 +670,15 @@ fn wanted(
     })
 }
 
+/// So much is written between two looks at how fast that was.
+const THROTTLE_BYTES: u64 = 256 << 10;
+
 /// Writes the survivors, which are in order, into page segments; tells the new address and length of each.
 fn write_pages(
     inner: &Inner,
     victims: &[Victim],
     survivors: &[Survivor],
+    throttle: &mut Throttle<'_>,
 ) -> Result<(Vec<Arc<Segment>>, Vec<(Address, u64)>)> {
     // The nearer the bases, the narrower the fields that count from them.
     let base_sequence = victims.iter().map(|victim| victim.oldest.0).min().unwrap_or(0);
@@ -640,18 +688,22 @@ fn write_pages(
     let growth = 16;
     let mut outputs: Vec<Arc<Segment>> = Vec::new();
     let mut moved = Vec::with_capacity(survivors.len());
-    let mut writing: Option<(u32, PageWriter)> = None;
+    let mut writing: Option<((u32, bool), PageWriter)> = None;
+    let mut unspent = 0;
     let written = (|| -> Result<()> {
         for survivor in survivors {
-            let fits = |table: u32, page: &PageWriter| {
-                table == survivor.table && page.offset() + survivor.length + growth <= largest
-            };
-            if !writing.as_ref().is_some_and(|(table, page)| fits(*table, page)) {
+            let group = (survivor.table, survivor.is_old);
+            let has_room = |page: &PageWriter| page.offset() + survivor.length + growth <= largest;
+            if !writing.as_ref().is_some_and(|(of, page)| *of == group && has_room(page)) {
                 if let Some((_, page)) = writing.take() {
                     outputs.push(page.finish()?);
                 }
                 let page = PageWriter::begin(&inner.catalog, survivor.table, base_sequence, base_time_ms)?;
-                writing = Some((survivor.table, page));
+                writing = Some((group, page));
+            }
+            unspent += survivor.length;
+            if unspent >= THROTTLE_BYTES {
+                throttle.spend(std::mem::take(&mut unspent))?;
             }
             if let Some((_, page)) = &mut writing {
                 let record = victims[survivor.victim].record(survivor.offset)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,10 @@ pub(crate) struct Inner {
     pub(crate) signals: Signals,
     /// Held by checkpoints and compactions: one at a time.
     pub(crate) maintenance: Mutex<()>,
+    /// How many wait for that.
+    pub(crate) waiting: AtomicU32,
     pub(crate) compacted: Mutex<Compacted>,
+    pub(crate) pauses: compaction::Pauses,
     pub(crate) pace: Pace,
     pub(crate) feed: Feed,
     pub(crate) opening: Opening,
@@ -337,7 +341,7 @@ impl Database {
     pub fn checkpoint(&self) -> Result<()> {
         let inner = self.inner();
         inner.health.check_writable()?;
-        let _turn = inner.maintenance.lock();
+        let _turn = inner.turn();
         // Closing waits for its turn too, and may have had it.
         inner.health.check_writable()?;
         inner.checkpoint()
@@ -367,7 +371,7 @@ impl Database {
             Err(error) if !error.is_full() => return Err(error),
             _ => {}
         }
-        let _turn = inner.maintenance.lock();
+        let _turn = inner.turn();
         inner.health.check_writable()?;
         compaction::compact_all(inner, watcher)
     }
@@ -548,7 +552,7 @@ impl Inner {
 
     /// Settles the segment that frees most. False if that freed nothing.
     pub(crate) fn settle_for_space(&self) -> Result<bool> {
-        let _turn = self.maintenance.lock();
+        let _turn = self.turn();
         self.health.check_writable()?;
         compaction::free_some(self)
     }
@@ -580,7 +584,7 @@ impl Inner {
 
     /// The last acts of a database that accepts no calls any more.
     fn finish(&self) -> Result<()> {
-        let _turn = self.maintenance.lock();
+        let _turn = self.turn();
         if self.options.read_only {
             return Ok(());
         }

@@ -93,6 +93,7 @@ mod watch;
 
 pub use backup::{BackupOptions, BackupReport, RestoreOptions, RestoreReport, restore, restore_stream};
 pub use batch::Batch;
+pub use compaction::CompactionPause;
 pub use database::Database;
 pub use error::{Error, Result};
 pub use expect::Expect;

@@ -3,6 +3,7 @@
 //! their failures in the statistics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::events::event;
 use crate::index::key_order::KeyOrder;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How often the threads look whether there is something to do, at the latest.
 const TICK: Duration = Duration::from_millis(100);
@@ -140,9 +141,14 @@ fn upkeep(inner: &Inner) -> Result<()> {
         _ => {}
     }
     while !inner.health.is_closed() {
-        compaction::pace_writers(inner);
+        let is_paused = inner.pauses.count() > 0;
+        if is_paused {
+            inner.pace.lift();
+        } else {
+            compaction::pace_writers(inner);
+        }
         // Compaction first: it ends in a checkpoint, and one alone may be due again as soon as it is written.
-        let compact = compaction::is_due(inner);
+        let compact = !is_paused && compaction::is_due(inner);
         if !compact && !inner.is_checkpoint_due() {
             break;
         }
@@ -164,6 +170,14 @@ fn note(inner: &Inner, outcome: Result<()>) {
 }
 
 impl Inner {
+    /// The turn to checkpoint or compact, for those who wait for it: a round that takes its time makes haste then.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let turn = self.maintenance.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        turn
+    }
+
     /// Slows writers down when compaction, the disk or the log's helper does not keep up with them: the more is dead or
     /// unsynced, the longer each waits.
     #[inline]

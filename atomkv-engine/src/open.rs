@@ -13,6 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::catalog::{self, Catalog, MANIFEST};
 use crate::checkpoint::{self, Image};
@@ -251,8 +252,10 @@ impl Found {
             counters: Counters::default(),
             signals: Signals::default(),
             maintenance: Mutex::new(()),
+            waiting: AtomicU32::new(0),
             changing: RwLock::default(),
             compacted: Mutex::default(),
+            pauses: Default::default(),
             pace: Pace::default(),
             feed: Feed::default(),
             opening: Opening { replayed_records: end.records, replayed_bytes, rebuilt, skipped: end.skipped },

@@ -34,6 +34,7 @@ pub struct Options {
     pub(crate) segment_bytes_max: u64,
     pub(crate) checkpoint_bytes: u64,
     pub(crate) dead_ratio_max: f64,
+    pub(crate) compaction_bytes_per_second: u64,
     pub(crate) large_value_bytes: u64,
     pub(crate) verify_checksums: bool,
     pub(crate) skip_damaged_log: bool,
@@ -74,6 +75,7 @@ impl Default for Options {
             segment_bytes_max: 64 << 20,
             checkpoint_bytes: 128 << 20,
             dead_ratio_max: 0.33,
+            compaction_bytes_per_second: 0,
             large_value_bytes: 1 << 20,
             verify_checksums: true,
             skip_damaged_log: false,
@@ -201,6 +203,15 @@ impl Options {
     #[must_use]
     pub fn verify_checksums(mut self, yes: bool) -> Self {
         self.verify_checksums = yes;
+        self
+    }
+
+    /// How fast the background compacts, at most: bytes a second, those that it reads and those that it writes together.
+    /// Default 0: as fast as it can. Where writers overwrite faster than that frees, they are slowed down
+    /// ([`Options::dead_ratio`]). [`crate::Database::compact`] and what makes room on a full disk do not heed it.
+    #[must_use]
+    pub fn compaction_rate(mut self, bytes_per_second: u64) -> Self {
+        self.compaction_bytes_per_second = bytes_per_second;
         self
     }
 

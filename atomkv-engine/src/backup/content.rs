@@ -49,7 +49,7 @@ impl Content {
     /// running, and for the log to be synced.
     pub(super) fn gather(inner: &Arc<Inner>) -> Result<Content> {
         // No segment or image comes or goes, and no table.
-        let _turn = inner.maintenance.lock();
+        let _turn = inner.turn();
         inner.health.check_writable()?;
         inner.log.seal_waiting();
         let (snapshot, position, tables) = {
