@@ -93,8 +93,9 @@ pub struct BackupReport {
 impl Database {
     /// Makes a backup in a directory while readers and writers go on: exactly the commits up to one moment, those
     /// acknowledged before the call among them, on stable storage when this returns. The directory is missing or empty, or
-    /// holds an earlier backup of this database, of which files that never change are kept; until the new backup is
-    /// complete the earlier one stays as it was, or becomes a later state of the same database.
+    /// holds an earlier backup of this database, of which files that never change are kept if they are the database's own
+    /// or the same byte for byte; until the new backup is complete the earlier one stays as it was, or becomes a later state
+    /// of the same database.
     ///
     /// A backup is a database: [`Database::open`] opens it, and from then on it is one of its own, to which no backup goes
     /// any more. [`restore`] copies one.

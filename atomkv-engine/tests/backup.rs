@@ -192,6 +192,44 @@ fn the_next_backup_keeps_what_never_changes_and_removes_what_is_gone() {
     database.close().expect("closed");
 }
 
+/// Both the database and what was restored of it go on: their files have the same names and lengths, and begin and end
+/// alike.
+#[test]
+fn what_was_restored_is_backed_up_over_the_later_backups_of_the_original() {
+    for link in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| directory.path().join(name);
+        let mut common = Random::new(5).bytes(60_000);
+        let backed_up = |database: &Database| {
+            let options = BackupOptions::new().link(link);
+            database.backup(place("backup"), &options, Watcher::none()).expect("backed up")
+        };
+        let mut fill = |database: &Database, byte: u8| {
+            let table = database.table("t", TableOptions::new()).expect("a table");
+            common[30_000..30_100].fill(byte);
+            // More files than there are names in a lease.
+            for number in 0..300_u32 {
+                table.put(&number.to_be_bytes(), &common).expect("put");
+            }
+        };
+        let original = Database::open(place("db"), options()).expect("opened");
+        backed_up(&original);
+        restore(place("backup"), place("restored"), &RestoreOptions::new(), Watcher::none())
+            .expect("restored");
+        fill(&original, 1);
+        backed_up(&original);
+        original.close().expect("closed");
+        let restored = Database::open(place("restored"), options()).expect("opened");
+        fill(&restored, 2);
+        backed_up(&restored);
+        let again = backed_up(&restored);
+        assert!(again.files_kept >= 300, "{again:?}");
+        let model = contents(&restored.table("t", TableOptions::new()).expect("a table"));
+        restored.close().expect("closed");
+        assert!(open(&place("backup")) == model, "links {link}");
+    }
+}
+
 #[test]
 fn nothing_that_is_there_is_overwritten() {
     let directory = tempfile::tempdir().expect("a directory");

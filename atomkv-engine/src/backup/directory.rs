@@ -22,9 +22,6 @@ const LOCK: &str = "LOCK";
 /// What a file is called until it is whole.
 const PART: &str = ".part";
 
-/// How much of both ends of a file is compared with one of the same name.
-const COMPARED_BYTES: u64 = 4 << 10;
-
 struct Target<'a> {
     storage: &'a dyn Storage,
     path: &'a Path,
@@ -210,12 +207,14 @@ impl<'a> Target<'a> {
         let path = self.path.join(&file.name);
         report.files += 1;
         report.bytes += bytes;
-        if file.is_final && self.finals.contains(&file.name) && self.is_same(&path, &body)? {
-            report.files_kept += 1;
+        let is_there = file.is_final && self.finals.contains(&file.name);
+        let is_link = is_there && self.storage.is_same_file(&file.path, &path).unwrap_or(false);
+        if !is_link && link && file.is_final && self.link(file)? {
+            report.files_linked += 1;
             return reporter.advance(bytes, 1);
         }
-        if link && file.is_final && self.link(file)? {
-            report.files_linked += 1;
+        if is_link || is_there && self.is_same(&path, file, &body)? {
+            report.files_kept += 1;
             return reporter.advance(bytes, 1);
         }
         put_whole(self.storage, self.path, &file.name, |copy, part| {
@@ -245,26 +244,26 @@ impl<'a> Target<'a> {
     }
 
     /// Whether a file that never changes is the one of this name: a database that was restored from an earlier backup has
-    /// files of the same names as the one that was backed up, and other contents from then on.
-    fn is_same(&self, path: &Path, body: &Opened) -> Result<bool> {
-        let bytes = body.length;
+    /// files of the same names as the one that was backed up, and other contents from then on. Only all of it tells: two
+    /// large values, or two pages, may be as long as one another and begin and end alike.
+    fn is_same(&self, path: &Path, file: &BackupFile, body: &Opened) -> Result<bool> {
         let there = match self.storage.open_to_read(path) {
-            Ok(file) => file,
+            Ok(there) => there,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("open", path, error)),
         };
-        if there.len().map_err(failed("measure", path))? != bytes {
+        if there.len().map_err(failed("measure", path))? != body.length {
             return Ok(false);
         }
-        let end = bytes.saturating_sub(COMPARED_BYTES);
-        for offset in [0, end] {
-            let length = COMPARED_BYTES.min(bytes) as usize;
-            let (mut one, mut other) = (vec![0; length], vec![0; length]);
-            let read = there.read_at(offset, &mut one).map_err(failed("read", path))?;
-            let same = body.read_at(offset, &mut other).map_err(failed("read", path))?;
-            if read != same || one != other {
+        let (mut one, mut other) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
+        let mut offset = 0;
+        while offset < body.length {
+            let read = body.read_at(offset, &mut one).map_err(failed("read", &file.path))?;
+            let same = there.read_at(offset, &mut other[..read]).map_err(failed("read", path))?;
+            if read == 0 || read != same || one[..read] != other[..read] {
                 return Ok(false);
             }
+            offset += read as u64;
         }
         Ok(true)
     }
@@ -284,6 +283,3 @@ impl<'a> Target<'a> {
         self.storage.sync_dir(self.path).map_err(failed("sync", self.path))
     }
 }
-
-/// The pieces in which files are copied are no larger.
-const _: () = assert!(COMPARED_BYTES as usize <= COPY_BYTES);

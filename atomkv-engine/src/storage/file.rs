@@ -87,6 +87,13 @@ impl Storage for FileStorage {
         std::fs::hard_link(from, to)
     }
 
+    #[cfg(unix)]
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let (one, other) = (std::fs::metadata(one)?, std::fs::metadata(other)?);
+        Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }

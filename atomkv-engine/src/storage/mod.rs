@@ -69,6 +69,12 @@ pub trait Storage: Send + Sync + Debug {
         let _ = (from, to);
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Whether two names are known to be of one and the same file, as [`Storage::link`] makes them. False where nobody can
+    /// tell.
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        let _ = (one, other);
+        Ok(false)
+    }
     /// Renames a file over another, atomically. Durable after [`Storage::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Those who have it open or mapped keep it.

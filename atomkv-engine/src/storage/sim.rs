@@ -484,6 +484,13 @@ impl Storage for SimStorage {
         Ok(())
     }
 
+    fn is_same_file(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        state.read()?;
+        let id = |path: &Path| state.names.get(path).copied().ok_or(ErrorKind::NotFound);
+        Ok(id(one)? == id(other)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.change(Needs::Nothing)?;
