@@ -1,0 +1,100 @@
+'use strict'
+
+const core = require('./core')
+const { durabilityCode } = require('./options')
+const { Range, scanOptions } = require('./scan')
+const { readStream } = require('./streams')
+const { make, wrongType } = require('./errors')
+const { native, input } = core
+
+const dispose = Symbol.dispose || Symbol.for('Symbol.dispose')
+const DURABILITY = { durability: 'a string' }
+
+/** What a snapshot and a transaction have in common: reads of tables as they see them. */
+class View {
+  constructor (database, opened) {
+    const { handle, ...told } = JSON.parse(opened[0])
+    Object.assign(this, told)
+    this._database = database
+    this.handle = handle
+    core.registry.register(this, handle, this)
+    database._children.add(this)
+  }
+
+  get isOpen () { return this.handle !== 0 }
+
+  _view (table) {
+    if (this.handle === 0) throw make('CLOSED', 'this is closed')
+    if (!table || table.database !== this._database) throw wrongType('the first argument', 'a table of this database', table)
+    return this.handle
+  }
+
+  get (table, key) { return table._get(key, this._view(table)) }
+  has (table, key) { return native.has(table._handle, table._keys.write(input, 0, key), this._view(table)) }
+  getMany (table, keys) { return table._getMany(keys, this._view(table)) }
+
+  close () {
+    if (this.handle === 0) return
+    core.registry.unregister(this)
+    this._database._children.delete(this)
+    native.release(this.handle)
+    this.handle = 0
+  }
+
+  [dispose] () { this.close() }
+}
+
+/** The whole database as it was at one moment. Close it: what it sees is kept as long. */
+class Snapshot extends View {
+  getEntry (table, key) { return table._getEntry(key, this._view(table)) }
+  scan (table, options) { return new Range(table, options, 'entries', this._view(table)) }
+  keys (table, options) { return new Range(table, options, 'keys', this._view(table)) }
+  values (table, options) { return new Range(table, options, 'values', this._view(table)) }
+  createReadStream (table, key, options) { return readStream(table, key, { ...options, view: this._view(table) }) }
+}
+
+/** Reads of one moment and writes that happen together, unless what was read has changed. */
+class Transaction extends View {
+  put (table, key, value, options) { table._put(key, value, options, 0, this._view(table)) }
+  delete (table, key, options) { table._delete(key, options, this._view(table)) }
+
+  /** The entries of a range, its own writes among them, as an array. */
+  scan (table, options) {
+    const view = this._view(table)
+    const [, ...bytes] = core.run('transactionScan', view, { ...scanOptions(table, options), other: table._handle })
+    const items = []
+    for (let index = 0; index < bytes.length; index += 2) {
+      items.push({
+        key: table._keys.read(bytes[index], 0, bytes[index].length),
+        value: options && options.keysOnly ? undefined : table._values.read(bytes[index + 1], 0, bytes[index + 1].length)
+      })
+    }
+    return items
+  }
+
+  /** Commits; returns the sequence, undefined if nothing was written. */
+  commit (options) {
+    if (this.handle === 0) throw make('CLOSED', 'the transaction has ended')
+    const durability = durabilityCode(options, DURABILITY, 'a commit')
+    try {
+      const sequence = core.run('commit', this.handle, { durability })
+      return sequence < 0 ? undefined : sequence
+    } finally {
+      this.close()
+    }
+  }
+
+  /** The same on a thread. */
+  async commitAsync (options) {
+    if (this.handle === 0) throw make('CLOSED', 'the transaction has ended')
+    const durability = durabilityCode(options, DURABILITY, 'a commit')
+    const started = core.start('commit', this.handle, { durability })
+    this.close()
+    const sequence = await started
+    return sequence < 0 ? undefined : sequence
+  }
+
+  abort () { this.close() }
+}
+
+module.exports = { Snapshot, Transaction, dispose }
