@@ -76,7 +76,7 @@ class Database {
     const given = { key: keys && keys.name, value: values && values.name }
     let stored
     const isDefault = (given.key || 'utf8') === 'utf8' && (given.value || 'binary') === 'binary'
-    if (name !== ENCODINGS && (!isDefault || this.tables().includes(ENCODINGS))) {
+    if (name !== ENCODINGS && (!isDefault || this._names().includes(ENCODINGS))) {
       const handle = JSON.parse(core.run('table', this._handle, { name: ENCODINGS })[0]).handle
       const kept = new Table(this, ENCODINGS, handle, encodings.keyEncoding('utf8'), encodings.valueEncoding('json'))
       try {
@@ -107,7 +107,11 @@ class Database {
 
   /** The names of all tables. */
   tables () {
-    return JSON.parse(core.run('tables', this._open())[0]).filter(name => name !== ENCODINGS)
+    return this._names().filter(name => name !== ENCODINGS)
+  }
+
+  _names () {
+    return JSON.parse(core.run('tables', this._open())[0])
   }
 
   batch () {

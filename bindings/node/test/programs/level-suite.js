@@ -1,0 +1,17 @@
+'use strict'
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const test = require('tape')
+const suite = require('abstract-level/test')
+const { AtomLevel } = require('atomkv/level')
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'atomkv-level-'))
+let count = 0
+process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
+
+suite({
+  test,
+  factory: options => new AtomLevel(path.join(folder, String(count++)), options)
+})
