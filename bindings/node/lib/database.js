@@ -31,7 +31,8 @@ class Database {
     this.path = path
     this._handle = handle
     this._tables = new Map()
-    this._children = new Set()
+    // By handle; what nobody holds any more is given up by the registry.
+    this._children = new Map()
     this._queue = new Queue(this)
     this._closing = undefined
     core.registry.register(this, handle, this)
@@ -242,7 +243,7 @@ class Database {
   }
 
   _release () {
-    for (const child of [...this._children]) child.close()
+    for (const child of [...this._children.values()]) child.deref()?.close()
     for (const table of this._tables.values()) {
       core.native.release(table._handle)
       table._handle = 0

@@ -46,8 +46,7 @@ class AtomLevel extends AbstractLevel {
       has: true,
       getSync: true,
       explicitSnapshots: true,
-      implicitSnapshots: true,
-      signals: { iterators: true }
+      implicitSnapshots: true
     }, rest)
     if (database === undefined && typeof location !== 'string') {
       throw Object.assign(new TypeError("The first argument 'location' must be a string"), { code: 'LEVEL_MISSING_LOCATION' })
@@ -195,7 +194,6 @@ function iteratorOn (Base) {
         const part = await this._nextv(1000)
         if (part.length === 0) return items
         items.push(...part)
-        if (this.signal && this.signal.aborted) return items
       }
     }
 

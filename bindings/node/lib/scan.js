@@ -111,6 +111,8 @@ class Range {
   /** A page of items, and the token behind which the next one begins (option `after`), undefined at the end. */
   page () {
     const cursor = new Cursor({ ...this, _options: { ...this._options, paged: true } })
+    // The token is asked for at the end.
+    cursor.staysOpen = true
     try {
       const items = []
       while (cursor.fill()) {
@@ -152,10 +154,11 @@ class Cursor {
     this.kind = range._kind
     this.versions = range._versions
     this.left = 0
+    this.staysOpen = false
     this.size = CHUNK_BYTES_FIRST
     this.buffer = undefined
     core.registry.register(this, this.handle, this)
-    table.database._children.add(this)
+    table.database._children.set(this.handle, new WeakRef(this))
   }
 
   /** Fetches more; false at the end. */
@@ -172,7 +175,7 @@ class Cursor {
     this.size = Math.min(this.size * 2, CHUNK_BYTES)
     this.left = count
     this.at = 0
-    if (count === 0) this.close()
+    if (count === 0 && !this.staysOpen) this.close()
     return count > 0
   }
 
@@ -203,7 +206,7 @@ class Cursor {
   close () {
     if (this.handle === 0) return
     core.registry.unregister(this)
-    this.table.database._children.delete(this)
+    this.table.database._children.delete(this.handle)
     native.release(this.handle)
     this.handle = 0
   }

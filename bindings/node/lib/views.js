@@ -18,7 +18,7 @@ class View {
     this._database = database
     this.handle = handle
     core.registry.register(this, handle, this)
-    database._children.add(this)
+    database._children.set(handle, new WeakRef(this))
   }
 
   get isOpen () { return this.handle !== 0 }
@@ -36,7 +36,7 @@ class View {
   close () {
     if (this.handle === 0) return
     core.registry.unregister(this)
-    this._database._children.delete(this)
+    this._database._children.delete(this.handle)
     native.release(this.handle)
     this.handle = 0
   }

@@ -4,6 +4,9 @@ const core = require('./core')
 const { make } = require('./errors')
 const { native } = core
 
+/** What is kept there is the binding's own. */
+const ENCODINGS = 'atomkv.encodings'
+
 /** The changes of a database, one after the other: for await (const change of watch). */
 class Watch {
   constructor (database, options, prefix, tables, signal) {
@@ -14,7 +17,7 @@ class Watch {
     this._waiting = undefined
     this._tail = Promise.resolve()
     core.registry.register(this, this._handle, this)
-    database._children.add(this)
+    database._children.set(this._handle, new WeakRef(this))
     if (signal !== undefined) {
       this._signal = signal
       const weak = new WeakRef(this)
@@ -33,7 +36,7 @@ class Watch {
   }
 
   _read ([json, ...bytes]) {
-    return JSON.parse(json).map(change => {
+    return JSON.parse(json).filter(change => change.table !== ENCODINGS).map(change => {
       const table = this._database._tables.get(change.table)
       const read = (place, encoding) => {
         if (place < 0) return undefined
@@ -101,7 +104,7 @@ class Watch {
   close () {
     if (this._handle === 0) return
     core.registry.unregister(this)
-    this._database._children.delete(this)
+    this._database._children.delete(this._handle)
     if (this._signal) this._signal.removeEventListener('abort', this._abort)
     native.release(this._handle)
     this._handle = 0

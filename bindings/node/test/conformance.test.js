@@ -134,7 +134,7 @@ class World {
           items = page.items.map(item)
           this.saved.set(step.save_token, page.token)
         } else items = Array.from(table[method](options), item)
-        return step.any_order ? items.sort((a, b) => String(a[0] + a) < String(b[0] + b) ? -1 : 1) : items
+        return step.any_order ? items.sort((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1) : items
       }
       case 'len': return table.length
       case 'watch': {
