@@ -69,6 +69,16 @@ bench-instructions:
 	@scripts/need.sh cargo cc valgrind
 	scripts/instructions.sh $(abspath $(TARGET))
 
+# The Node binding: its tools, and the native part for this machine, ready for `npm install ./bindings/node`.
+node:
+	@scripts/need.sh cargo cc
+	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
+
+# Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
+bench-node: node
+	cd bindings/node/bench && npm ci --silent --ignore-scripts && npm rebuild --silent --ignore-scripts=false better-sqlite3
+	cd bindings/node/bench && node bench.mjs $(KEYS)
+
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
@@ -82,4 +92,4 @@ install: lib
 clean:
 	cargo clean
 
-.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions install clean
+.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions install node bench-node clean

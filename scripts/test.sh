@@ -50,6 +50,10 @@ step "installation" make --no-print-directory install DESTDIR="$log.d" PREFIX=/u
 step "program against the installation" sh -c "
     cc -std=c99 -Wall -Wextra -Werror -I'$log.d/usr/include' examples/c/hello.c -o '$log.d/hello' -L'$log.d/usr/lib' -latomkv &&
     LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data' && LD_LIBRARY_PATH='$log.d/usr/lib' '$log.d/hello' '$log.d/data'"
+step "Node binding" make --no-print-directory node
+step "Node package" scripts/test-node.sh
+sed -n '/passed, .* failed/s/^/  /p' "$log"
+count "$(sed -n 's/^Node binding: \([0-9]*\) passed.*/\1/p' "$log")"
 step "demo" make --no-print-directory demo
 count 4
 echo "$total passed, 0 failed"
