@@ -94,7 +94,11 @@ impl State {
     }
 
     /// Which buffers and functions JavaScript has for this environment: input, numbers, and the two functions.
-    pub unsafe fn attach(&mut self, env: Env, [input, numbers, make_error, on_job]: [Value; 4]) -> Outcome<()> {
+    pub unsafe fn attach(
+        &mut self,
+        env: Env,
+        [input, numbers, make_error, on_job]: [Value; 4],
+    ) -> Outcome<()> {
         // SAFETY: on the thread of the environment.
         unsafe {
             self.input = shared(env, input)?;
@@ -274,7 +278,9 @@ pub unsafe fn text_of(env: Env, value: Value) -> String {
     let mut length = 0;
     // SAFETY: the first call asks for the length, the second one writes no more than there is room.
     unsafe {
-        if value.is_null() || sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut length) != 0 {
+        if value.is_null()
+            || sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut length) != 0
+        {
             return String::new();
         }
         let mut bytes = vec![0_u8; length + 1];
@@ -316,8 +322,13 @@ pub unsafe fn buffer(env: Env, bytes: &[u8]) -> Outcome<Value> {
     let mut result = ptr::null_mut();
     let source = bytes.as_ptr().cast();
     // SAFETY: Node copies as many bytes as there are.
-    let status = unsafe { sys::napi_create_buffer_copy(env, bytes.len(), source, ptr::null_mut(), &mut result) };
-    if status == 0 { Ok(result) } else { Err(Failure::argument("Node has no memory for a value of this size")) }
+    let status =
+        unsafe { sys::napi_create_buffer_copy(env, bytes.len(), source, ptr::null_mut(), &mut result) };
+    if status == 0 {
+        Ok(result)
+    } else {
+        Err(Failure::argument("Node has no memory for a value of this size"))
+    }
 }
 
 /// An array of a text and buffers.

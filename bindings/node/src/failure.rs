@@ -53,12 +53,17 @@ impl From<Error> for Failure {
             Error::Corrupt { file, offset, .. } => {
                 ("CORRUPT", json!({"file": file.to_string_lossy(), "offset": offset}))
             }
-            Error::NewerFormat { file, found, supported } => {
-                ("NEWER_FORMAT", json!({"file": file.to_string_lossy(), "found": found, "supported": supported}))
-            }
+            Error::NewerFormat { file, found, supported } => (
+                "NEWER_FORMAT",
+                json!({"file": file.to_string_lossy(), "found": found, "supported": supported}),
+            ),
             Error::KeyEmpty => ("KEY_EMPTY", json!({})),
-            Error::KeyTooLong { length, limit } => ("KEY_TOO_LONG", json!({"length": length, "limit": limit})),
-            Error::ValueTooLarge { length, limit } => ("VALUE_TOO_LARGE", json!({"length": length, "limit": limit})),
+            Error::KeyTooLong { length, limit } => {
+                ("KEY_TOO_LONG", json!({"length": length, "limit": limit}))
+            }
+            Error::ValueTooLarge { length, limit } => {
+                ("VALUE_TOO_LARGE", json!({"length": length, "limit": limit}))
+            }
             Error::InvalidKey { .. } => ("INVALID_KEY", json!({})),
             Error::InvalidArgument { .. } => ("INVALID_ARGUMENT", json!({})),
             Error::TableNotFound { name } => ("TABLE_NOT_FOUND", json!({"table": name})),

@@ -82,7 +82,13 @@ impl Found {
 
 /// Calls a function with the value of a key as the table, a snapshot or a transaction sees it.
 #[inline(always)]
-fn read<R>(state: &State, table: &Table, key: &[u8], view: u32, f: impl FnOnce(&[u8]) -> R) -> Outcome<Option<R>> {
+fn read<R>(
+    state: &State,
+    table: &Table,
+    key: &[u8],
+    view: u32,
+    f: impl FnOnce(&[u8]) -> R,
+) -> Outcome<Option<R>> {
     if view == 0 {
         return Ok(table.get_with(key, f)?);
     }
@@ -334,4 +340,3 @@ door!(
         Ok(bridge::double(env, if count == 0 { -(needed as f64) } else { f64::from(count) }))
     }
 );
-

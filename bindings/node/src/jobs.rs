@@ -141,7 +141,11 @@ unsafe extern "C" fn run(env: Env, info: sys::napi_callback_info) -> Value {
     }
 }
 
-unsafe fn request(env: Env, state: &State, [name, handle, options, first, second]: [Value; 5]) -> Outcome<Request> {
+unsafe fn request(
+    env: Env,
+    state: &State,
+    [name, handle, options, first, second]: [Value; 5],
+) -> Outcome<Request> {
     // SAFETY: as for the caller.
     unsafe {
         let copy = |value| bridge::bytes_raw(env, value).map(|_| bridge::bytes(env, value)).transpose();
@@ -207,7 +211,10 @@ unsafe extern "C" fn progress(env: Env, info: sys::napi_callback_info) -> Value 
                 let elapsed_ms = progress.elapsed.as_secs_f64() * 1000.0;
                 let numbers =
                     [progress.bytes as f64, progress.bytes_total as f64, progress.records as f64, elapsed_ms];
-                numbers.iter().enumerate().for_each(|(index, number)| state.numbers.set_number(index, *number));
+                numbers
+                    .iter()
+                    .enumerate()
+                    .for_each(|(index, number)| state.numbers.set_number(index, *number));
             }
             Ok(bridge::undefined(env))
         })

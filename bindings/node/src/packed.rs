@@ -56,7 +56,8 @@ pub fn write_options(flags: u32, expected: f64, expiry: f64) -> WriteOptions {
 pub fn each<'a>(bytes: &'a [u8], count: u32, mut f: impl FnMut(Packed<'a>) -> Outcome<()>) -> Outcome<()> {
     let mut rest = bytes;
     for _ in 0..count {
-        let (packed, size) = one(rest).ok_or_else(|| Failure::argument("the packed operations are cut off"))?;
+        let (packed, size) =
+            one(rest).ok_or_else(|| Failure::argument("the packed operations are cut off"))?;
         f(packed)?;
         rest = rest.get(size..).unwrap_or_default();
     }
@@ -88,13 +89,17 @@ pub fn batch(slots: &Slots, bytes: &[u8], count: u32) -> Outcome<Batch> {
             (1, _) => batch.put_with(table, packed.key, packed.value, options),
             (2, 0) => batch.delete(table, packed.key),
             (2, _) => batch.delete_with(table, packed.key, options),
-            (3, flags) => batch.expect(table, packed.key, match flags & 7 {
-                1 => Expect::Absent,
-                2 => Expect::Present,
-                3 => Expect::Version(packed.expected as u64),
-                4 => Expect::Sequence(packed.expected as u64),
-                _ => Expect::Anything,
-            }),
+            (3, flags) => batch.expect(
+                table,
+                packed.key,
+                match flags & 7 {
+                    1 => Expect::Absent,
+                    2 => Expect::Present,
+                    3 => Expect::Version(packed.expected as u64),
+                    4 => Expect::Sequence(packed.expected as u64),
+                    _ => Expect::Anything,
+                },
+            ),
             _ => return Err(Failure::argument("an operation of a batch is a put, a delete or a condition")),
         };
         Ok(())

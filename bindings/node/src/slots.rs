@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use atomkv_engine::{
-    Scan, ScanEntry, Snapshot, StreamReader, StreamWriter, Table, Transaction, Watch,
-};
+use atomkv_engine::{Scan, ScanEntry, Snapshot, StreamReader, StreamWriter, Table, Transaction, Watch};
 
 use crate::database::Opened;
 use crate::failure::{Failure, Outcome};

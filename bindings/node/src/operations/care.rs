@@ -47,7 +47,8 @@ pub fn run(request: &Request) -> Outcome<Output> {
             verified(&verify_directory(request.text("path")?, &verify_options(request), request.watcher())?)
         }
         "resize" => {
-            let report = request.table()?.resize(request.number("partitions").min(u64::from(u32::MAX)) as u32)?;
+            let report =
+                request.table()?.resize(request.number("partitions").min(u64::from(u32::MAX)) as u32)?;
             json!({
                 "from": report.from,
                 "to": report.to,
@@ -106,7 +107,10 @@ fn of_database(request: &Request) -> Outcome<Output> {
         "refresh" => {
             let Some(newer) = database.refresh()? else { return Ok(Output::Nothing) };
             let path = newer.path().to_string_lossy().into_owned();
-            return Ok(Output::Opened(Slot::Database(Arc::new(Opened::alone(newer))), json!({ "path": path })));
+            return Ok(Output::Opened(
+                Slot::Database(Arc::new(Opened::alone(newer))),
+                json!({ "path": path }),
+            ));
         }
         "tables" => json!(database.table_names()),
         _ => parsed(&database.stats().to_json()),

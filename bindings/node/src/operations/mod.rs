@@ -75,7 +75,17 @@ impl Request {
             .iter()
             .map(|table| slots.table(table.as_u64().unwrap_or(0) as u32).cloned())
             .collect::<Outcome<_>>()?;
-        Ok(Request { name: name.to_string(), target, other, options, first, second, batch, tables, control: None })
+        Ok(Request {
+            name: name.to_string(),
+            target,
+            other,
+            options,
+            first,
+            second,
+            batch,
+            tables,
+            control: None,
+        })
     }
 
     /// Whether the operation does nothing but wait.
@@ -133,11 +143,13 @@ pub fn run(request: Request) -> Outcome<Output> {
         "open" => care::open(&request),
         "inMemory" => care::in_memory(),
         "close" => care::close(&request),
-        "sync" | "checkpoint" | "compact" | "resize" | "backup" | "restore" | "verify" | "verifyDirectory" | "refresh"
-        | "stats" | "tableStats" | "tables" => care::run(&request),
+        "sync" | "checkpoint" | "compact" | "resize" | "backup" | "restore" | "verify"
+        | "verifyDirectory" | "refresh" | "stats" | "tableStats" | "tables" => care::run(&request),
         "table" | "apply" | "length" | "setExpiry" | "merge" => tables::run(&request),
-        "get" | "getEntry" | "history" | "getVersion" | "getAt" | "snapshot" | "begin" | "commit" | "abort" | "scan"
-        | "pageToken" | "readStream" | "readAt" | "transactionScan" => reading::run(&request),
+        "get" | "getEntry" | "history" | "getVersion" | "getAt" | "snapshot" | "begin" | "commit"
+        | "abort" | "scan" | "pageToken" | "readStream" | "readAt" | "transactionScan" => {
+            reading::run(&request)
+        }
         "watch" | "changes" | "waitForChanges" | "resumeFrom" | "writeStream" | "append" | "finish" => {
             changes::run(&request)
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use atomkv_engine::services::Services;
-use atomkv_engine::{Durability, Expect, Expiry, Options, Retention, ScanOptions, TableOptions, WriteOptions};
+use atomkv_engine::{
+    Durability, Expect, Expiry, Options, Retention, ScanOptions, TableOptions, WriteOptions,
+};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -79,7 +81,8 @@ pub fn database(options: &Value) -> Options {
 pub fn table(options: &Value) -> Outcome<TableOptions> {
     let mut result = TableOptions::new();
     if let Some(partitions) = number(options, "partitions") {
-        let partitions = u32::try_from(partitions).map_err(|_| Failure::argument("partitions: 1 to 16,384"))?;
+        let partitions =
+            u32::try_from(partitions).map_err(|_| Failure::argument("partitions: 1 to 16,384"))?;
         result = result.partitions(partitions);
     }
     if options["autoPartitions"].as_bool() == Some(true) {
@@ -98,7 +101,8 @@ pub fn table(options: &Value) -> Outcome<TableOptions> {
     if retention == "all" {
         result = result.retention(Retention::All);
     } else if let Some(versions) = number(options, "retention") {
-        let versions = u32::try_from(versions).map_err(|_| Failure::argument("retention: too many versions"))?;
+        let versions =
+            u32::try_from(versions).map_err(|_| Failure::argument("retention: too many versions"))?;
         result = result.retention(Retention::Versions(versions));
     } else if let Some(time) = milliseconds(retention, "ms") {
         result = result.retention(Retention::Duration(time));

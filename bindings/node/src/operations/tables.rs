@@ -41,7 +41,9 @@ pub fn run(request: &Request) -> Outcome<Output> {
                 "addInteger" => {
                     let text = std::str::from_utf8(operand).unwrap_or_default();
                     let number = text.parse().map_err(|_| {
-                        Failure::argument("addInteger takes a whole number of 64 bits, as a number or a bigint")
+                        Failure::argument(
+                            "addInteger takes a whole number of 64 bits, as a number or a bigint",
+                        )
                     })?;
                     Merge::AddInteger(number)
                 }
