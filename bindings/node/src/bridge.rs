@@ -181,6 +181,7 @@ pub unsafe fn call<const N: usize>(
         Ok(Ok(value)) => value,
         // SAFETY: the state is not borrowed any more.
         Ok(Err(failure)) => unsafe { throw(env, &*data.cast::<State>(), &failure) },
+        // SAFETY: as above.
         Err(_) => unsafe { throw(env, &*data.cast::<State>(), &Failure::panicked()) },
     }
 }

@@ -68,7 +68,7 @@ enum Found {
 }
 
 impl Found {
-    unsafe fn to_js(self, env: Env) -> Outcome<Value> {
+    unsafe fn into_js(self, env: Env) -> Outcome<Value> {
         // SAFETY: as for the caller.
         unsafe {
             match self {
@@ -117,7 +117,7 @@ door!(
                 Found::Large(value.to_vec())
             }
         })?;
-        found.unwrap_or(Found::Absent).to_js(env)
+        found.unwrap_or(Found::Absent).into_js(env)
     }
 );
 
@@ -134,7 +134,7 @@ door!(
             },
         };
         let Some(Entry { value, version, sequence, time_ms, expires_at_ms }) = entry else {
-            return Found::Absent.to_js(env);
+            return Found::Absent.into_js(env);
         };
         let numbers = [version as f64, sequence as f64, time_ms as f64, expires_at_ms.map_or(-1.0, |at| at as f64)];
         for (index, number) in numbers.into_iter().enumerate() {
@@ -142,7 +142,7 @@ door!(
         }
         let is_pooled = value.len() <= POOLED_BYTES_MAX && state.pool.write(u32_of(env, offset) as usize, &value);
         let found = if is_pooled { Found::Pooled(value.len()) } else { Found::Large(value) };
-        found.to_js(env)
+        found.into_js(env)
     }
 );
 
