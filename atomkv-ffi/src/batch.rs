@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use atomkv_engine::{Batch, Database, Durability};
 
-use crate::call::{bytes, call, call_with_error, clear, handle, store};
+use crate::call::{bytes, call, call_with_error, clear, store};
 use crate::database::atomkv_db;
+use crate::handle::{free, give, handle, kinds};
 use crate::options::durability;
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
@@ -17,6 +18,8 @@ use crate::table::atomkv_table;
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
 }
+
+kinds! { atomkv_batch }
 
 #[derive(Default)]
 struct Contents {
@@ -42,7 +45,7 @@ impl atomkv_batch {
 /// An empty batch, freed with `atomkv_batch_free`. Never NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
-    Box::into_raw(Box::new(atomkv_batch { contents: Mutex::default() }))
+    give(atomkv_batch { contents: Mutex::default() })
 }
 
 /// Frees a batch. NULL does nothing. Since 0.1.
@@ -51,13 +54,8 @@ pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
 /// `batch` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_batch_free(batch: *mut atomkv_batch) {
-    if !batch.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(batch) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(batch) }
 }
 
 fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {

@@ -1,11 +1,11 @@
 //! Databases: open, close, sync, maintenance, counters.
 
-use std::ffi::{CStr, c_char};
-use std::path::PathBuf;
+use std::ffi::c_char;
 
 use atomkv_engine::{Database, Options};
 
-use crate::call::{call, call_with_error, clear, handle, null, text};
+use crate::call::{call, call_with_error, clear, text};
+use crate::handle::{free, give, handle, kinds, optional};
 use crate::options::atomkv_options;
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
@@ -15,18 +15,7 @@ pub struct atomkv_db {
     pub(crate) database: Database,
 }
 
-fn path_of(path: &CStr) -> Result<PathBuf, Box<atomkv_error>> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt;
-        Ok(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
-    }
-    #[cfg(not(unix))]
-    {
-        let path = path.to_str().map_err(|_| Box::new(atomkv_error::argument("path is not UTF-8")))?;
-        Ok(PathBuf::from(path))
-    }
-}
+kinds! { atomkv_db }
 
 /// Opens the database in a directory, or makes one there if the directory is missing or empty.
 ///
@@ -50,13 +39,11 @@ pub unsafe extern "C" fn atomkv_open(
     unsafe {
         call_with_error(error, || {
             clear(db, std::ptr::null_mut(), "db")?;
-            if path.is_null() {
-                return Err(null("path"));
-            }
-            let path = path_of(CStr::from_ptr(path))?;
-            let options = options.as_ref().map_or_else(Options::new, |options| options.options.clone());
+            let path = crate::call::path(path, "path")?;
+            let options =
+                optional(options, "options")?.map_or_else(Options::new, |options| options.options.clone());
             let database = Database::open(path, options)?;
-            db.write(Box::into_raw(Box::new(atomkv_db { database })));
+            db.write(give(atomkv_db { database }));
             Ok(ATOMKV_OK)
         })
     }
@@ -89,13 +76,8 @@ pub unsafe extern "C" fn atomkv_close(db: *mut atomkv_db, error: *mut *mut atomk
 /// `db` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_db_free(db: *mut atomkv_db) {
-    if !db.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(db) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(db) }
 }
 
 /// Returns when everything acknowledged before the call, by any thread, is on stable storage. A failure makes the

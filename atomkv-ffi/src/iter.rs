@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use atomkv_engine::{Database, Scan, ScanEntry};
 
-use crate::call::{call, clear, handle, store};
+use crate::call::{call, clear, store};
+use crate::handle::{free, give, handle, kinds};
 use crate::status::atomkv_status::{self, ATOMKV_DONE, ATOMKV_OK};
 use crate::table::{atomkv_slice, atomkv_table, atomkv_written};
 
@@ -14,6 +15,8 @@ pub struct atomkv_iter {
     /// Keeps the database open.
     database: Database,
 }
+
+kinds! { atomkv_iter }
 
 struct State {
     iter: Scan,
@@ -38,7 +41,7 @@ pub unsafe extern "C" fn atomkv_iter_new(
         table.database.check()?;
         let state = State { iter: table.table.iter(), current: None };
         let made = atomkv_iter { state: Mutex::new(state), database: table.database.clone() };
-        iter.write(Box::into_raw(Box::new(made)));
+        iter.write(give(made));
         Ok(ATOMKV_OK)
     })
 }
@@ -83,11 +86,6 @@ pub unsafe extern "C" fn atomkv_iter_next(
 /// `iter` is NULL or alive; neither it nor its bytes are used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_iter_free(iter: *mut atomkv_iter) {
-    if !iter.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(iter) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(iter) }
 }

@@ -5,7 +5,11 @@ use std::ffi::{CString, c_char};
 use std::path::Path;
 use std::ptr;
 
-use atomkv_engine::Error;
+use atomkv_engine::{Error, Written};
+
+use crate::call::{call, store};
+use crate::handle::{free, handle, kinds, optional};
+use crate::table::{atomkv_slice, atomkv_written};
 
 /// What a call returns. 0 is success, positive values are outcomes that are no errors, negative ones are errors.
 /// A value never changes its meaning; later releases may add values, so treat an unknown negative one as an error.
@@ -18,6 +22,8 @@ pub enum atomkv_status {
     ATOMKV_NOT_FOUND = 1,
     /// The iteration is at its end.
     ATOMKV_DONE = 2,
+    /// Nothing has happened in the time that was given.
+    ATOMKV_TIMEOUT = 3,
     /// A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-only until it is
     /// reopened.
     ATOMKV_ERR_INTERNAL = -1,
@@ -78,15 +84,18 @@ pub enum atomkv_status {
     ATOMKV_ERR_INPUT = -28,
     /// The call was ended by the caller's own callback.
     ATOMKV_ERR_CANCELLED = -29,
+    /// A callback of the caller's said that it failed.
+    ATOMKV_ERR_CALLBACK = -30,
 }
 
 use atomkv_status::*;
 
 impl atomkv_status {
-    pub(crate) const ALL: [atomkv_status; 32] = [
+    pub(crate) const ALL: [atomkv_status; 34] = [
         ATOMKV_OK,
         ATOMKV_NOT_FOUND,
         ATOMKV_DONE,
+        ATOMKV_TIMEOUT,
         ATOMKV_ERR_INTERNAL,
         ATOMKV_ERR_INVALID_ARGUMENT,
         ATOMKV_ERR_CLOSED,
@@ -116,6 +125,7 @@ impl atomkv_status {
         ATOMKV_ERR_ALREADY_EXISTS,
         ATOMKV_ERR_INPUT,
         ATOMKV_ERR_CANCELLED,
+        ATOMKV_ERR_CALLBACK,
     ];
 
     /// Its name and a sentence.
@@ -124,6 +134,7 @@ impl atomkv_status {
             ATOMKV_OK => ("ATOMKV_OK\0", "success\0"),
             ATOMKV_NOT_FOUND => ("ATOMKV_NOT_FOUND\0", "the key is not there\0"),
             ATOMKV_DONE => ("ATOMKV_DONE\0", "the iteration is at its end\0"),
+            ATOMKV_TIMEOUT => ("ATOMKV_TIMEOUT\0", "nothing has happened in the time that was given\0"),
             ATOMKV_ERR_INTERNAL => ("ATOMKV_ERR_INTERNAL\0", "a defect of AtomKV; please report it\0"),
             ATOMKV_ERR_INVALID_ARGUMENT => {
                 ("ATOMKV_ERR_INVALID_ARGUMENT\0", "an argument is NULL or out of its range\0")
@@ -185,6 +196,7 @@ impl atomkv_status {
             }
             ATOMKV_ERR_INPUT => ("ATOMKV_ERR_INPUT\0", "the data to be read is not as it should be\0"),
             ATOMKV_ERR_CANCELLED => ("ATOMKV_ERR_CANCELLED\0", "the call was cancelled\0"),
+            ATOMKV_ERR_CALLBACK => ("ATOMKV_ERR_CALLBACK\0", "a callback of the caller's failed\0"),
         }
     }
 
@@ -215,11 +227,25 @@ pub struct atomkv_error {
     path: Option<CString>,
     offset: Option<u64>,
     process: Option<u32>,
+    table: Option<CString>,
+    key: Option<Vec<u8>>,
+    found: Option<Written>,
 }
+
+kinds! { atomkv_error }
 
 impl atomkv_error {
     fn new(status: atomkv_status, message: String) -> atomkv_error {
-        atomkv_error { status, message: c_string(message), path: None, offset: None, process: None }
+        atomkv_error {
+            status,
+            message: c_string(message),
+            path: None,
+            offset: None,
+            process: None,
+            table: None,
+            key: None,
+            found: None,
+        }
     }
 
     pub(crate) fn argument(reason: impl Into<String>) -> atomkv_error {
@@ -234,6 +260,10 @@ impl atomkv_error {
     pub(crate) fn plain(status: atomkv_status) -> atomkv_error {
         let text = status.texts().1;
         atomkv_error::new(status, text[..text.len() - 1].to_string())
+    }
+
+    pub(crate) fn callback(what: impl Into<String>) -> atomkv_error {
+        atomkv_error::new(ATOMKV_ERR_CALLBACK, what.into())
     }
 
     pub(crate) fn status(&self) -> atomkv_status {
@@ -295,6 +325,17 @@ impl From<Error> for atomkv_error {
             Error::NotADatabase { path, .. } | Error::NoSpace { path } | Error::Io { path, .. } => {
                 described.path = Some(c_path(path));
             }
+            Error::AlreadyExists { path, .. } => described.path = Some(c_path(path)),
+            Error::Input { offset, .. } => described.offset = Some(*offset),
+            Error::Conflict { table, key, found } => {
+                described.table = Some(c_string(table.clone()));
+                described.key = Some(key.clone());
+                described.found = *found;
+            }
+            Error::TableNotFound { name } | Error::TableMismatch { name, .. } => {
+                described.table = Some(c_string(name.clone()));
+            }
+            Error::ServicesMismatch { table, .. } => described.table = Some(c_string(table.clone())),
             Error::NewerFormat { file, .. } => described.path = Some(c_path(file)),
             _ => {}
         }
@@ -331,7 +372,7 @@ pub extern "C" fn atomkv_last_error() -> *const c_char {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_status(error: *const atomkv_error) -> atomkv_status {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.map_or(ATOMKV_OK, |error| error.status)
+    unsafe { optional(error, "error") }.ok().flatten().map_or(ATOMKV_OK, |error| error.status)
 }
 
 /// What happened, where, and what to do, in English. Never NULL; the text lives as long as the error. Since 0.1.
@@ -341,7 +382,7 @@ pub unsafe extern "C" fn atomkv_error_status(error: *const atomkv_error) -> atom
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_message(error: *const atomkv_error) -> *const c_char {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
+    unsafe { optional(error, "error") }.ok().flatten().map_or(c"".as_ptr(), |error| error.message.as_ptr())
 }
 
 /// The file or directory concerned, in the system's encoding; NULL if there is none. The text lives as long as the
@@ -352,18 +393,19 @@ pub unsafe extern "C" fn atomkv_error_message(error: *const atomkv_error) -> *co
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_path(error: *const atomkv_error) -> *const c_char {
     // SAFETY: the caller's promise.
-    let path = unsafe { error.as_ref() }.and_then(|error| error.path.as_ref());
+    let path = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.path.as_ref());
     path.map_or(ptr::null(), |path| path.as_ptr())
 }
 
-/// The byte offset in that file at which the damage begins; -1 if there is none. Since 0.1.
+/// The byte offset at which the damage begins, in that file or in the data to be imported; -1 if there is none.
+/// Since 0.1.
 ///
 /// # Safety
 /// `error` is NULL or alive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_offset(error: *const atomkv_error) -> i64 {
     // SAFETY: the caller's promise.
-    let offset = unsafe { error.as_ref() }.and_then(|error| error.offset);
+    let offset = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.offset);
     offset.and_then(|offset| i64::try_from(offset).ok()).unwrap_or(-1)
 }
 
@@ -374,7 +416,43 @@ pub unsafe extern "C" fn atomkv_error_offset(error: *const atomkv_error) -> i64 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_process(error: *const atomkv_error) -> i64 {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.and_then(|error| error.process).map_or(-1, i64::from)
+    unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.process).map_or(-1, i64::from)
+}
+
+/// The table concerned, after `ATOMKV_ERR_CONFLICT` and where a table is not as expected; NULL if there is none. The
+/// text lives as long as the error. Since 0.1.
+///
+/// # Safety
+/// `error` is NULL or alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_error_table(error: *const atomkv_error) -> *const c_char {
+    // SAFETY: the caller's promise.
+    let table = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.table.as_ref());
+    table.map_or(ptr::null(), |table| table.as_ptr())
+}
+
+/// What a conflict was about. `key`: NULL, or receives the key, whose bytes live as long as the error. `found`: NULL,
+/// or receives the version and sequence that are there; zeros if the key is not. `ATOMKV_NOT_FOUND`, with an empty
+/// key, if the error is no conflict. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_error_conflict(
+    error: *const atomkv_error,
+    key: *mut atomkv_slice,
+    found: *mut atomkv_written,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        store(key, atomkv_slice::EMPTY);
+        store(found, atomkv_written::NONE);
+        let error = handle(error, "error")?;
+        let Some(conflicting) = &error.key else { return Ok(ATOMKV_NOT_FOUND) };
+        store(key, atomkv_slice::of(conflicting));
+        store(found, error.found.map_or(atomkv_written::NONE, Into::into));
+        Ok(ATOMKV_OK)
+    })
 }
 
 /// Frees an error. NULL does nothing. Since 0.1.
@@ -383,10 +461,8 @@ pub unsafe extern "C" fn atomkv_error_process(error: *const atomkv_error) -> i64
 /// `error` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_free(error: *mut atomkv_error) {
-    if !error.is_null() {
-        // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-        drop(unsafe { Box::from_raw(error) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(error) }
 }
 
 #[cfg(test)]
