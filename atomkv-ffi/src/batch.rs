@@ -8,7 +8,7 @@ use atomkv_engine::{Batch, Database, Durability};
 use crate::call::{bytes, call, call_with_error, clear, store};
 use crate::database::atomkv_db;
 use crate::handle::{free, give, handle, kinds};
-use crate::options::durability;
+use crate::options::{atomkv_write_options, durability, expectation, write_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
@@ -91,6 +91,88 @@ pub unsafe extern "C" fn atomkv_batch_put(
         check_lengths(key, value)?;
         batch.change(table, |batch| {
             batch.put(&table.table, key, value);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// `atomkv_batch_put` with options: what must be there for the batch to be applied, and expiry; the durability is that of
+/// `atomkv_apply`. `options`: NULL for the defaults; not needed after the call. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; key and value have the sizes given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_put_with(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    value: *const c_void,
+    value_size: usize,
+    options: *const atomkv_write_options,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
+        let options = write_options(options)?;
+        check_lengths(key, value)?;
+        batch.change(table, |batch| {
+            batch.put_with(&table.table, key, value, options);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// `atomkv_batch_delete` with options: what must be there for the batch to be applied. `options`: NULL for the defaults;
+/// not needed after the call. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; `key` has `key_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_delete_with(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    options: *const atomkv_write_options,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let key = bytes(key, key_size, "key")?;
+        let options = write_options(options)?;
+        check_lengths(key, &[])?;
+        batch.change(table, |batch| {
+            batch.delete_with(&table.table, key, options);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Makes the batch wait for a condition on a key that it need not change: `what`, an `atomkv_expect`, and `number`, the
+/// version or sequence where one is expected. If it does not hold, `atomkv_apply` is `ATOMKV_ERR_CONFLICT` and nothing
+/// happens. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; `key` has `key_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_expect(
+    batch: *mut atomkv_batch,
+    table: *const atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    what: i32,
+    number: u64,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let key = bytes(key, key_size, "key")?;
+        let expect = expectation(what, number)?;
+        check_lengths(key, &[])?;
+        batch.change(table, |batch| {
+            batch.expect(&table.table, key, expect);
         })?;
         Ok(ATOMKV_OK)
     })

@@ -137,6 +137,13 @@ pub(crate) fn owned(bytes: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
     Ok(atomkv_buffer { data, size: bytes.len() })
 }
 
+/// As [`owned`], of a text, with a NUL behind it that does not count.
+pub(crate) fn owned_text(text: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
+    let mut copy = owned(&[text, b"\0"].concat())?;
+    copy.size = text.len();
+    Ok(copy)
+}
+
 /// The first way to read: copies a value into the caller's buffer if it fits, and tells its size in any case.
 ///
 /// # Safety

@@ -23,6 +23,28 @@ pub mod database;
 
 pub mod table;
 
+pub mod entry;
+
+pub mod merge;
+
 pub mod batch;
 
+pub mod arena;
+
+pub mod many;
+
 pub mod iter;
+
+pub mod snapshot;
+
+pub mod transaction;
+
+pub mod stream;
+
+pub mod watch;
+
+pub mod report;
+
+pub mod transfer;
+
+pub mod care;

@@ -6,7 +6,7 @@ use std::ptr;
 use atomkv_engine::services::Services;
 use atomkv_engine::{Database, Pinned, Table, Written};
 
-use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, owned, store, text};
+use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, owned, owned_text, store, text};
 use crate::database::atomkv_db;
 use crate::handle::{free, give, handle, kinds, optional};
 use crate::options::{atomkv_table_options, atomkv_write_options, write_options};
@@ -123,6 +123,24 @@ pub unsafe extern "C" fn atomkv_table_open(
 pub unsafe extern "C" fn atomkv_table_free(table: *mut atomkv_table) {
     // SAFETY: the caller's promise.
     unsafe { free(table) }
+}
+
+/// The name of the table, NUL-terminated UTF-8, in `name`, whose data the caller frees with `atomkv_free`; its size does
+/// not count the NUL. Works on a closed database too. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_table_name(
+    table: *const atomkv_table,
+    name: *mut atomkv_buffer,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        clear(name, atomkv_buffer::EMPTY, "name")?;
+        name.write(owned_text(handle(table, "table")?.table.name().as_bytes())?);
+        Ok(ATOMKV_OK)
+    })
 }
 
 /// The number of keys. Since 0.1.
