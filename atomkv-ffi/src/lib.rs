@@ -19,6 +19,8 @@ pub mod status;
 
 pub mod options;
 
+pub mod services;
+
 pub mod database;
 
 pub mod table;
