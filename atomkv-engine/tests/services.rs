@@ -220,9 +220,7 @@ fn a_sharder_that_lies_is_an_error() {
     let database = open(&directory.path().join("db"));
     let services = Services::new().with_sharder(Beyond);
     let table = database.table("t", TableOptions::new().services(services)).expect("created");
-    assert!(
-        matches!(table.put(b"bad", b"v"), Err(Error::InvalidKey { reason }) if reason.contains("16384"))
-    );
+    assert!(matches!(table.put(b"bad", b"v"), Err(Error::InvalidKey { reason }) if reason.contains("16384")));
     assert!(matches!(table.get(b"bad"), Err(Error::InvalidKey { .. })));
     table.put(b"good", b"v").expect("put");
     assert_eq!(table.partition(b"good").expect("a partition"), table.partitions() - 1);

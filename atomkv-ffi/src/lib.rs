@@ -28,3 +28,5 @@ pub mod table;
 pub mod batch;
 
 pub mod iter;
+
+pub mod log;

@@ -221,9 +221,8 @@ impl KeyValidator for Validator {
         room[ATOMKV_REASON_BYTES..].copy_from_slice(&GUARD);
         let (user_data, start) = (self.user_data.pointer(), room.as_mut_ptr().cast::<c_char>());
         // SAFETY: the callback was given for this pointer; key and room are as long as said.
-        let answer = unsafe {
-            (self.validate)(user_data, key.as_ptr().cast(), key.len(), start, ATOMKV_REASON_BYTES)
-        };
+        let answer =
+            unsafe { (self.validate)(user_data, key.as_ptr().cast(), key.len(), start, ATOMKV_REASON_BYTES) };
         let (reason, guard) = room.split_at(ATOMKV_REASON_BYTES);
         if guard != GUARD {
             return Err(format!("validator {} wrote past the end of the room for its reason", self.identity));
@@ -315,7 +314,14 @@ impl Compression {
         // SAFETY: the callback was given for this pointer; data and room are as long as said.
         let answer = unsafe {
             let room = out.as_mut_ptr().add(start).cast();
-            callback(self.user_data.pointer(), data.as_ptr().cast(), data.len(), room, capacity, &raw mut size)
+            callback(
+                self.user_data.pointer(),
+                data.as_ptr().cast(),
+                data.len(),
+                room,
+                capacity,
+                &raw mut size,
+            )
         };
         let is_whole = out[before..start] == GUARD && out[start + capacity..] == GUARD;
         if !is_whole || answer != 0 || size > capacity {
