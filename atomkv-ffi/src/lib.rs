@@ -19,6 +19,8 @@ pub mod status;
 
 pub mod options;
 
+pub mod services;
+
 pub mod database;
 
 pub mod table;
@@ -48,3 +50,5 @@ pub mod report;
 pub mod transfer;
 
 pub mod care;
+
+pub mod log;

@@ -1,6 +1,7 @@
 //! How a database is opened and how a table is created.
 
 use std::ffi::{c_char, c_int};
+use std::sync::Weak;
 use std::time::Duration;
 
 use atomkv_engine::services::Services;
@@ -8,6 +9,7 @@ use atomkv_engine::{Durability, Expect, Expiry, Options, Retention, TableOptions
 
 use crate::call::{Outcome, call, text};
 use crate::handle::{free, give, handle_mut, kinds, optional};
+use crate::services::Compression;
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 
@@ -295,6 +297,8 @@ pub unsafe extern "C" fn atomkv_options_set_hash_seed(
 pub struct atomkv_table_options {
     pub(crate) options: TableOptions,
     pub(crate) services: Services,
+    /// The compressor among the services, if it is the C side's.
+    pub(crate) compression: Weak<Compression>,
     pub(crate) create_if_missing: bool,
 }
 
@@ -304,6 +308,7 @@ pub extern "C" fn atomkv_table_options_new() -> *mut atomkv_table_options {
     give(atomkv_table_options {
         options: TableOptions::new(),
         services: Services::new(),
+        compression: Weak::new(),
         create_if_missing: true,
     })
 }

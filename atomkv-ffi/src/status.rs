@@ -53,7 +53,7 @@ pub enum atomkv_status {
     ATOMKV_ERR_KEY_TOO_LONG = -13,
     /// Values have 0 to 2,147,483,647 bytes; this one is longer.
     ATOMKV_ERR_VALUE_TOO_LARGE = -14,
-    /// The table's validator refused the key.
+    /// The table's validator refused the key, or its sharder gave a slot that does not exist.
     ATOMKV_ERR_INVALID_KEY = -15,
     /// There is no table of that name.
     ATOMKV_ERR_TABLE_NOT_FOUND = -16,
@@ -166,7 +166,7 @@ impl atomkv_status {
                 "ATOMKV_ERR_VALUE_TOO_LARGE\0",
                 "the value is too large; values have at most 2147483647 bytes\0",
             ),
-            ATOMKV_ERR_INVALID_KEY => ("ATOMKV_ERR_INVALID_KEY\0", "the table's validator refused the key\0"),
+            ATOMKV_ERR_INVALID_KEY => ("ATOMKV_ERR_INVALID_KEY\0", "the table refuses the key\0"),
             ATOMKV_ERR_TABLE_NOT_FOUND => ("ATOMKV_ERR_TABLE_NOT_FOUND\0", "there is no such table\0"),
             ATOMKV_ERR_TABLE_MISMATCH => {
                 ("ATOMKV_ERR_TABLE_MISMATCH\0", "the table exists with other settings\0")
@@ -235,7 +235,7 @@ pub struct atomkv_error {
 kinds! { atomkv_error }
 
 impl atomkv_error {
-    fn new(status: atomkv_status, message: String) -> atomkv_error {
+    pub(crate) fn new(status: atomkv_status, message: String) -> atomkv_error {
         atomkv_error {
             status,
             message: c_string(message),

@@ -734,7 +734,7 @@ static void test_after_closing(void)
 {
     atomkv_db *db = open_db("closing");
     atomkv_table *table = open_table(db, "t", 1, 1);
-    atomkv_snapshot *snapshot = NULL;
+    atomkv_snapshot *snapshot = NULL, *second = NULL;
     atomkv_txn *txn = NULL;
     atomkv_watch *watch = NULL;
     atomkv_writer *writer = NULL;
@@ -764,7 +764,7 @@ static void test_after_closing(void)
     CHECK(atomkv_reader_read(reader, 0, buffer, 4, &size) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_iter_next(iter, NULL, NULL, NULL) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_get_many(table, &key, 1, arena, &value) == ATOMKV_ERR_CLOSED);
-    CHECK(atomkv_snapshot_new(db, &snapshot, NULL) == ATOMKV_ERR_CLOSED && snapshot == NULL);
+    CHECK(atomkv_snapshot_new(db, &second, NULL) == ATOMKV_ERR_CLOSED && second == NULL);
     CHECK(atomkv_add_integer(table, "n", 1, 1, NULL, NULL) == ATOMKV_ERR_CLOSED);
     /* The parent first: any order is right. */
     atomkv_db_free(db);
@@ -774,6 +774,7 @@ static void test_after_closing(void)
     atomkv_writer_free(writer);
     atomkv_watch_free(watch);
     atomkv_txn_free(txn);
+    atomkv_snapshot_free(snapshot);
     atomkv_arena_free(arena);
 }
 
