@@ -31,6 +31,10 @@
  * fork(), handles of the parent answer ATOMKV_ERR_FORKED in the child, where freeing them leaves the parent's database
  * alone; databases may be opened there anew. A thread must not be cancelled (pthread_cancel) inside a call.
  *
+ * Parameters. `key` and `key_size`, as every pointer with its `..._size`, are bytes that the call only reads and does
+ * not keep, unless a function says otherwise. `error`, the last parameter of some calls: NULL, or receives the details
+ * of a failure, freed with atomkv_error_free, and NULL on success.
+ *
  * Keys have 1 to 65,535 bytes, values 0 to 2,147,483,647. Both are bytes, not text: nothing is NUL-terminated.
  */
 
@@ -55,6 +59,7 @@
 /**
  * What a call returns. 0 is success, positive values are outcomes that are no errors, negative ones are errors.
  * A value never changes its meaning; later releases may add values, so treat an unknown negative one as an error.
+ * Since 0.1.
  */
 enum atomkv_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -140,7 +145,7 @@ typedef int32_t atomkv_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-/** When an acknowledged write is on stable storage. */
+/** When an acknowledged write is on stable storage. Since 0.1. */
 enum atomkv_durability
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -169,43 +174,47 @@ typedef int32_t atomkv_durability;
 
 /**
  * Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
- * for each other. It keeps the database of its first table open.
+ * for each other. It keeps the database of its first table open. Since 0.1.
  */
 typedef struct atomkv_batch atomkv_batch;
 
-/** An open database. Any thread, many at once. */
+/** An open database. Any thread, many at once. Since 0.1. */
 typedef struct atomkv_db atomkv_db;
 
 /**
  * The details of an error. Made by calls that have an `error` parameter; free it with `atomkv_error_free`. It may
- * be read by several threads at once.
+ * be read by several threads at once. Since 0.1.
  */
 typedef struct atomkv_error atomkv_error;
 
-/** An iteration over a table. Any thread; calls on one iterator wait for each other. */
+/** An iteration over a table. Any thread; calls on one iterator wait for each other. Since 0.1. */
 typedef struct atomkv_iter atomkv_iter;
 
-/** How a database is opened. One thread at a time; may be used for several databases and freed at any time. */
+/**
+ * How a database is opened. One thread at a time; may be used for several databases and freed at any time.
+ * Since 0.1.
+ */
 typedef struct atomkv_options atomkv_options;
 
 /**
  * A table of an open database. Any thread, many at once. It keeps its database open until it is freed or the
- * database is closed.
+ * database is closed. Since 0.1.
  */
 typedef struct atomkv_table atomkv_table;
 
 /**
  * How a table is created or opened. One thread at a time; may be used for several tables and freed at any time.
+ * Since 0.1.
  */
 typedef struct atomkv_table_options atomkv_table_options;
 
 /**
  * A value that is held where it lies, see `atomkv_get_view`. May be read by many threads at once and released on
- * any thread.
+ * any thread. Since 0.1.
  */
 typedef struct atomkv_view atomkv_view;
 
-/** What a write did. */
+/** What a write did. Since 0.1. */
 typedef struct {
     /** The key's version: 1 for a new key, one more with each change. A delete has a version too. */
     uint64_t version;
@@ -213,7 +222,7 @@ typedef struct {
     uint64_t sequence;
 } atomkv_written;
 
-/** Bytes that belong to the caller, who frees `data` with `atomkv_free`. */
+/** Bytes that belong to the caller, who frees `data` with `atomkv_free`. Since 0.1. */
 typedef struct {
     /** The first byte; NULL if there is no result (not found, an error). Not NUL-terminated. */
     void *data;
@@ -221,7 +230,7 @@ typedef struct {
     size_t size;
 } atomkv_buffer;
 
-/** Bytes that belong to somebody else. */
+/** Bytes that belong to somebody else. Since 0.1. */
 typedef struct {
     /**
      * The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
@@ -436,7 +445,7 @@ atomkv_status atomkv_compact(atomkv_db *db,
  * "tables", "keys", "sequence", "synced_sequence", "unsynced_bytes", "log_segments", "page_segments", "live_bytes",
  * "dead_bytes", "disk_bytes", "index_bytes", "checkpoint_generation", "checkpoints", "compactions", "syncs",
  * "replayed_records", "rebuilt_index", "damaged_records_skipped", "read_only". Another name is
- * `ATOMKV_ERR_INVALID_ARGUMENT`. Works on a closed database too. Since 0.1.
+ * `ATOMKV_ERR_INVALID_ARGUMENT`. `value` receives the count. Works on a closed database too. Since 0.1.
  */
 atomkv_status atomkv_stat(const atomkv_db *db,
                           const char *name,
@@ -485,7 +494,7 @@ atomkv_status atomkv_put(atomkv_table *table,
                          size_t value_size,
                          atomkv_written *written);
 
-/** `atomkv_put` with an `atomkv_durability` of its own. Since 0.1. */
+/** `atomkv_put` with a durability of its own. `how`: an `atomkv_durability`. Since 0.1. */
 atomkv_status atomkv_put_with(atomkv_table *table,
                               const void *key,
                               size_t key_size,
@@ -500,7 +509,7 @@ atomkv_status atomkv_put_with(atomkv_table *table,
  */
 atomkv_status atomkv_delete(atomkv_table *table, const void *key, size_t key_size, atomkv_written *written);
 
-/** `atomkv_delete` with an `atomkv_durability` of its own. Since 0.1. */
+/** `atomkv_delete` with a durability of its own. `how`: an `atomkv_durability`. Since 0.1. */
 atomkv_status atomkv_delete_with(atomkv_table *table,
                                  const void *key,
                                  size_t key_size,
@@ -565,8 +574,8 @@ atomkv_batch *atomkv_batch_new(void);
 void atomkv_batch_free(atomkv_batch *batch);
 
 /**
- * Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
- * last holds. Since 0.1.
+ * Adds a put into a table. Key and value are copied; a validator looks at the key when the batch is applied. Of several
+ * operations on one key the last holds. Since 0.1.
  */
 atomkv_status atomkv_batch_put(atomkv_batch *batch,
                                atomkv_table *table,
@@ -575,7 +584,7 @@ atomkv_status atomkv_batch_put(atomkv_batch *batch,
                                const void *value,
                                size_t value_size);
 
-/** Adds a delete of a key, whether or not it is there. Since 0.1. */
+/** Adds a delete of a key of a table, whether or not it is there. Since 0.1. */
 atomkv_status atomkv_batch_delete(atomkv_batch *batch, atomkv_table *table, const void *key, size_t key_size);
 
 /** The number of operations in the batch. Since 0.1. */

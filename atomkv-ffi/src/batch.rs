@@ -13,7 +13,7 @@ use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
 
 /// Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
-/// for each other. It keeps the database of its first table open.
+/// for each other. It keeps the database of its first table open. Since 0.1.
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
 }
@@ -71,8 +71,8 @@ fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
     Ok(())
 }
 
-/// Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
-/// last holds. Since 0.1.
+/// Adds a put into a table. Key and value are copied; a validator looks at the key when the batch is applied. Of several
+/// operations on one key the last holds. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn atomkv_batch_put(
     })
 }
 
-/// Adds a delete of a key, whether or not it is there. Since 0.1.
+/// Adds a delete of a key of a table, whether or not it is there. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.

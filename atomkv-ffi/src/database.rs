@@ -10,7 +10,7 @@ use crate::options::atomkv_options;
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 
-/// An open database. Any thread, many at once.
+/// An open database. Any thread, many at once. Since 0.1.
 pub struct atomkv_db {
     pub(crate) database: Database,
 }
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn atomkv_compact(db: *mut atomkv_db, error: *mut *mut ato
 /// "tables", "keys", "sequence", "synced_sequence", "unsynced_bytes", "log_segments", "page_segments", "live_bytes",
 /// "dead_bytes", "disk_bytes", "index_bytes", "checkpoint_generation", "checkpoints", "compactions", "syncs",
 /// "replayed_records", "rebuilt_index", "damaged_records_skipped", "read_only". Another name is
-/// `ATOMKV_ERR_INVALID_ARGUMENT`. Works on a closed database too. Since 0.1.
+/// `ATOMKV_ERR_INVALID_ARGUMENT`. `value` receives the count. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
 /// `db` is NULL or alive; `name` is NULL or NUL-terminated; `value` is NULL or may be written.

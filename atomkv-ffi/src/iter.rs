@@ -8,7 +8,7 @@ use crate::call::{call, clear, handle, store};
 use crate::status::atomkv_status::{self, ATOMKV_DONE, ATOMKV_OK};
 use crate::table::{atomkv_slice, atomkv_table, atomkv_written};
 
-/// An iteration over a table. Any thread; calls on one iterator wait for each other.
+/// An iteration over a table. Any thread; calls on one iterator wait for each other. Since 0.1.
 pub struct atomkv_iter {
     state: Mutex<State>,
     /// Keeps the database open.

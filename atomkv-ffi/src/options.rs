@@ -10,7 +10,7 @@ use crate::call::{Outcome, call, null, text};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 
-/// When an acknowledged write is on stable storage.
+/// When an acknowledged write is on stable storage. Since 0.1.
 #[repr(i32)]
 pub enum atomkv_durability {
     /// As the table was created or opened.
@@ -36,6 +36,7 @@ pub(crate) fn durability(number: i32) -> Result<Option<Durability>, Box<atomkv_e
 }
 
 /// How a database is opened. One thread at a time; may be used for several databases and freed at any time.
+/// Since 0.1.
 pub struct atomkv_options {
     pub(crate) options: Options,
 }
@@ -205,6 +206,7 @@ pub unsafe extern "C" fn atomkv_options_set_skip_damaged_log(
 }
 
 /// How a table is created or opened. One thread at a time; may be used for several tables and freed at any time.
+/// Since 0.1.
 pub struct atomkv_table_options {
     pub(crate) options: TableOptions,
     pub(crate) services: Services,

@@ -15,13 +15,13 @@ use crate::status::atomkv_status::{
 };
 
 /// A table of an open database. Any thread, many at once. It keeps its database open until it is freed or the
-/// database is closed.
+/// database is closed. Since 0.1.
 pub struct atomkv_table {
     pub(crate) table: Table,
     pub(crate) database: Database,
 }
 
-/// What a write did.
+/// What a write did. Since 0.1.
 #[repr(C)]
 pub struct atomkv_written {
     /// The key's version: 1 for a new key, one more with each change. A delete has a version too.
@@ -36,7 +36,7 @@ impl From<Written> for atomkv_written {
     }
 }
 
-/// Bytes that belong to somebody else.
+/// Bytes that belong to somebody else. Since 0.1.
 #[repr(C)]
 pub struct atomkv_slice {
     /// The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
@@ -45,7 +45,7 @@ pub struct atomkv_slice {
     pub size: usize,
 }
 
-/// Bytes that belong to the caller, who frees `data` with `atomkv_free`.
+/// Bytes that belong to the caller, who frees `data` with `atomkv_free`. Since 0.1.
 #[repr(C)]
 pub struct atomkv_buffer {
     /// The first byte; NULL if there is no result (not found, an error). Not NUL-terminated.
@@ -63,7 +63,7 @@ impl atomkv_slice {
 }
 
 /// A value that is held where it lies, see `atomkv_get_view`. May be read by many threads at once and released on
-/// any thread.
+/// any thread. Since 0.1.
 pub struct atomkv_view {
     pinned: Pinned,
 }
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn atomkv_put(
     })
 }
 
-/// `atomkv_put` with an `atomkv_durability` of its own. Since 0.1.
+/// `atomkv_put` with a durability of its own. `how`: an `atomkv_durability`. Since 0.1.
 ///
 /// # Safety
 /// As `atomkv_put`.
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn atomkv_delete(
     unsafe { atomkv_delete_with(table, key, key_size, table_default, written) }
 }
 
-/// `atomkv_delete` with an `atomkv_durability` of its own. Since 0.1.
+/// `atomkv_delete` with a durability of its own. `how`: an `atomkv_durability`. Since 0.1.
 ///
 /// # Safety
 /// As `atomkv_delete`.
