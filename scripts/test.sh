@@ -42,7 +42,7 @@ step "events" cargo test --locked -p atomkv-engine --features tracing --test eve
 count "$(awk '/^test result: ok/ { sum += $4 } END { print sum + 0 }' "$log")"
 step "service vectors" python3 scripts/service_vectors.py --check
 step "C library" make --no-print-directory lib
-step "C interface" scripts/test-c.sh "$target/release"
+step "C interface" scripts/test-c.sh
 sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^C interface: \([0-9]*\) passed.*/\1/p' "$log")"
 mkdir "$log.d"

@@ -2,8 +2,8 @@
 
 use crate::handle::{free, give, kinds};
 
-/// Memory for the results of calls that give many: they put all bytes into it, and their slices point there until it is
-/// given to the next call or freed. It grows as needed and keeps its size. One thread at a time.
+/// Memory for the results of calls that give many: they put all bytes into it, and their slices point there until it
+/// is given to the next call or freed. It grows as needed and keeps its size. One thread at a time. Since 0.1.
 #[derive(Default)]
 pub struct atomkv_arena {
     pub(crate) bytes: Vec<u8>,

@@ -14,7 +14,7 @@ use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
 
 /// Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
-/// for each other. It keeps the database of its first table open.
+/// for each other. It keeps the database of its first table open. Since 0.1.
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
 }
@@ -69,8 +69,8 @@ fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
     Ok(())
 }
 
-/// Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
-/// last holds. Since 0.1.
+/// Adds a put into `table`. Key and value are copied; a validator looks at the key when the batch is applied. Of
+/// several operations on one key the last holds. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn atomkv_batch_put(
     })
 }
 
-/// `atomkv_batch_put` with options: what must be there for the batch to be applied, and expiry; the durability is that of
-/// `atomkv_apply`. `options`: NULL for the defaults; not needed after the call. Since 0.1.
+/// `atomkv_batch_put` into `table` with options: what must be there for the batch to be applied, and expiry; the
+/// durability is that of `atomkv_apply`. `options`: NULL for the defaults; not needed after the call. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -124,8 +124,8 @@ pub unsafe extern "C" fn atomkv_batch_put_with(
     })
 }
 
-/// `atomkv_batch_delete` with options: what must be there for the batch to be applied. `options`: NULL for the defaults;
-/// not needed after the call. Since 0.1.
+/// `atomkv_batch_delete` from `table` with options: what must be there for the batch to be applied. `options`: NULL
+/// for the defaults; not needed after the call. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -150,9 +150,9 @@ pub unsafe extern "C" fn atomkv_batch_delete_with(
     })
 }
 
-/// Makes the batch wait for a condition on a key that it need not change: `what`, an `atomkv_expect`, and `number`, the
-/// version or sequence where one is expected. If it does not hold, `atomkv_apply` is `ATOMKV_ERR_CONFLICT` and nothing
-/// happens. Since 0.1.
+/// Makes the batch wait for a condition on a key of `table` that it need not change: `what`, an `atomkv_expect`, and
+/// `number`, the version or sequence where one is expected. If it does not hold, `atomkv_apply` is
+/// `ATOMKV_ERR_CONFLICT` and nothing happens. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn atomkv_batch_expect(
     })
 }
 
-/// Adds a delete of a key, whether or not it is there. Since 0.1.
+/// Adds a delete of a key from `table`, whether or not it is there. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.

@@ -36,9 +36,9 @@ fn hex(bytes: &[u8]) -> String {
 /// Settles everything written so far and gives the space of all that is dead back to the file system. Runs by itself
 /// as dead bytes gather. Readers and writers go on meanwhile; the call takes as long as copying the database.
 ///
-/// `progress`: NULL, or follows the call and can end it; what was settled by then stays so. `report`: NULL, or receives
-/// "segments_removed", "segments_written", "records_moved", "segments_damaged", "bytes_before", "bytes_after"; NULL on
-/// failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
+/// `progress`: NULL, or follows the call and can end it; what was settled by then stays so. `report`: NULL, or
+/// receives "segments_removed", "segments_written", "records_moved", "segments_damaged", "bytes_before",
+/// "bytes_after"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn atomkv_compact(
     }
 }
 
-/// A time in which the background does not compact. Any thread.
+/// A time in which the background does not compact. Any thread. Since 0.1.
 pub struct atomkv_compaction_pause {
     _pause: CompactionPause,
 }
@@ -78,8 +78,8 @@ pub struct atomkv_compaction_pause {
 kinds! { atomkv_compaction_pause }
 
 /// Asks the background not to compact until `pause` and all others like it are freed, with
-/// `atomkv_compaction_pause_free`. A round that is running stops soon. `pause` receives it, or NULL on failure. Space that
-/// is dead is not given back meanwhile. Since 0.1.
+/// `atomkv_compaction_pause_free`. A round that is running stops soon. `pause` receives it, or NULL on failure. Space
+/// that is dead is not given back meanwhile. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn atomkv_table_resize(
     }
 }
 
-/// How a backup is made or restored; add them up.
+/// How a backup is made or restored; add them up. Since 0.1.
 #[repr(u32)]
 pub enum atomkv_backup_flags {
     /// Read the whole backup, or what was restored, again and verify it.
@@ -187,13 +187,13 @@ fn of_restore(done: &RestoreReport) -> atomkv_report {
     atomkv_report::new(&numbers, &[])
 }
 
-/// Makes a backup in a directory, of one moment, while the database is used; into an earlier backup of the same database
-/// it adds what is new. A backup is a database: open it, or `atomkv_restore` it.
+/// Makes a backup in a directory, of one moment, while the database is used; into an earlier backup of the same
+/// database it adds what is new. A backup is a database: open it, or `atomkv_restore` it.
 ///
-/// `directory`: NUL-terminated, in the system's encoding. `flags`: `atomkv_backup_flags`, or 0. `progress`: NULL, or follows
-/// the call and can end it. `report`: NULL, or receives "sequence", "files", "files_kept", "files_linked", "bytes",
-/// "bytes_copied", "elapsed_us"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`.
-/// Since 0.1.
+/// `directory`: NUL-terminated, in the system's encoding. `flags`: `atomkv_backup_flags`, or 0. `progress`: NULL, or
+/// follows the call and can end it. `report`: NULL, or receives "sequence", "files", "files_kept", "files_linked",
+/// "bytes", "bytes_copied", "elapsed_us"; NULL on failure; free it with `atomkv_report_free`. `error`: as in
+/// `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -222,8 +222,8 @@ pub unsafe extern "C" fn atomkv_backup(
     }
 }
 
-/// Writes a backup as a tar archive with checksums. `output`: where to; after a failure what was written is no backup. The
-/// other arguments as in `atomkv_backup`. Since 0.1.
+/// Writes a backup as a tar archive with checksums. `output`: where to; after a failure what was written is no
+/// backup. The other arguments as in `atomkv_backup`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -247,10 +247,10 @@ pub unsafe extern "C" fn atomkv_backup_stream(
     }
 }
 
-/// Restores a backup into a new directory. `backup` and `directory`: NUL-terminated, in the system's encoding; the directory
-/// must be missing or empty. `flags`: `ATOMKV_BACKUP_VERIFY`, or 0. `progress`: NULL, or follows the call and can end it.
-/// `report`: NULL, or receives "sequence", "taken_ms", "files", "bytes", "elapsed_us"; NULL on failure; free it with
-/// `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
+/// Restores a backup into a new directory. `backup` and `directory`: NUL-terminated, in the system's encoding; the
+/// directory must be missing or empty. `flags`: `ATOMKV_BACKUP_VERIFY`, or 0. `progress`: NULL, or follows the call
+/// and can end it. `report`: NULL, or receives "sequence", "taken_ms", "files", "bytes", "elapsed_us"; NULL on
+/// failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -278,8 +278,8 @@ pub unsafe extern "C" fn atomkv_restore(
     }
 }
 
-/// Restores what `atomkv_backup_stream` has written, into a new directory. `input`: where from. The other arguments as in
-/// `atomkv_restore`. Since 0.1.
+/// Restores what `atomkv_backup_stream` has written, into a new directory. `input`: where from. The other arguments
+/// as in `atomkv_restore`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -363,12 +363,12 @@ unsafe fn verified(
     }
 }
 
-/// Reads all that a database has stored and verifies it, while it is used. `ATOMKV_ERR_CORRUPT` if anything is damaged; the
-/// report lists what.
+/// Reads all that a database has stored and verifies it, while it is used. `ATOMKV_ERR_CORRUPT` if anything is
+/// damaged; the report lists what.
 ///
-/// `progress`: NULL, or follows the call and can end it. `report`: NULL, or receives "files", "records", "bytes", "keys",
-/// "damage_count", "unclean_end", and in its JSON the damages with file, offset, table and key; with damage too, NULL on
-/// other failures; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
+/// `progress`: NULL, or follows the call and can end it. `report`: NULL, or receives "files", "records", "bytes",
+/// "keys", "damage_count", "unclean_end", and in its JSON the damages with file, offset, table and key; with damage
+/// too, NULL on other failures; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -390,8 +390,8 @@ pub unsafe extern "C" fn atomkv_verify(
     }
 }
 
-/// `atomkv_verify` of a database that is not open, without opening it; nothing is changed. `directory`: NUL-terminated, in
-/// the system's encoding. Since 0.1.
+/// `atomkv_verify` of a database that is not open, without opening it; nothing is changed. `directory`:
+/// NUL-terminated, in the system's encoding. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -416,11 +416,11 @@ pub unsafe extern "C" fn atomkv_verify_directory(
 /// Copies what can be read of a damaged database into a new one. The damaged one is not changed.
 ///
 /// `damaged` and `directory`: NUL-terminated, in the system's encoding; the directory must be missing or empty.
-/// `services_table` and `services`: NULL, or the name of a table and table options with its services, where they are not
-/// AtomKV's own. `progress`: NULL, or follows the call and can end it. `report`: NULL, or receives "manifest_found",
-/// "records", "bytes", "documents", "old_versions_left_out", "damage_count", "lost_count", "older_count",
-/// "undecodable_count", and in its JSON the tables and the lists; NULL on failure; free it with `atomkv_report_free`.
-/// `error`: as in `atomkv_open`. Since 0.1.
+/// `services_table` and `services`: NULL, or the name of a table and table options with its services, where they are
+/// not AtomKV's own. `progress`: NULL, or follows the call and can end it. `report`: NULL, or receives
+/// "manifest_found", "records", "bytes", "documents", "old_versions_left_out", "damage_count", "lost_count",
+/// "older_count", "undecodable_count", and in its JSON the tables and the lists; NULL on failure; free it with
+/// `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -490,8 +490,8 @@ pub unsafe extern "C" fn atomkv_salvage(
     }
 }
 
-/// All statistics of a database, explained in docs/statistics.md: counters, sizes in bytes, latencies. `report` receives
-/// them, or NULL on failure; free it with `atomkv_report_free`. Works on a closed database too. Since 0.1.
+/// All statistics of a database, explained in docs/statistics.md: counters, sizes in bytes, latencies. `report`
+/// receives them, or NULL on failure; free it with `atomkv_report_free`. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

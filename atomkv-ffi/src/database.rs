@@ -11,7 +11,7 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_buffer;
 
-/// An open database. Any thread, many at once.
+/// An open database. Any thread, many at once. Since 0.1.
 pub struct atomkv_db {
     pub(crate) database: Database,
 }
@@ -80,9 +80,9 @@ pub unsafe extern "C" fn atomkv_open_in_memory(
     }
 }
 
-/// Looks again at a database that was opened with `atomkv_options_set_read_only`: `newer` receives a handle to it as it is
-/// now, to be freed with `atomkv_db_free`, and the old one stays as it is; or NULL with `ATOMKV_DONE` if nothing was written
-/// since. `error`: as in `atomkv_open`. Since 0.1.
+/// Looks again at a database that was opened with `atomkv_options_set_read_only`: `newer` receives a handle to it as
+/// it is now, to be freed with `atomkv_db_free`, and the old one stays as it is; or NULL with `ATOMKV_DONE` if
+/// nothing was written since. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -105,8 +105,8 @@ pub unsafe extern "C" fn atomkv_refresh(
     }
 }
 
-/// The directory of a database, NUL-terminated, in the system's encoding: `directory` receives it; the caller frees its data
-/// with `atomkv_free`. Its size does not count the NUL. Works on a closed database too. Since 0.1.
+/// The directory of a database, NUL-terminated, in the system's encoding: `directory` receives it; the caller frees
+/// its data with `atomkv_free`. Its size does not count the NUL. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -121,8 +121,8 @@ pub unsafe extern "C" fn atomkv_path(db: *const atomkv_db, directory: *mut atomk
     })
 }
 
-/// The names of all tables, each NUL-terminated UTF-8, one behind the other: `names` receives them; the caller frees its
-/// data with `atomkv_free`. `count`: NULL, or receives how many there are. Since 0.1.
+/// The names of all tables, each NUL-terminated UTF-8, one behind the other: `names` receives them; the caller frees
+/// its data with `atomkv_free`. `count`: NULL, or receives how many there are. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -148,9 +148,9 @@ pub unsafe extern "C" fn atomkv_table_names(
 
 /// Writes everything out, ends the background threads and gives the directory free. The handle stays valid, and it
 /// and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on, except what needs no database
-/// (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free and
-/// succeeds. May be called while other threads use the database: their calls end or answer
-/// `ATOMKV_ERR_CLOSED`. On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
+/// (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free
+/// and succeeds. May be called while other threads use the database: their calls end or answer `ATOMKV_ERR_CLOSED`.
+/// On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// `db` is NULL or alive; `error` is NULL or may be written.
@@ -205,9 +205,9 @@ pub unsafe extern "C" fn atomkv_checkpoint(db: *mut atomkv_db) -> atomkv_status 
     })
 }
 
-/// One of the database's statistics by its name, NUL-terminated, such as "keys", "disk_bytes" or "syncs"; docs/statistics.md
-/// explains them, `atomkv_stats` gives all. `value` receives it. Another name is `ATOMKV_ERR_INVALID_ARGUMENT`. Works on a
-/// closed database too. Since 0.1.
+/// One of the database's statistics by its name, NUL-terminated, such as "keys", "disk_bytes" or "syncs";
+/// docs/statistics.md explains them, `atomkv_stats` gives all. `value` receives it. Another name is
+/// `ATOMKV_ERR_INVALID_ARGUMENT`. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
 /// `db` is NULL or alive; `name` is NULL or NUL-terminated; `value` is NULL or may be written.

@@ -11,7 +11,7 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_slice, atomkv_table, atomkv_written};
 
-/// What is known of a document beside its value.
+/// What is known of a document beside its value. Since 0.1.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct atomkv_entry {
@@ -134,9 +134,9 @@ unsafe fn hand_over(
 }
 
 /// Reads one version of a document, of those that the table keeps (`atomkv_table_options_set_retention_versions` and
-/// its siblings). `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`; NULL in it for a
-/// tombstone. `entry`: NULL, or receives what is known of it. `ATOMKV_ERR_VERSION_NOT_FOUND` if the key never had the
-/// version, `ATOMKV_ERR_VERSION_COMPACTED` if it is not kept any more. Since 0.1.
+/// its siblings). `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`; NULL in it
+/// for a tombstone. `entry`: NULL, or receives what is known of it. `ATOMKV_ERR_VERSION_NOT_FOUND` if the key never
+/// had the version, `ATOMKV_ERR_VERSION_COMPACTED` if it is not kept any more. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -158,9 +158,9 @@ pub unsafe extern "C" fn atomkv_get_version(
     })
 }
 
-/// Reads the version of a document that was there after the commit with this `sequence`, of those that the table keeps; a
-/// tombstone if the key had been deleted. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND` if the key
-/// was not there yet, `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
+/// Reads the version of a document that was there after the commit with this `sequence`, of those that the table
+/// keeps; a tombstone if the key had been deleted. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND`
+/// if the key was not there yet, `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -186,15 +186,15 @@ pub unsafe extern "C" fn atomkv_get_at(
 }
 
 /// The versions of one document that are kept, the newest first. It may be read by many threads at once, and does not
-/// need its database any more.
+/// need its database any more. Since 0.1.
 pub struct atomkv_history {
     versions: Vec<Version>,
 }
 
 kinds! { atomkv_history }
 
-/// Reads all versions of a document that the table keeps, the newest first. `history` receives them, or NULL on failure;
-/// free it with `atomkv_history_free`. A key that was never there has an empty history. Since 0.1.
+/// Reads all versions of a document that the table keeps, the newest first. `history` receives them, or NULL on
+/// failure; free it with `atomkv_history_free`. A key that was never there has an empty history. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -242,9 +242,9 @@ pub unsafe extern "C" fn atomkv_history_len(
     })
 }
 
-/// One of the versions; `index` 0 is the newest. `value`: NULL, or receives the bytes, which live as long as the history;
-/// NULL in it for a tombstone. `entry`: NULL, or receives what is known of it. `ATOMKV_DONE` if there are not so many.
-/// Since 0.1.
+/// One of the versions; `index` 0 is the newest. `value`: NULL, or receives the bytes, which live as long as the
+/// history; NULL in it for a tombstone. `entry`: NULL, or receives what is known of it. `ATOMKV_DONE` if there are
+/// not so many. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -268,9 +268,9 @@ pub unsafe extern "C" fn atomkv_history_at(
     })
 }
 
-/// Stores a value unless the key has this very value already; durable as the table says. `written`: NULL, or receives the
-/// version and sequence that the key has now. `changed`: NULL, or receives 1 if the value was written, 0 if it was there
-/// already. Since 0.1.
+/// Stores a value unless the key has this very value already; durable as the table says. `written`: NULL, or receives
+/// the version and sequence that the key has now. `changed`: NULL, or receives 1 if the value was written, 0 if it
+/// was there already. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; key and value have the sizes given.
@@ -301,8 +301,8 @@ pub unsafe extern "C" fn atomkv_put_if_changed(
 }
 
 /// Gives a document another expiry and leaves its value as it is; a new version, as any write. `options` must name an
-/// expiry (`atomkv_write_options_set_ttl_ms`, `..._set_expires_at_ms`), and may name the rest. `ATOMKV_NOT_FOUND` if the
-/// key is not there. `written`: NULL, or receives the version and sequence. Since 0.1.
+/// expiry (`atomkv_write_options_set_ttl_ms`, `..._set_expires_at_ms`), and may name the rest. `ATOMKV_NOT_FOUND` if
+/// the key is not there. `written`: NULL, or receives the version and sequence. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.

@@ -17,16 +17,16 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_DONE, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_slice, atomkv_table, atomkv_written};
 
-/// Which keys an iteration is for, and how it goes through them. One thread at a time; may be used for several iterations
-/// and freed at any time.
+/// Which keys an iteration is for, and how it goes through them. One thread at a time; may be used for several
+/// iterations and freed at any time. Since 0.1.
 pub struct atomkv_scan_options {
     options: ScanOptions,
     low: Bound<Vec<u8>>,
     high: Bound<Vec<u8>>,
 }
 
-/// An iteration over a table. Any thread; calls on one iterator wait for each other. It keeps its database open until it
-/// is freed or the database is closed.
+/// An iteration over a table. Any thread; calls on one iterator wait for each other. It keeps its database open until
+/// it is freed or the database is closed. Since 0.1.
 pub struct atomkv_iter {
     state: Mutex<State>,
     /// Keeps the database open.
@@ -146,8 +146,8 @@ unsafe fn set(
     }
 }
 
-/// Only keys that are not below `key`, by the order of their bytes; or, if `inclusive` is 0, only those above it. On a
-/// table without order all keys are looked at for this. Takes the place of a prefix. Since 0.1.
+/// Only keys that are not below `key`, by the order of their bytes; or, if `inclusive` is 0, only those above it. On
+/// a table without order all keys are looked at for this. Takes the place of a prefix. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; `key` has `key_size` bytes.
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn atomkv_scan_options_set_prefix(
     }
 }
 
-/// Only keys in which these bytes occur. Since 0.1.
+/// Only keys in which `part`, of `part_size` bytes, occurs. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; `part` has `part_size` bytes.
@@ -230,8 +230,8 @@ pub unsafe extern "C" fn atomkv_scan_options_set_contains(
     }
 }
 
-/// Only keys that match a pattern as a whole: `*` stands for any bytes, `?` for one, `[a-c]` for one of some, `[!a-c]`
-/// for one of the others; a backslash takes the meaning from what follows. Since 0.1.
+/// Only keys that match a pattern as a whole: `*` stands for any bytes, `?` for one, `[a-c]` for one of some,
+/// `[!a-c]` for one of the others; a backslash takes the meaning from what follows. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; `pattern` has `pattern_size` bytes.
@@ -250,8 +250,8 @@ pub unsafe extern "C" fn atomkv_scan_options_set_glob(
     }
 }
 
-/// From the last key to the first; only of ordered tables, else the iteration is `ATOMKV_ERR_INVALID_ARGUMENT`. Default
-/// no. Since 0.1.
+/// From the last key to the first; only of ordered tables, else the iteration is `ATOMKV_ERR_INVALID_ARGUMENT`.
+/// Default no. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -290,8 +290,8 @@ pub unsafe extern "C" fn atomkv_scan_options_set_keys_only(
     unsafe { set(options, |options| options.keys_only(yes != 0)) }
 }
 
-/// Whether the iteration will be continued by `atomkv_iter_page_token`. Iterations of ordered tables, and those with a
-/// limit, can be in any case; of another table, what is read lies farther apart then. Default no. Since 0.1.
+/// Whether the iteration will be continued by `atomkv_iter_page_token`. Iterations of ordered tables, and those with
+/// a limit, can be in any case; of another table, what is read lies farther apart then. Default no. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -304,8 +304,8 @@ pub unsafe extern "C" fn atomkv_scan_options_set_paged(
     unsafe { set(options, |options| options.paged(yes != 0)) }
 }
 
-/// Goes on behind the last key of an earlier iteration over the same table: `token` is what `atomkv_iter_page_token` has
-/// told. The other options should be the same as then. Since 0.1.
+/// Goes on behind the last key of an earlier iteration over the same table: `token` is what `atomkv_iter_page_token`
+/// has told. The other options should be the same as then. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; `token` has `token_size` bytes.
@@ -324,10 +324,10 @@ pub unsafe extern "C" fn atomkv_scan_options_set_after(
     }
 }
 
-/// Begins an iteration over the keys of a table with their values as they are now, whatever is written meanwhile; in the
-/// order of the keys if the table is ordered, else in none. Until it has come to its end or is freed, versions that it
-/// may still come to are kept. `options`: NULL for all keys; not needed after the call. `iter` receives the iterator,
-/// freed with `atomkv_iter_free`. Since 0.1.
+/// Begins an iteration over the keys of a table with their values as they are now, whatever is written meanwhile; in
+/// the order of the keys if the table is ordered, else in none. Until it has come to its end or is freed, versions
+/// that it may still come to are kept. `options`: NULL for all keys; not needed after the call. `iter` receives the
+/// iterator, freed with `atomkv_iter_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -399,8 +399,8 @@ pub unsafe extern "C" fn atomkv_iter_next(
     })
 }
 
-/// What is known of the document at which the iterator stands, after a successful `atomkv_iter_next`; `ATOMKV_NOT_FOUND`
-/// if it stands at none. Since 0.1.
+/// What is known of the document at which the iterator stands, after a successful `atomkv_iter_next`;
+/// `ATOMKV_NOT_FOUND` if it stands at none. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -423,10 +423,10 @@ pub unsafe extern "C" fn atomkv_iter_entry(
 /// Goes over many keys in one call, for callers to whom a call is dear.
 ///
 /// `arena`: receives the bytes. `count`: how many at most, at least 1; `bytes`: about how many bytes at most, 0 for 1
-/// MiB: the call ends with the key that goes beyond, so there is always one. `keys`, `values`, `written`: each NULL or with
-/// room for `count`; the slices point into the arena until it is used again or freed. `found` receives how many there are;
-/// `ATOMKV_DONE` with 0 at the end. A damaged record ends the call
-/// before it; the next call is `ATOMKV_ERR_CORRUPT` then, and the one after goes on behind it. Since 0.1.
+/// MiB: the call ends with the key that goes beyond, so there is always one. `keys`, `values`, `written`: each NULL
+/// or with room for `count`; the slices point into the arena until it is used again or freed. `found` receives how
+/// many there are; `ATOMKV_DONE` with 0 at the end. A damaged record ends the call before it; the next call is
+/// `ATOMKV_ERR_CORRUPT` then, and the one after goes on behind it. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -496,10 +496,11 @@ unsafe fn store_at<T>(out: *mut T, index: usize, value: T) {
     }
 }
 
-/// Where a later iteration goes on, with `atomkv_scan_options_set_after`: behind the key at which this one stands. `token`
-/// receives bytes that hold for any process and after any reopening, whose data the caller frees with `atomkv_free`.
-/// `ATOMKV_NOT_FOUND` if the iteration cannot be continued: nothing was read yet, it is over, it is a transaction's, or
-/// the table has no order and the options neither a limit nor `atomkv_scan_options_set_paged`. Since 0.1.
+/// Where a later iteration goes on, with `atomkv_scan_options_set_after`: behind the key at which this one stands.
+/// `token` receives bytes that hold for any process and after any reopening, whose data the caller frees with
+/// `atomkv_free`. `ATOMKV_NOT_FOUND` if the iteration cannot be continued: nothing was read yet, it is over, it is a
+/// transaction's, or the table has no order and the options neither a limit nor `atomkv_scan_options_set_paged`.
+/// Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -38,7 +38,7 @@ const CALLBACK_LINES: usize = 1024;
 /// The most that a ring may be asked to hold.
 const RING_LINES_MAX: usize = 1 << 20;
 
-/// How grave an event is. As a limit: events of this level and graver ones.
+/// How grave an event is. As a limit: events of this level and graver ones. Since 0.1.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum atomkv_log_level {
@@ -401,33 +401,34 @@ impl Visit for Text {
     }
 }
 
-/// Sends what the databases of this process report to a callback: openings, checkpoints, compaction, resizes, slow and
-/// failed syncs, damage, never single reads and writes. Holds for all databases of the process, open or opened later,
-/// and replaces an earlier callback. Any thread.
+/// Sends what the databases of this process report to a callback: openings, checkpoints, compaction, resizes, slow
+/// and failed syncs, damage, never single reads and writes. Holds for all databases of the process, open or opened
+/// later, and replaces an earlier callback. Any thread.
 ///
-/// `level`: an `atomkv_log_level`; events of it and graver ones come. `callback`: receives an event as a line of text,
-/// "name key=value key=value", where values with spaces or quotation marks are quoted and escaped; `text` is NUL-terminated
-/// UTF-8, shorter than `ATOMKV_LOG_LINE_BYTES`, `size` its bytes without the NUL, both for the time of the call. NULL, or
-/// the level `ATOMKV_LOG_OFF`, ends an earlier callback. `user_data`: handed to each call; may be NULL. `destroy`: NULL, or
-/// called once for `user_data` when the callback is called no more, also if this call fails, which leaves an earlier
-/// callback as it was.
+/// `level`: an `atomkv_log_level`; events of it and graver ones come. `callback`: receives an event as a line of
+/// text, "name key=value key=value", where values with spaces or quotation marks are quoted and escaped; `text` is
+/// NUL-terminated UTF-8, shorter than `ATOMKV_LOG_LINE_BYTES`, `size` its bytes without the NUL, both for the time of
+/// the call. NULL, or the level `ATOMKV_LOG_OFF`, ends an earlier callback. `user_data`: handed to each call; may be
+/// NULL. `destroy`: NULL, or called once for `user_data` when the callback is called no more, also if this call
+/// fails, which leaves an earlier callback as it was.
 ///
 /// The callback runs on a thread of AtomKV's own that holds none of its locks, one line after the other and a moment
-/// after the event: it needs no locks of its own towards itself, may be slow, and may call AtomKV, also with the database
-/// that reports; events of such calls come later like all others. Up to 1,024 lines wait for it; if there are more, the
-/// oldest are dropped, and a line "log lines dropped count=N" tells how many. It must not throw, unwind, `longjmp` or end
-/// its thread. `destroy` runs on that thread too, or on the one that makes a call that fails.
+/// after the event: it needs no locks of its own towards itself, may be slow, and may call AtomKV, also with the
+/// database that reports; events of such calls come later like all others. Up to 1,024 lines wait for it; if there
+/// are more, the oldest are dropped, and a line "log lines dropped count=N" tells how many. It must not throw,
+/// unwind, `longjmp` or end its thread. `destroy` runs on that thread too, or on the one that makes a call that
+/// fails.
 ///
-/// When this call returns, the earlier callback has received all that was waiting and its `destroy` has run. So do not
-/// call while holding a lock that the callback takes; call it with NULL before the program ends, or the last lines
-/// may be missing. From within the callback it may be called as well: then it does not wait, and the callback that is
-/// replaced receives what is waiting, and its `destroy` runs, after it has returned.
+/// When this call returns, the earlier callback has received all that was waiting and its `destroy` has run. So do
+/// not call while holding a lock that the callback takes; call it with NULL before the program ends, or the last
+/// lines may be missing. From within the callback it may be called as well: then it does not wait, and the callback
+/// that is replaced receives what is waiting, and its `destroy` runs, after it has returned.
 ///
 /// In a child of fork() nothing is reported until the child calls this; the parent's `destroy` does not run there. A
 /// runtime that cannot be called on a foreign thread uses `atomkv_log_collect` and `atomkv_log_next`.
 ///
-/// Errors: `ATOMKV_ERR_INVALID_ARGUMENT` for a level that does not exist; `ATOMKV_ERR_ALREADY_EXISTS` in a program in Rust
-/// that is linked with the static library and has set its own global dispatcher of the crate `tracing`;
+/// Errors: `ATOMKV_ERR_INVALID_ARGUMENT` for a level that does not exist; `ATOMKV_ERR_ALREADY_EXISTS` in a program
+/// that is linked with the static library and has already another receiver of such events;
 /// `ATOMKV_ERR_IO` if no thread can be started. Since 0.1.
 ///
 /// # Safety
@@ -471,11 +472,11 @@ pub unsafe extern "C" fn atomkv_log_set(
     })
 }
 
-/// Begins to collect what the databases of this process report, for `atomkv_log_next`, beside a callback if there is one.
-/// Nothing is collected before. `level`: an `atomkv_log_level`; events of it and graver ones are collected.
-/// `capacity`: how many lines wait, 1 to 1,048,576, each of up to `ATOMKV_LOG_LINE_BYTES`; if there are more, the oldest are
-/// dropped, and a line "log lines dropped count=N" tells how many. `ATOMKV_LOG_OFF` or 0 ends it; what waits may still be
-/// taken. Called again, it changes level and capacity. Any thread.
+/// Begins to collect what the databases of this process report, for `atomkv_log_next`, beside a callback if there is
+/// one. Nothing is collected before. `level`: an `atomkv_log_level`; events of it and graver ones are collected.
+/// `capacity`: how many lines wait, 1 to 1,048,576, each of up to `ATOMKV_LOG_LINE_BYTES`; if there are more, the
+/// oldest are dropped, and a line "log lines dropped count=N" tells how many. `ATOMKV_LOG_OFF` or 0 ends it; what
+/// waits may still be taken. Called again, it changes level and capacity. Any thread.
 ///
 /// In a child of fork() nothing is collected until the child calls this. Errors: as `atomkv_log_set`. Since 0.1.
 #[unsafe(no_mangle)]
@@ -503,17 +504,17 @@ pub extern "C" fn atomkv_log_collect(level: i32, capacity: usize) -> atomkv_stat
     })
 }
 
-/// Takes the oldest line that was collected, see `atomkv_log_collect`, or waits for one: the form of the log for programs
-/// that are not to be called. The lines are those of `atomkv_log_set`.
+/// Takes the oldest line that was collected, see `atomkv_log_collect`, or waits for one: the form of the log for
+/// programs that are not to be called. The lines are those of `atomkv_log_set`.
 ///
 /// `buffer`: receives the text and a NUL; room for `buffer_size` bytes, of which `ATOMKV_LOG_LINE_BYTES` are always
 /// enough; may be NULL if `buffer_size` is 0. `text_size`: receives the size of the text without the NUL, also with
-/// `ATOMKV_ERR_BUFFER_TOO_SMALL`, which leaves the line where it is; 0 if there is none. `level`: NULL, or receives the
-/// line's level; `ATOMKV_LOG_OFF` if there is none. `timeout_ms`: how long to wait for a line, in milliseconds; 0 to not
-/// wait, `UINT64_MAX` for ever.
+/// `ATOMKV_ERR_BUFFER_TOO_SMALL`, which leaves the line where it is; 0 if there is none. `level`: NULL, or receives
+/// the line's level; `ATOMKV_LOG_OFF` if there is none. `timeout_ms`: how long to wait for a line, in milliseconds; 0
+/// to not wait, `UINT64_MAX` for ever.
 ///
-/// `ATOMKV_TIMEOUT` if there was none in that time; `ATOMKV_DONE` if there is none and none will come, since nothing is
-/// collected (any more). Any thread; each line goes to one caller. Since 0.1.
+/// `ATOMKV_TIMEOUT` if there was none in that time; `ATOMKV_DONE` if there is none and none will come, since nothing
+/// is collected (any more). Any thread; each line goes to one caller. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or may be written as described.

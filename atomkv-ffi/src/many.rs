@@ -94,9 +94,9 @@ unsafe fn get_many(
 /// Reads the values of many keys at once, faster than one by one: their places in memory are fetched together.
 ///
 /// `keys`: `count` slices. `arena`: receives the bytes. `values`: room for `count` slices, which point into the arena
-/// until it is used again or freed; a key that is not there has NULL. Each key is read by itself: a write meanwhile may be
-/// seen for one and not for another (`atomkv_snapshot_get_many` sees one moment). On failure all values are NULL. At most 4
-/// GiB at a time are sensible; there is no limit. Since 0.1.
+/// until it is used again or freed; a key that is not there has NULL. Each key is read by itself: a write meanwhile
+/// may be seen for one and not for another (`atomkv_snapshot_get_many` sees one moment). On failure all values are
+/// NULL. At most 4 GiB at a time are sensible; there is no limit. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; the keys have the sizes given.

@@ -34,9 +34,10 @@ unsafe fn merge(
     }
 }
 
-/// Adds `operand` to a signed integer of 8 bytes, little-endian; a key that is not there counts as 0. `result`: NULL, or
-/// receives the sum. `written`: NULL, or receives version and sequence. `ATOMKV_ERR_MERGE` if the value has not 8 bytes or
-/// the sum is out of range; nothing is written then. Threads may add to one key at once; no sum is lost. Since 0.1.
+/// Adds `operand` to a signed integer of 8 bytes, little-endian; a key that is not there counts as 0. `result`: NULL,
+/// or receives the sum. `written`: NULL, or receives version and sequence. `ATOMKV_ERR_MERGE` if the value has not 8
+/// bytes or the sum is out of range; nothing is written then. Threads may add to one key at once; no sum is lost.
+/// Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -61,10 +62,10 @@ pub unsafe extern "C" fn atomkv_add_integer(
     })
 }
 
-/// Adds a decimal integer written as text, such as `-12`, to one that is stored as text; a key that is not there counts as
-/// 0. Operand, value and sum are in the range of 128 bits and without plus sign, spaces or leading zeros. `operand` has
-/// `operand_size` bytes. `result`: NULL, or receives the sum as text, whose data the caller frees with `atomkv_free`.
-/// `written` and errors: as `atomkv_add_integer`. Since 0.1.
+/// Adds a decimal integer written as text, such as `-12`, to one that is stored as text; a key that is not there
+/// counts as 0. Operand, value and sum are in the range of 128 bits and without plus sign, spaces or leading zeros.
+/// `operand` has `operand_size` bytes. `result`: NULL, or receives the sum as text, whose data the caller frees with
+/// `atomkv_free`. `written` and errors: as `atomkv_add_integer`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; key and operand have the sizes given.
@@ -85,9 +86,10 @@ pub unsafe extern "C" fn atomkv_add_decimal(
     })
 }
 
-/// Appends `operand`, of `operand_size` bytes, to a value; a key that is not there counts as empty. `result`: NULL, or
-/// receives the whole new value, whose data the caller frees with `atomkv_free`. `written`: NULL, or receives version and
-/// sequence. `ATOMKV_ERR_VALUE_TOO_LARGE` if the result would be too long; nothing is written then. Since 0.1.
+/// Appends `operand`, of `operand_size` bytes, to a value; a key that is not there counts as empty. `result`: NULL,
+/// or receives the whole new value, whose data the caller frees with `atomkv_free`. `written`: NULL, or receives
+/// version and sequence. `ATOMKV_ERR_VALUE_TOO_LARGE` if the result would be too long; nothing is written then. Since
+/// 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; key and operand have the sizes given.
@@ -108,10 +110,11 @@ pub unsafe extern "C" fn atomkv_append(
     })
 }
 
-/// Applies a JSON merge patch (RFC 7396) to a JSON value; a key that is not there counts as `null`. Members that the patch
-/// does not name stay byte for byte. `patch` has `patch_size` bytes. `result`: NULL, or receives the whole new value, whose
-/// data the caller frees with `atomkv_free`. `written`: NULL, or receives version and sequence. `ATOMKV_ERR_MERGE` if
-/// the value is no JSON, `ATOMKV_ERR_INVALID_ARGUMENT` if the patch is none; nothing is written then. Since 0.1.
+/// Applies a JSON merge patch (RFC 7396) to a JSON value; a key that is not there counts as `null`. Members that the
+/// patch does not name stay byte for byte. `patch` has `patch_size` bytes. `result`: NULL, or receives the whole new
+/// value, whose data the caller frees with `atomkv_free`. `written`: NULL, or receives version and sequence.
+/// `ATOMKV_ERR_MERGE` if the value is no JSON, `ATOMKV_ERR_INVALID_ARGUMENT` if the patch is none; nothing is written
+/// then. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; key and patch have the sizes given.
@@ -132,16 +135,17 @@ pub unsafe extern "C" fn atomkv_merge_json(
     })
 }
 
-/// Where an `atomkv_update_fn` puts the new value. Alive during the callback only.
+/// Where an `atomkv_update_fn` puts the new value. Alive during the callback only. Since 0.1.
 pub struct atomkv_update_result {
     update: Update,
 }
 
 kinds! { atomkv_update_result }
 
-/// Decides what becomes of a document. `value` is what is there, `value_size` bytes; NULL if the key is not there.
-/// `result`: where `atomkv_update_put` or `atomkv_update_delete` say so; without them the document stays as it is. It
-/// returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`, with nothing written.
+/// Decides what becomes of a document. `user_data`: what was given with the callback. `value` is what is there,
+/// `value_size` bytes; NULL if the key is not there. `result`: where `atomkv_update_put` or `atomkv_update_delete`
+/// say so; without them the document stays as it is. It returns 0, or another number to end the call with
+/// `ATOMKV_ERR_CALLBACK`, with nothing written.
 ///
 /// It is called on the thread of the caller, once more whenever somebody else has changed the document meanwhile, and
 /// holds no lock: it may use the database. It may not unwind or jump out. Since 0.1.
@@ -185,10 +189,11 @@ pub unsafe extern "C" fn atomkv_update_delete(result: *mut atomkv_update_result)
     })
 }
 
-/// Changes a document by a function of what is there: reads, calls `update` with `user_data`, and writes if nobody else
-/// has changed the document meanwhile, else begins anew. Without a callback: `atomkv_get_entry`, then `atomkv_put_with`
-/// and the sequence as `ATOMKV_EXPECT_SEQUENCE`, again while it is `ATOMKV_ERR_CONFLICT`. `written`: NULL, or receives
-/// version and sequence. `ATOMKV_NOT_FOUND` if nothing was written because the callback said nothing. Since 0.1.
+/// Changes a document by a function of what is there: reads, calls `update` with `user_data`, and writes if nobody
+/// else has changed the document meanwhile, else begins anew. Without a callback: `atomkv_get_entry`, then
+/// `atomkv_put_with` and the sequence as `ATOMKV_EXPECT_SEQUENCE`, again while it is `ATOMKV_ERR_CONFLICT`.
+/// `written`: NULL, or receives version and sequence. `ATOMKV_NOT_FOUND` if nothing was written because the callback
+/// said nothing. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes; the callback keeps its rules.

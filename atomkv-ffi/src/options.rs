@@ -16,7 +16,7 @@ use crate::status::atomkv_status::{self, ATOMKV_OK};
 /// The time at which documents expire that never do.
 pub const ATOMKV_NEVER: u64 = u64::MAX;
 
-/// When an acknowledged write is on stable storage.
+/// When an acknowledged write is on stable storage. Since 0.1.
 #[repr(i32)]
 pub enum atomkv_durability {
     /// As the table was created or opened.
@@ -41,7 +41,8 @@ pub(crate) fn durability(number: i32) -> Result<Option<Durability>, Box<atomkv_e
     }
 }
 
-/// How a database is opened. One thread at a time; may be used for several databases and freed at any time.
+/// How a database is opened. One thread at a time; may be used for several databases and freed at any time. Since
+/// 0.1.
 pub struct atomkv_options {
     pub(crate) options: Options,
 }
@@ -279,8 +280,8 @@ pub unsafe extern "C" fn atomkv_options_set_feed_bytes(
     unsafe { change(options, |options| options.feed_bytes(bytes)) }
 }
 
-/// The seed that the hashes of a new database's keys begin with; random unless given. For tests: a seed that strangers
-/// know lets them choose keys that make a table slow. Since 0.1.
+/// The seed that the hashes of a new database's keys begin with; random unless given. For tests: a seed that
+/// strangers know lets them choose keys that make a table slow. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -294,6 +295,7 @@ pub unsafe extern "C" fn atomkv_options_set_hash_seed(
 }
 
 /// How a table is created or opened. One thread at a time; may be used for several tables and freed at any time.
+/// Since 0.1.
 pub struct atomkv_table_options {
     pub(crate) options: TableOptions,
     pub(crate) services: Services,
@@ -366,8 +368,8 @@ pub unsafe extern "C" fn atomkv_table_options_set_create_if_missing(
     }
 }
 
-/// The number of partitions that a new table begins with, 1 to 16,384; 16 by default. A table that exists keeps what it
-/// has. Since 0.1.
+/// The number of partitions that a new table begins with, 1 to 16,384; 16 by default. A table that exists keeps what
+/// it has. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -429,8 +431,8 @@ pub unsafe extern "C" fn atomkv_table_options_set_auto_partitions(
     unsafe { change_settings(options, |options| options.auto_partitions(yes != 0)) }
 }
 
-/// How many versions of a document are kept, the newest among them, at least 1. Stored when the table is created. Default
-/// 1: nothing of the past. Since 0.1.
+/// How many versions of a document are kept, the newest among them, at least 1. Stored when the table is created.
+/// Default 1: nothing of the past. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -443,8 +445,8 @@ pub unsafe extern "C" fn atomkv_table_options_set_retention_versions(
     unsafe { change_settings(options, |options| options.retention(Retention::Versions(versions))) }
 }
 
-/// How long a version is kept after a newer one has replaced it, in milliseconds, at least 1. Stored when the table is
-/// created. Since 0.1.
+/// How long a version is kept after a newer one has replaced it, in milliseconds, at least 1. Stored when the table
+/// is created. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -516,7 +518,7 @@ pub unsafe extern "C" fn atomkv_table_options_set_service(
     }
 }
 
-/// How a single write happens. One thread at a time; may be used for many writes and freed at any time.
+/// How a single write happens. One thread at a time; may be used for many writes and freed at any time. Since 0.1.
 #[derive(Default)]
 pub struct atomkv_write_options {
     options: WriteOptions,
@@ -586,7 +588,7 @@ pub unsafe extern "C" fn atomkv_write_options_set_durability(
     }
 }
 
-/// What must be there for a write to happen. A document that has expired counts as absent.
+/// What must be there for a write to happen. A document that has expired counts as absent. Since 0.1.
 #[repr(i32)]
 pub enum atomkv_expect {
     /// Anything or nothing: the default.
@@ -643,8 +645,8 @@ pub unsafe extern "C" fn atomkv_write_options_set_ttl_ms(
     unsafe { change_write(options, |options| Ok(options.ttl(Duration::from_millis(milliseconds)))) }
 }
 
-/// The document expires at a time in milliseconds since the Unix epoch; `ATOMKV_NEVER` for never, also where the table
-/// has a time to live. Since 0.1.
+/// The document expires at a time in milliseconds since the Unix epoch; `ATOMKV_NEVER` for never, also where the
+/// table has a time to live. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.

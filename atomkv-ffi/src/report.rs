@@ -12,8 +12,8 @@ use crate::handle::{UserData, free, give, handle, kinds};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_DONE, ATOMKV_OK};
 
-/// What came of a call: numbers with names, and all of it as JSON. It may be read by many threads at once, and does not
-/// need its database any more.
+/// What came of a call: numbers with names, and all of it as JSON. It may be read by many threads at once, and does
+/// not need its database any more. Since 0.1.
 pub struct atomkv_report {
     values: Vec<(CString, u64)>,
     json: CString,
@@ -56,8 +56,8 @@ impl atomkv_report {
     }
 }
 
-/// One of the numbers by its name, NUL-terminated. `value` receives it. Another name is `ATOMKV_ERR_INVALID_ARGUMENT`.
-/// Since 0.1.
+/// One of the numbers by its name, NUL-terminated. `value` receives it. Another name is
+/// `ATOMKV_ERR_INVALID_ARGUMENT`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -80,8 +80,8 @@ pub unsafe extern "C" fn atomkv_report_value(
     })
 }
 
-/// The numbers one after the other, from `index` 0. `name`: NULL, or receives its name, NUL-terminated, which lives as long
-/// as the report. `value`: NULL, or receives it. `ATOMKV_DONE` if there are not so many. Since 0.1.
+/// The numbers one after the other, from `index` 0. `name`: NULL, or receives its name, NUL-terminated, which lives
+/// as long as the report. `value`: NULL, or receives it. `ATOMKV_DONE` if there are not so many. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -105,8 +105,8 @@ pub unsafe extern "C" fn atomkv_report_at(
     })
 }
 
-/// The whole report as a JSON object, NUL-terminated UTF-8, with texts and lists that are no numbers too. It lives as long
-/// as the report; an empty text for NULL. Since 0.1.
+/// The whole report as a JSON object, NUL-terminated UTF-8, with texts and lists that are no numbers too. It lives as
+/// long as the report; an empty text for NULL. Since 0.1.
 ///
 /// # Safety
 /// `report` is NULL or alive.
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn atomkv_report_free(report: *mut atomkv_report) {
     unsafe { free(report) }
 }
 
-/// How far a long call is.
+/// How far a long call is. Since 0.1.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct atomkv_progress_values {
@@ -140,14 +140,14 @@ pub struct atomkv_progress_values {
     pub elapsed_ms: u64,
 }
 
-/// Is told how far a call is, some times a second and once at the end, on the thread that has made the call. It returns 0
-/// to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`. `values` live during the callback. It may not
-/// unwind or jump out. Since 0.1.
+/// Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
+/// thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`.
+/// `values` live during the callback. It may not unwind or jump out. Since 0.1.
 pub type atomkv_progress_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, values: *const atomkv_progress_values) -> i32>;
 
-/// Who follows a long call, and can end it: by a callback, or from another thread by looking. Any thread, many at once;
-/// for one call after the other, not for two at once.
+/// Who follows a long call, and can end it: by a callback, or from another thread by looking. Any thread, many at
+/// once; for one call after the other, not for two at once. Since 0.1.
 #[derive(Default)]
 pub struct atomkv_progress {
     callback: Mutex<Option<Callback>>,
@@ -214,9 +214,9 @@ pub unsafe extern "C" fn atomkv_progress_free(progress: *mut atomkv_progress) {
     unsafe { free(progress) }
 }
 
-/// Has a callback told of calls that begin from now on. `callback`: NULL for none. `user_data` is handed to it. `destroy`:
-/// NULL, or called once with `user_data` when the callback is not needed any more: after the free, or when another takes
-/// its place; also if this call fails. Since 0.1.
+/// Has a callback told of calls that begin from now on. `callback`: NULL for none. `user_data` is handed to it.
+/// `destroy`: NULL, or called once with `user_data` when the callback is not needed any more: after the free, or when
+/// another takes its place; also if this call fails. Since 0.1.
 ///
 /// # Safety
 /// `progress` is NULL or alive; callback and destructor keep their rules.
@@ -265,8 +265,8 @@ pub unsafe extern "C" fn atomkv_progress_get(
     })
 }
 
-/// Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED`, and every later one, until it is allowed again:
-/// `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
+/// Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED`, and every later one, until it is allowed
+/// again: `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
 ///
 /// # Safety
 /// `progress` is NULL or alive.

@@ -24,8 +24,8 @@ pub const ATOMKV_REASON_BYTES: usize = 256;
 /// The longest name of a service, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// What stands before and behind the buffers of callbacks, to tell whether one wrote past its end. As long as a line of
-/// the processor's cache: a copy in wide steps goes too far by less.
+/// What stands before and behind the buffers of callbacks, to tell whether one wrote past its end. As long as a line
+/// of the processor's cache: a copy in wide steps goes too far by less.
 const GUARD_BYTES: usize = 64;
 
 const GUARD: [u8; GUARD_BYTES] = {
@@ -108,30 +108,32 @@ impl KeyHasher for Hasher {
     }
 }
 
-/// Gives the table a hasher of the program's own: `hash` turns a key into 64 well-mixed bits. It should depend on `seed`,
-/// which is the database's; else strangers who choose keys can make the table slow. Keys that collide are told apart.
+/// Gives the table a hasher of the program's own: `hash` turns a key into 64 well-mixed bits. It should depend on
+/// `seed`, which is the database's; else strangers who choose keys can make the table slow. Keys that collide are
+/// told apart.
 ///
-/// `name`: NUL-terminated UTF-8 of 1 to 255 bytes, none of AtomKV's own, and `version`: what the service is, stored when
-/// the table is created. Opening the table with another, or without it, is `ATOMKV_ERR_SERVICES_MISMATCH`. Change the
-/// version when the answers change. `user_data`: handed to each call of `hash`; may be NULL. `destroy`: NULL, or called
-/// once for `user_data` when neither options nor open tables use the service any more, on the thread that frees the last
-/// of them; at once if this call fails. A setter that is called again replaces the earlier service.
+/// `name`: NUL-terminated UTF-8 of 1 to 255 bytes, none of AtomKV's own, and `version`: what the service is, stored
+/// when the table is created. Opening the table with another, or without it, is `ATOMKV_ERR_SERVICES_MISMATCH`.
+/// Change the version when the answers change. `user_data`: handed to each call of `hash`; may be NULL. `destroy`:
+/// NULL, or called once for `user_data` when neither options nor open tables use the service any more, on the thread
+/// that frees the last of them; at once if this call fails. A setter that is called again replaces the earlier
+/// service.
 ///
-/// Rules for the callbacks of all services. They are called only on threads that call AtomKV, within the call: none of
-/// the database's own threads does, since compaction and the replay at opening move stored bytes, and records of such
-/// tables carry the key's place. Several threads may call at once, so `user_data` must bear that. A callback must give
-/// the same answer for the same input for ever, in every process; must not keep its pointers, which hold for the call;
-/// must not call AtomKV with the same database; must not throw, unwind, `longjmp` or end its thread; and should be
-/// quick, since reads and writes wait for it. There is no form with polling: each call needs its answer before it can
-/// go on. A runtime that cannot be called from foreign threads is called only on those of its own from which it calls
-/// AtomKV; one that cannot be called at all chooses from AtomKV's own services with `atomkv_table_options_set_service`
-/// and compresses or checks before it puts.
+/// Rules for the callbacks of all services. They are called only on threads that call AtomKV, within the call: none
+/// of the database's own threads does, since compaction and the replay at opening move stored bytes, and records of
+/// such tables carry the key's place. Several threads may call at once, so `user_data` must bear that. A callback
+/// must give the same answer for the same input for ever, in every process; must not keep its pointers, which hold
+/// for the call; must not call AtomKV with the same database; must not throw, unwind, `longjmp` or end its thread;
+/// and should be quick, since reads and writes wait for it. There is no form with polling: each call needs its answer
+/// before it can go on. A runtime that cannot be called from foreign threads is called only on those of its own from
+/// which it calls AtomKV; one that cannot be called at all chooses from AtomKV's own services with
+/// `atomkv_table_options_set_service` and compresses or checks before it puts.
 ///
 /// Errors: `ATOMKV_ERR_INVALID_ARGUMENT` for a NULL, a name that is too long, or AtomKV's own. Since 0.1.
 ///
 /// # Safety
-/// `options` is NULL or alive, and used by no other thread; `name` is NULL or NUL-terminated; the callbacks keep to the
-/// rules above.
+/// `options` is NULL or alive, and used by no other thread; `name` is NULL or NUL-terminated; the callbacks keep to
+/// the rules above.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_table_options_set_hasher(
     options: *mut atomkv_table_options,
@@ -175,8 +177,8 @@ impl KeySharder for Sharder {
 }
 
 /// Gives the table a sharder of the program's own: `slot` gives a key its slot, 0 to 16,383, by which keys are spread
-/// over partitions. `hash`: the key's hash by the table's hasher. A slot above 16,383 refuses the key: the call that has
-/// brought it, reading or writing, is `ATOMKV_ERR_INVALID_KEY`, and nothing is written.
+/// over partitions. `hash`: the key's hash by the table's hasher. A slot above 16,383 refuses the key: the call that
+/// has brought it, reading or writing, is `ATOMKV_ERR_INVALID_KEY`, and nothing is written.
 ///
 /// `name`, `version`, `user_data`, `destroy`, rules and errors: as `atomkv_table_options_set_hasher`. Since 0.1.
 ///
@@ -238,8 +240,8 @@ impl KeyValidator for Validator {
     }
 }
 
-/// Gives the table a validator of the program's own, which is asked about the key of each call, reading or writing, that
-/// has 1 to 65,535 bytes. `validate` gives 0 to take the key; any other number refuses it, and the call is
+/// Gives the table a validator of the program's own, which is asked about the key of each call, reading or writing,
+/// that has 1 to 65,535 bytes. `validate` gives 0 to take the key; any other number refuses it, and the call is
 /// `ATOMKV_ERR_INVALID_KEY`. `reason`: room for `reason_size` bytes (`ATOMKV_REASON_BYTES`) in which it may leave a
 /// NUL-terminated UTF-8 text, which becomes part of the error's message; without one the message has the number.
 ///
@@ -415,18 +417,20 @@ impl Compressor for Compressing {
 
 /// Gives the table a compressor of the program's own.
 ///
-/// `compress` is asked about each value of at least 6 bytes. It reads `value`, may write up to `out_capacity` bytes to
-/// `out`, and stores in `out_size` how many they are; the room is a sixth and a kilobyte larger than the value, enough for
-/// the worst case of the usual compressors. 0 bytes (which `out_size` is before the call) say that the value is to be
-/// stored as it is; so it is too if what was written is not at least 5 bytes shorter. `decompress` reads the bytes that
-/// `compress` wrote, writes the value to `out` and stores its size in `out_size`; `out_capacity` is the size of the value,
-/// which AtomKV keeps, and exactly so much must come. Both give 0, or another number for a failure.
+/// `compress` is asked about each value of at least 6 bytes. It reads `value`, may write up to `out_capacity` bytes
+/// to `out`, and stores in `out_size` how many they are; the room is a sixth and a kilobyte larger than the value,
+/// enough for the worst case of the usual compressors. 0 bytes (which `out_size` is before the call) say that the
+/// value is to be stored as it is; so it is too if what was written is not at least 5 bytes shorter. `decompress`
+/// reads the bytes that `compress` wrote, writes the value to `out` and stores its size in `out_size`; `out_capacity`
+/// is the size of the value, which AtomKV keeps, and exactly so much must come. Both give 0, or another number for a
+/// failure.
 ///
-/// A failure, a size larger than the buffer, bytes outside of the buffer (as far as 64 bytes round it show them) and a value
-/// that does not come back are `ATOMKV_ERR_DOCUMENT`, whose message has the number; a write is refused then and what was
-/// there stays, a read gives nothing. Each value is decompressed and compared before it is written, unless
-/// `atomkv_table_options_set_compressor_check` says otherwise, so a compressor that is broken refuses writes instead of
-/// losing data. The data behind a table cannot be read without its compressor: keep it as long as the data.
+/// A failure, a size larger than the buffer, bytes outside of the buffer (as far as 64 bytes round it show them) and
+/// a value that does not come back are `ATOMKV_ERR_DOCUMENT`, whose message has the number; a write is refused then
+/// and what was there stays, a read gives nothing. Each value is decompressed and compared before it is written,
+/// unless `atomkv_table_options_set_compressor_check` says otherwise, so a compressor that is broken refuses writes
+/// instead of losing data. The data behind a table cannot be read without its compressor: keep it as long as the
+/// data.
 ///
 /// `name`, `version`, `user_data` (for both callbacks), `destroy`, rules and errors: as
 /// `atomkv_table_options_set_hasher`. Since 0.1.
@@ -476,9 +480,9 @@ pub unsafe extern "C" fn atomkv_table_options_set_compressor(
     }
 }
 
-/// Whether each value that the program's own compressor has made shorter is decompressed again and compared before it is
-/// written. Default yes. Without, writes are faster, and a compressor that is broken loses data. Holds for the tables
-/// that are opened with these options afterwards, until `atomkv_table_options_set_compressor` is called again.
+/// Whether each value that the program's own compressor has made shorter is decompressed again and compared before it
+/// is written. Default yes. Without, writes are faster, and a compressor that is broken loses data. Holds for the
+/// tables that are opened with these options afterwards, until `atomkv_table_options_set_compressor` is called again.
 /// `ATOMKV_ERR_INVALID_ARGUMENT` if the options have no compressor of the program's own. Since 0.1.
 ///
 /// # Safety
@@ -535,9 +539,10 @@ impl Serializer for Named {
     }
 }
 
-/// Says which serializer the program uses to turn its documents into the bytes that it puts, for layers that have typed
-/// documents. AtomKV never calls it; it stores what it is when the table is created, and opening the table with another is
-/// `ATOMKV_ERR_SERVICES_MISMATCH`. Without this call a table counts as one of "json" documents, whatever its values are.
+/// Says which serializer the program uses to turn its documents into the bytes that it puts, for layers that have
+/// typed documents. AtomKV never calls it; it stores what it is when the table is created, and opening the table with
+/// another is `ATOMKV_ERR_SERVICES_MISMATCH`. Without this call a table counts as one of "json" documents, whatever
+/// its values are.
 ///
 /// `name`, `version` and errors: as `atomkv_table_options_set_hasher`. Since 0.1.
 ///

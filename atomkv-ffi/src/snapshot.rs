@@ -12,9 +12,9 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_table};
 
-/// All tables as they were at one moment, whatever is written meanwhile. Any thread, many at once. While it lives, the
-/// versions that it sees are kept, with their space. It keeps its database open until it is freed or the database is
-/// closed.
+/// All tables as they were at one moment, whatever is written meanwhile. Any thread, many at once. While it lives,
+/// the versions that it sees are kept, with their space. It keeps its database open until it is freed or the database
+/// is closed. Since 0.1.
 pub struct atomkv_snapshot {
     pub(crate) snapshot: Snapshot,
     pub(crate) database: Database,
@@ -22,8 +22,8 @@ pub struct atomkv_snapshot {
 
 kinds! { atomkv_snapshot }
 
-/// Takes a snapshot. `snapshot` receives it, or NULL on failure; free it with `atomkv_snapshot_free`. `error`: NULL, or
-/// receives the details of a failure, freed with `atomkv_error_free`. Since 0.1.
+/// Takes a snapshot. `snapshot` receives it, or NULL on failure; free it with `atomkv_snapshot_free`. `error`: NULL,
+/// or receives the details of a failure, freed with `atomkv_error_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -55,8 +55,8 @@ pub unsafe extern "C" fn atomkv_snapshot_free(snapshot: *mut atomkv_snapshot) {
     unsafe { free(snapshot) }
 }
 
-/// The last commit that the snapshot sees, and when it was taken, in milliseconds since the Unix epoch. `sequence` and
-/// `time_ms` may be NULL. Since 0.1.
+/// The last commit that the snapshot sees, and when it was taken, in milliseconds since the Unix epoch. `sequence`
+/// and `time_ms` may be NULL. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn atomkv_snapshot_contains(
     })
 }
 
-/// `atomkv_get`, as the snapshot sees the table: copies the value into the caller's `buffer` of `buffer_size` bytes, and
-/// tells its length in `value_size` in any case. Since 0.1.
+/// `atomkv_get`, as the snapshot sees the table: copies the value into the caller's `buffer` of `buffer_size` bytes,
+/// and tells its length in `value_size` in any case. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.

@@ -13,6 +13,7 @@ use crate::table::{atomkv_slice, atomkv_written};
 
 /// What a call returns. 0 is success, positive values are outcomes that are no errors, negative ones are errors.
 /// A value never changes its meaning; later releases may add values, so treat an unknown negative one as an error.
+/// Since 0.1.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum atomkv_status {
@@ -220,7 +221,7 @@ pub extern "C" fn atomkv_status_name(status: i32) -> *const c_char {
 }
 
 /// The details of an error. Made by calls that have an `error` parameter; free it with `atomkv_error_free`. It may
-/// be read by several threads at once.
+/// be read by several threads at once. Since 0.1.
 pub struct atomkv_error {
     status: atomkv_status,
     message: CString,

@@ -15,15 +15,15 @@ use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_table, atomkv_written};
 
 /// A document of up to 1 TiB that is being written. Any thread; calls on one writer wait for each other. It keeps its
-/// database open until it is freed or the database is closed.
+/// database open until it is freed or the database is closed. Since 0.1.
 pub struct atomkv_writer {
     /// None when it was finished.
     writer: Mutex<Option<StreamWriter>>,
     database: Database,
 }
 
-/// A document that is read piece by piece, as it was when the reader was opened. Any thread, many at once. It keeps its
-/// document, with its space, until it is freed, and its database open.
+/// A document that is read piece by piece, as it was when the reader was opened. Any thread, many at once. It keeps
+/// its document, with its space, until it is freed, and its database open. Since 0.1.
 pub struct atomkv_reader {
     reader: StreamReader,
     database: Database,
@@ -35,8 +35,8 @@ fn ended() -> Box<atomkv_error> {
     Box::new(atomkv_error::argument("the document was finished; open another writer"))
 }
 
-/// Begins to write a document of any length. Nobody sees it before `atomkv_writer_finish`. `writer` receives the writer, or
-/// NULL on failure; free it with `atomkv_writer_free`. Since 0.1.
+/// Begins to write a document of any length. Nobody sees it before `atomkv_writer_finish`. `writer` receives the
+/// writer, or NULL on failure; free it with `atomkv_writer_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -79,12 +79,12 @@ pub unsafe extern "C" fn atomkv_writer_append(
     })
 }
 
-/// Stores the document under its key, as a whole: readers see all of it or what was there before. The writer has ended
-/// then; free it.
+/// Stores the document under its key, as a whole: readers see all of it or what was there before. The writer has
+/// ended then; free it.
 ///
-/// `options`: NULL for the defaults, else durability, what must be there, expiry. `written`: NULL, or receives version and
-/// sequence. `error`: NULL, or receives the details of a failure, freed with `atomkv_error_free`. On failure nothing is
-/// stored. Since 0.1.
+/// `options`: NULL for the defaults, else durability, what must be there, expiry. `written`: NULL, or receives
+/// version and sequence. `error`: NULL, or receives the details of a failure, freed with `atomkv_error_free`. On
+/// failure nothing is stored. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -189,8 +189,8 @@ pub unsafe extern "C" fn atomkv_reader_len(
     })
 }
 
-/// Reads the part of the document from the byte `offset` into `buffer`, of `buffer_size` bytes. `read` receives how many
-/// there are: all that fit, less only at the document's end, 0 behind it. What is read was verified. Since 0.1.
+/// Reads the part of the document from the byte `offset` into `buffer`, of `buffer_size` bytes. `read` receives how
+/// many there are: all that fit, less only at the document's end, 0 behind it. What is read was verified. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `buffer` has room for `buffer_size` bytes.

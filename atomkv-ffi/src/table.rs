@@ -14,13 +14,13 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 
 /// A table of an open database. Any thread, many at once. It keeps its database open until it is freed or the
-/// database is closed.
+/// database is closed. Since 0.1.
 pub struct atomkv_table {
     pub(crate) table: Table,
     pub(crate) database: Database,
 }
 
-/// What a write did.
+/// What a write did. Since 0.1.
 #[repr(C)]
 pub struct atomkv_written {
     /// The key's version: 1 for a new key, one more with each change. A delete has a version too.
@@ -40,7 +40,7 @@ impl From<Written> for atomkv_written {
     }
 }
 
-/// Bytes that belong to somebody else.
+/// Bytes that belong to somebody else. Since 0.1.
 #[repr(C)]
 pub struct atomkv_slice {
     /// The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
@@ -49,7 +49,7 @@ pub struct atomkv_slice {
     pub size: usize,
 }
 
-/// Bytes that belong to the caller, who frees `data` with `atomkv_free`.
+/// Bytes that belong to the caller, who frees `data` with `atomkv_free`. Since 0.1.
 #[repr(C)]
 pub struct atomkv_buffer {
     /// The first byte; NULL if there is no result (not found, an error). Not NUL-terminated.
@@ -71,7 +71,7 @@ impl atomkv_slice {
 }
 
 /// A value that is held where it lies, see `atomkv_get_view`. May be read by many threads at once and released on
-/// any thread.
+/// any thread. Since 0.1.
 pub struct atomkv_view {
     pinned: Pinned,
 }
@@ -125,8 +125,8 @@ pub unsafe extern "C" fn atomkv_table_free(table: *mut atomkv_table) {
     unsafe { free(table) }
 }
 
-/// The name of the table, NUL-terminated UTF-8, in `name`, whose data the caller frees with `atomkv_free`; its size does
-/// not count the NUL. Works on a closed database too. Since 0.1.
+/// The name of the table, NUL-terminated UTF-8, in `name`, whose data the caller frees with `atomkv_free`; its size
+/// does not count the NUL. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -14,9 +14,9 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_table};
 
-/// A transaction over any tables of one database. It sees the database as it was when it began, and what it has written
-/// itself. At its commit everything that it has read must still be so, ranges that it has scanned too, else it is
-/// `ATOMKV_ERR_CONFLICT` and has done nothing: then begin anew.
+/// A transaction over any tables of one database. It sees the database as it was when it began, and what it has
+/// written itself. At its commit everything that it has read must still be so, ranges that it has scanned too, else
+/// it is `ATOMKV_ERR_CONFLICT` and has done nothing: then begin anew.
 ///
 ///     atomkv_txn *txn;
 ///     do {
@@ -27,8 +27,8 @@ use crate::table::{atomkv_buffer, atomkv_table};
 ///         atomkv_txn_free(txn);
 ///     } while (status == ATOMKV_ERR_CONFLICT);
 ///
-/// Nobody waits for a transaction; of those that meet one always gets through. Any thread; calls on one transaction wait
-/// for each other. It keeps its database open until it is freed or the database is closed.
+/// Nobody waits for a transaction; of those that meet one always gets through. Any thread; calls on one transaction
+/// wait for each other. It keeps its database open until it is freed or the database is closed. Since 0.1.
 pub struct atomkv_txn {
     /// None when it was committed or aborted.
     transaction: Mutex<Option<Transaction>>,
@@ -133,8 +133,8 @@ pub unsafe extern "C" fn atomkv_txn_get(
     })
 }
 
-/// Reads a value into a buffer of its own, as `atomkv_get_owned` does: `value` receives it, and the caller frees its data
-/// with `atomkv_free`. Since 0.1.
+/// Reads a value into a buffer of its own, as `atomkv_get_owned` does: `value` receives it, and the caller frees its
+/// data with `atomkv_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn atomkv_txn_get_owned(
     })
 }
 
-/// Whether a key is there: `ATOMKV_OK` or `ATOMKV_NOT_FOUND`. Since 0.1.
+/// Whether a key is in `table`: `ATOMKV_OK` or `ATOMKV_NOT_FOUND`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -179,9 +179,9 @@ pub unsafe extern "C" fn atomkv_txn_contains(
     })
 }
 
-/// Stores a value when the transaction is committed; it sees it itself at once. Key and value are copied. `options`: NULL
-/// for the defaults, else expiry and what must be there, evaluated at the commit; the durability is that of the commit.
-/// Since 0.1.
+/// Stores a value in `table` when the transaction is committed; it sees it itself at once. Key and value are copied.
+/// `options`: NULL for the defaults, else expiry and what must be there, evaluated at the commit; the durability is
+/// that of the commit. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -205,8 +205,8 @@ pub unsafe extern "C" fn atomkv_txn_put(
     })
 }
 
-/// Removes a key when the transaction is committed, whether or not it is there. `options`: NULL for the defaults, else
-/// what must be there, evaluated at the commit. Since 0.1.
+/// Removes a key from `table` when the transaction is committed, whether or not it is there. `options`: NULL for the
+/// defaults, else what must be there, evaluated at the commit. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -228,9 +228,9 @@ pub unsafe extern "C" fn atomkv_txn_delete(
     })
 }
 
-/// Begins an iteration over what the transaction sees of a table, its own writes among it. All of it is read at once and
-/// counts as read by the transaction: narrow it with `options` (NULL for all keys). The iterator gives keys and values; it
-/// does not know versions, and does not need the transaction any more. `iter` receives it, freed with
+/// Begins an iteration over what the transaction sees of a table, its own writes among it. All of it is read at once
+/// and counts as read by the transaction: narrow it with `options` (NULL for all keys). The iterator gives keys and
+/// values; it does not know versions, and does not need the transaction any more. `iter` receives it, freed with
 /// `atomkv_iter_free`. Since 0.1.
 ///
 /// # Safety
@@ -254,12 +254,12 @@ pub unsafe extern "C" fn atomkv_txn_iter_new(
 }
 
 /// Commits: all that the transaction has written happens at once, if all that it has read is still so. Else it is
-/// `ATOMKV_ERR_CONFLICT`, nothing has happened, and the transaction is to be begun anew. Either way this one has ended; free
-/// it.
+/// `ATOMKV_ERR_CONFLICT`, nothing has happened, and the transaction is to be begun anew. Either way this one has
+/// ended; free it.
 ///
 /// `how`: an `atomkv_durability`; `ATOMKV_DURABILITY_TABLE` is buffered here, since a transaction may have several
-/// tables. `sequence`: NULL, or receives the commit's sequence; 0 if there was nothing to write. `error`: NULL, or receives
-/// the details of a failure, freed with `atomkv_error_free`. Since 0.1.
+/// tables. `sequence`: NULL, or receives the commit's sequence; 0 if there was nothing to write. `error`: NULL, or
+/// receives the details of a failure, freed with `atomkv_error_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -283,8 +283,8 @@ pub unsafe extern "C" fn atomkv_txn_commit(
     }
 }
 
-/// Ends a transaction without doing anything; the same as freeing it, but the handle stays. Of one that has ended already
-/// nothing happens. Since 0.1.
+/// Ends a transaction without doing anything; the same as freeing it, but the handle stays. Of one that has ended
+/// already nothing happens. Since 0.1.
 ///
 /// # Safety
 /// `txn` is NULL or alive.

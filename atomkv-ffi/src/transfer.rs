@@ -22,14 +22,14 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_table};
 
-/// Where exports, dumps and backups are written to: a file, memory, or a callback. Any thread; calls that use one wait for
-/// each other.
+/// Where exports, dumps and backups are written to: a file, memory, or a callback. Any thread; calls that use one
+/// wait for each other. Since 0.1.
 pub struct atomkv_output {
     target: Mutex<Target>,
 }
 
-/// Where imports, dumps and backups are read from: a file, memory, or a callback. Any thread; calls that use one wait for
-/// each other. It is read once, from its beginning.
+/// Where imports, dumps and backups are read from: a file, memory, or a callback. Any thread; calls that use one wait
+/// for each other. It is read once, from its beginning. Since 0.1.
 pub struct atomkv_input {
     source: Mutex<BufReader<Source>>,
 }
@@ -56,14 +56,15 @@ pub(crate) enum Source {
     Callback { read: Reading, user_data: UserData, failed: Option<String> },
 }
 
-/// Takes the next `size` bytes of `data`. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`. It is
-/// called on the thread of the call that writes, and may not unwind or jump out. Since 0.1.
+/// Takes the next `size` bytes of `data`. `user_data`: what was given with the callback. It returns 0, or another
+/// number to end the call with `ATOMKV_ERR_CALLBACK`. It is called on the thread of the call that writes, and may not
+/// unwind or jump out. Since 0.1.
 pub type atomkv_write_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, data: *const c_void, size: usize) -> i32>;
 
-/// Fills `buffer` with up to `buffer_size` bytes and says in `read` how many there are; 0 at the end. It returns 0, or
-/// another number to end the call with `ATOMKV_ERR_CALLBACK`. It is called on the thread of the call that reads, and may
-/// not unwind or jump out. Since 0.1.
+/// `user_data`: what was given with the callback. Fills `buffer` with up to `buffer_size` bytes and says in `read`
+/// how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`. It
+/// is called on the thread of the call that reads, and may not unwind or jump out. Since 0.1.
 pub type atomkv_read_fn = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -188,8 +189,9 @@ fn io_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
 }
 
 /// Makes a new file to write to. `file_path`: NUL-terminated, in the system's encoding; a file that exists is
-/// `ATOMKV_ERR_ALREADY_EXISTS`. `output` receives the output, or NULL; free it with `atomkv_output_free`. What is written is
-/// on stable storage when the call that writes it has succeeded; after a failure, what was written so far stays. Since 0.1.
+/// `ATOMKV_ERR_ALREADY_EXISTS`. `output` receives the output, or NULL; free it with `atomkv_output_free`. What is
+/// written is on stable storage when the call that writes it has succeeded; after a failure, what was written so far
+/// stays. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -216,8 +218,9 @@ pub extern "C" fn atomkv_output_memory() -> *mut atomkv_output {
     give(atomkv_output { target: Mutex::new(Target::Memory(Vec::new())) })
 }
 
-/// A callback to write to. `user_data` is handed to it. `destroy`: NULL, or called once with `user_data` when the output is
-/// freed; also if this call fails. `output` receives the output, or NULL; free it with `atomkv_output_free`. Since 0.1.
+/// A callback to write to. `user_data` is handed to it. `destroy`: NULL, or called once with `user_data` when the
+/// output is freed; also if this call fails. `output` receives the output, or NULL; free it with
+/// `atomkv_output_free`. Since 0.1.
 ///
 /// # Safety
 /// `output` is NULL or may be written; callback and destructor keep their rules.
@@ -272,8 +275,8 @@ pub unsafe extern "C" fn atomkv_output_free(output: *mut atomkv_output) {
     unsafe { free(output) }
 }
 
-/// Opens a file to read from. `file_path`: NUL-terminated, in the system's encoding. `input` receives the input, or NULL;
-/// free it with `atomkv_input_free`. Since 0.1.
+/// Opens a file to read from. `file_path`: NUL-terminated, in the system's encoding. `input` receives the input, or
+/// NULL; free it with `atomkv_input_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -312,8 +315,9 @@ pub unsafe extern "C" fn atomkv_input_memory(
     })
 }
 
-/// A callback to read from. `user_data` is handed to it. `destroy`: NULL, or called once with `user_data` when the input is
-/// freed; also if this call fails. `input` receives the input, or NULL; free it with `atomkv_input_free`. Since 0.1.
+/// A callback to read from. `user_data` is handed to it. `destroy`: NULL, or called once with `user_data` when the
+/// input is freed; also if this call fails. `input` receives the input, or NULL; free it with `atomkv_input_free`.
+/// Since 0.1.
 ///
 /// # Safety
 /// `input` is NULL or may be written; callback and destructor keep their rules.
@@ -344,8 +348,8 @@ pub unsafe extern "C" fn atomkv_input_free(input: *mut atomkv_input) {
     unsafe { free(input) }
 }
 
-/// How to import, export and dump. One thread at a time; may be used for several calls and freed at any time. What means
-/// nothing to a call is of no matter to it.
+/// How to import, export and dump. One thread at a time; may be used for several calls and freed at any time. What
+/// means nothing to a call is of no matter to it. Since 0.1.
 #[derive(Default)]
 pub struct atomkv_transfer_options {
     export: ExportOptions,
@@ -370,21 +374,22 @@ pub unsafe extern "C" fn atomkv_transfer_options_free(options: *mut atomkv_trans
     unsafe { free(options) }
 }
 
-/// Sets one option by its name, to a value written as text; both NUL-terminated. Another name, or a value that the option
-/// does not have, is `ATOMKV_ERR_INVALID_ARGUMENT`. Since 0.1.
+/// Sets one option by its name, to a value written as text; both NUL-terminated. Another name, or a value that the
+/// option does not have, is `ATOMKV_ERR_INVALID_ARGUMENT`. Since 0.1.
 ///
 /// Both ways: "format": "jsonl" (default), "csv", "dump". "key_encoding", "value_encoding": "auto", "text", "hex",
 /// "base64", "json" (values only). "delimiter": one ASCII character, for CSV.
 ///
-/// Exports and dumps, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too; default
-/// false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and counted; default
-/// false).
+/// Exports and dumps, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too;
+/// default false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and
+/// counted; default false).
 ///
-/// Imports: "if_exists": "replace" (default), "skip", "fail". "skip_malformed": how many malformed records are left out and
-/// counted before one is an error (default 0). "keep_expiry": "true" (default), "false". "sync": "true" (default: all is on
-/// stable storage at the end), "false". "skip_records": how many records of the input to read over. "resume_records" and
-/// "resume_offset": "position_records" and "position_offset" of the report of an earlier import of the same input,
-/// which goes on there. "record_bytes_max": the most bytes that a record of a text format may take.
+/// Imports: "if_exists": "replace" (default), "skip", "fail". "skip_malformed": how many malformed records are left
+/// out and counted before one is an error (default 0). "keep_expiry": "true" (default), "false". "sync": "true"
+/// (default: all is on stable storage at the end), "false". "skip_records": how many records of the input to read
+/// over. "resume_records" and "resume_offset": "position_records" and "position_offset" of the report of an earlier
+/// import of the same input, which goes on there. "record_bytes_max": the most bytes that a record of a text format
+/// may take.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread; the texts are NULL or NUL-terminated.
@@ -529,8 +534,9 @@ pub unsafe extern "C" fn atomkv_transfer_options_add_table(
     })
 }
 
-/// Says with which services a table is opened that a dump reads or a load of a dump makes, where they are not AtomKV's
-/// own. `table_name`: NUL-terminated. `services`: table options that name them; not needed after the call. Since 0.1.
+/// Says with which services a table is opened that a dump reads or a load of a dump makes, where they are not
+/// AtomKV's own. `table_name`: NUL-terminated. `services`: table options that name them; not needed after the call.
+/// Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `options` is used by no other thread; `table_name` is NULL or NUL-terminated.
@@ -603,9 +609,10 @@ unsafe fn transfer(
 
 /// Exports a table as it is now, whatever is written meanwhile. The formats are described in docs/transfer.md.
 ///
-/// `options`: NULL for all records as JSON Lines. `output`: where to. `progress`: NULL, or follows the call and can end it.
-/// `report`: NULL, or receives what came of it, on failure too (NULL only if an argument was refused); free it with
-/// `atomkv_report_free`. `error`: NULL, or receives the details of a failure, freed with `atomkv_error_free`. Since 0.1.
+/// `options`: NULL for all records as JSON Lines. `output`: where to. `progress`: NULL, or follows the call and can
+/// end it. `report`: NULL, or receives what came of it, on failure too (NULL only if an argument was refused); free
+/// it with `atomkv_report_free`. `error`: NULL, or receives the details of a failure, freed with `atomkv_error_free`.
+/// Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -683,8 +690,8 @@ pub unsafe extern "C" fn atomkv_import(
     }
 }
 
-/// Dumps all tables of a database, or those that `options` name, as they are at one moment, with their definitions. The
-/// arguments as in `atomkv_export`. Since 0.1.
+/// Dumps all tables of a database, or those that `options` name, as they are at one moment, with their definitions.
+/// The arguments as in `atomkv_export`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

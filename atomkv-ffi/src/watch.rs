@@ -14,14 +14,15 @@ use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK, ATOMKV_TIMEOUT};
 use crate::table::{atomkv_slice, atomkv_table};
 
-/// Which changes a watch is for. One thread at a time; may be used for several watches and freed at any time.
+/// Which changes a watch is for. One thread at a time; may be used for several watches and freed at any time. Since
+/// 0.1.
 #[derive(Default)]
 pub struct atomkv_watch_options {
     options: WatchOptions,
 }
 
-/// A place in the history of a database, from which it is read on. Any thread; calls on one watch wait for each other. It
-/// keeps its database open until it is freed or the database is closed.
+/// A place in the history of a database, from which it is read on. Any thread; calls on one watch wait for each
+/// other. It keeps its database open until it is freed or the database is closed. Since 0.1.
 pub struct atomkv_watch {
     state: Mutex<State>,
     database: Database,
@@ -34,7 +35,7 @@ struct State {
 
 kinds! { atomkv_watch atomkv_watch_options }
 
-/// What has happened to a key.
+/// What has happened to a key. Since 0.1.
 #[repr(i32)]
 pub enum atomkv_change_kind {
     /// It has this value now, whether or not it was there before.
@@ -45,7 +46,7 @@ pub enum atomkv_change_kind {
     ATOMKV_CHANGE_STATE = 3,
 }
 
-/// One change of one key.
+/// One change of one key. Since 0.1.
 #[repr(C)]
 pub struct atomkv_change {
     /// The table's name, UTF-8, not NUL-terminated. The bytes of the slices live until the next call on the watch.
@@ -169,8 +170,8 @@ pub unsafe extern "C" fn atomkv_watch_options_set_prefix(
     unsafe { change(options, |options| Ok(options.prefix(bytes(prefix, prefix_size, "prefix")?))) }
 }
 
-/// From the commit with this `sequence` on, itself included, instead of from now on. If it is not in the log any more,
-/// the watch is `ATOMKV_ERR_COMPACTED`. Since 0.1.
+/// From the commit with this `sequence` on, itself included, instead of from now on. If it is not in the log any
+/// more, the watch is `ATOMKV_ERR_COMPACTED`. Since 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -196,9 +197,9 @@ pub unsafe extern "C" fn atomkv_watch_options_set_state_first(
     unsafe { change(options, |options| Ok(options.state_first(yes != 0))) }
 }
 
-/// Begins a watch. `options`: NULL for all tables from now on; not needed after the call. `watch` receives the watch, or
-/// NULL on failure; free it with `atomkv_watch_free`. `error`: NULL, or receives the details of a failure, freed with
-/// `atomkv_error_free`. Since 0.1.
+/// Begins a watch. `options`: NULL for all tables from now on; not needed after the call. `watch` receives the watch,
+/// or NULL on failure; free it with `atomkv_watch_free`. `error`: NULL, or receives the details of a failure, freed
+/// with `atomkv_error_free`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -227,9 +228,9 @@ pub unsafe extern "C" fn atomkv_watch_new(
 /// Waits for the next change, in the order of the commits.
 ///
 /// `timeout_ms`: how long it waits at most, in milliseconds; 0 for not at all. Interrupt a longer wait by closing the
-/// database, or wait in small portions. `change` receives the change; its slices live until the next call on the watch.
-/// `ATOMKV_TIMEOUT` if there was none. `ATOMKV_ERR_COMPACTED` if the watch has fallen so far behind that it was not waited
-/// for. Since 0.1.
+/// database, or wait in small portions. `change` receives the change; its slices live until the next call on the
+/// watch. `ATOMKV_TIMEOUT` if there was none. `ATOMKV_ERR_COMPACTED` if the watch has fallen so far behind that it
+/// was not waited for. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
@@ -257,8 +258,8 @@ pub unsafe extern "C" fn atomkv_watch_next(
     })
 }
 
-/// From which sequence a later watch goes on where this one is, for `atomkv_watch_options_set_from`: it does not give a
-/// commit again of which all changes were given. `sequence` receives it. Since 0.1.
+/// From which sequence a later watch goes on where this one is, for `atomkv_watch_options_set_from`: it does not give
+/// a commit again of which all changes were given. `sequence` receives it. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.
