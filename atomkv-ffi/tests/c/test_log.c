@@ -169,7 +169,7 @@ static void test_from_within(void)
     state.table = table;
     CHECK(atomkv_log_set(ATOMKV_LOG_TRACE, listen, &state, destroy) == ATOMKV_OK);
     fill(table);
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(atomkv_log_set(ATOMKV_LOG_OFF, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(state.rolls > 0 && state.written == state.lines && state.destroyed == 1 && state.wrong == 0);
     CHECK(atomkv_contains(table, "from within", 11) == ATOMKV_OK);

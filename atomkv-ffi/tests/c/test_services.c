@@ -370,7 +370,7 @@ static void test_life(void)
     /* Compaction asks none of them. */
     before = now(&states[0].calls) + now(&states[1].calls) + now(&states[2].calls) +
              now(&states[3].calls);
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(atomkv_checkpoint(db) == ATOMKV_OK);
     CHECK(before == now(&states[0].calls) + now(&states[1].calls) + now(&states[2].calls) +
                         now(&states[3].calls));
@@ -482,7 +482,7 @@ static void test_keys(void)
         snprintf(key, sizeof key, "key%d", letter);
         CHECK(put(table, key, key, strlen(key)) == ATOMKV_OK);
     }
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(holds(table, "key0", "key0", 4) && holds(table, "key199", "key199", 6));
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 200);
     atomkv_table_options_free(options);
@@ -592,7 +592,7 @@ static void test_compressor(void)
     state.fault = FAULT_NONE;
     CHECK(put(table, "lost", value, sizeof value) == ATOMKV_OK && holds(table, "lost", value, sizeof value));
 
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(holds(table, "key", value, sizeof value) && holds(table, "large", large, 3000000));
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 8);
     atomkv_batch_free(batch);
@@ -644,7 +644,7 @@ static void test_threads(void)
         REQUIRE(pthread_create(&threads[at], NULL, write_and_read, &works[at]) == 0);
     }
     for (at = 0; at < 3; at++)
-        CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+        CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     for (at = 0; at < 4; at++) {
         CHECK(pthread_join(threads[at], NULL) == 0);
         CHECK(works[at].right == 1000);

@@ -116,7 +116,7 @@ int main(int count, char **arguments)
     REQUIRE(atomkv_open(path, NULL, &db, NULL) == ATOMKV_OK);
     REQUIRE(atomkv_table_open(db, "t", NULL, &table, NULL) == ATOMKV_OK);
     REQUIRE(atomkv_put(table, "shared", 6, "x", 1, NULL) == ATOMKV_OK);
-    REQUIRE(atomkv_iter_new(table, &iter) == ATOMKV_OK);
+    REQUIRE(atomkv_iter_new(table, NULL, &iter) == ATOMKV_OK);
     batch = atomkv_batch_new();
     run(all_of_it, 0);
     CHECK(atomkv_batch_len(batch, &operations) == ATOMKV_OK && operations == THREADS * KEYS);
