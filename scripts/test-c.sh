@@ -147,6 +147,9 @@ check "run by ctest" sh -c "cd '$work/cmake' && ctest --no-tests=error --output-
 # shellcheck disable=SC2086
 run_tests " under valgrind" $programs -- valgrind -q --error-exitcode=1 --leak-check=full \
     --errors-for-leak-kinds=definite,indirect,possible
+# shellcheck disable=SC2046
+run_tests " under helgrind" $(find "$work/make" -name 'test_threads*' ! -name '*_static' | sort) -- valgrind -q \
+    --tool=helgrind --error-exitcode=1 --suppressions=$tests/helgrind.supp
 check "built with sanitizers" make -s -C $tests OUTPUT="$work/address" CC="$cc" CXX="$cxx" \
     CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" shared
 # shellcheck disable=SC2046

@@ -45,6 +45,15 @@ step "C library" make --no-print-directory lib
 step "C interface" scripts/test-c.sh
 sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^C interface: \([0-9]*\) passed.*/\1/p' "$log")"
+# bindgen reads the header with libclang, which the machine may lack.
+if ls "${LIBCLANG_PATH:-/nowhere}"/libclang*.so* /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* \
+    /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+    step "library through dlopen" env ATOMKV_LIBRARY="$(cd "$target" && pwd)/release/libatomkv.so" \
+        cargo test --locked -p atomkv-harness
+    count "$(awk '/^test result: ok/ { sum += $4 } END { print sum + 0 }' "$log")"
+else
+    echo "library through dlopen: not tested, since libclang is not installed (Debian: apt-get install libclang-dev)"
+fi
 mkdir "$log.d"
 step "installation" make --no-print-directory install DESTDIR="$log.d" PREFIX=/usr
 step "program against the installation" sh -c "
