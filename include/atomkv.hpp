@@ -14,8 +14,8 @@
  *
  * Errors are exceptions: atomkv::error, and below it a class for each status, such as atomkv::conflict. A program that
  * does without exceptions defines ATOMKV_NO_EXCEPTIONS before the include, the same in all of its files that hand these
- * objects to each other: every function that is declared as result<T> then returns an atomkv::result<T>, which holds a T
- * or an atomkv::error. With exceptions, result<T> is another name for T. What is not there is no error: an empty
+ * objects to each other: every function that is declared as result<T> then returns an atomkv::result<T>, which holds
+ * a T or an atomkv::error. With exceptions, result<T> is another name for T. What is not there is no error: an empty
  * std::optional, or false.
  *
  * Handles can be moved, not copied; destructors free them and never throw. They may be destroyed in any order: what was
@@ -109,8 +109,8 @@ struct is_byte_container<
 /**
  * Bytes that belong to somebody else, as std::span has them: what keys and values are given as. Made of string literals
  * (without the NUL at their end, with those in between), std::string, std::string_view, and containers of bytes
- * that lie together: std::vector<std::byte>, std::array<unsigned char, 16> and the like, whole. An array of char that is
- * no literal says its length: bytes(buffer, size).
+ * that lie together: std::vector<std::byte>, std::array<unsigned char, 16> and the like, whole. An array of char that
+ * is no literal says its length: bytes(buffer, size).
  */
 class bytes {
 public:
@@ -305,7 +305,9 @@ namespace detail {
 
 inline std::string_view text(const atomkv_slice &slice) noexcept
 {
-    return slice.data == nullptr ? std::string_view() : std::string_view(static_cast<const char *>(slice.data), slice.size);
+    if (slice.data == nullptr)
+        return {};
+    return {static_cast<const char *>(slice.data), slice.size};
 }
 
 inline atomkv_slice slice(const bytes &from) noexcept
@@ -509,8 +511,8 @@ public:
 /** ATOMKV_NOT_FOUND. A key that table::at needs is not there. */
 using not_found = error_of<ATOMKV_NOT_FOUND>;
 /**
- * ATOMKV_ERR_INTERNAL. A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-
- * only until it is reopened.
+ * ATOMKV_ERR_INTERNAL. A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is
+ * read-only until it is reopened.
  */
 using internal_error = error_of<ATOMKV_ERR_INTERNAL>;
 /** ATOMKV_ERR_INVALID_ARGUMENT. An argument is NULL where it may not be, or out of its range. */
@@ -632,7 +634,7 @@ inline error nul_error(const std::string &text)
 {
     auto content = std::make_shared<failure>();
     content->code = ATOMKV_ERR_INVALID_ARGUMENT;
-    content->message = "there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'; leave it out";
+    content->message = "there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'";
     return error(std::move(content));
 }
 
@@ -796,7 +798,9 @@ public:
     atomkv_buffer *out() noexcept { return &buffer_; }
     std::string string() const
     {
-        return buffer_.data == nullptr ? std::string() : std::string(static_cast<const char *>(buffer_.data), buffer_.size);
+        if (buffer_.data == nullptr)
+            return {};
+        return {static_cast<const char *>(buffer_.data), buffer_.size};
     }
 
 private:
@@ -936,7 +940,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    template <class R, class P> options &&sync_interval(std::chrono::duration<R, P> time) && { return std::move(sync_interval(time)); }
+    template <class R, class P> options &&sync_interval(std::chrono::duration<R, P> time) &&
+    {
+        return std::move(sync_interval(time));
+    }
     /** How many unsynced bytes begin a background sync. Default 64 MiB; not 0. */
     options &sync_bytes(std::uint64_t count) &
     {
@@ -952,7 +959,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    options &&segment_bytes(std::uint64_t first, std::uint64_t largest) && { return std::move(segment_bytes(first, largest)); }
+    options &&segment_bytes(std::uint64_t first, std::uint64_t largest) &&
+    {
+        return std::move(segment_bytes(first, largest));
+    }
     /** How many bytes of log may follow a checkpoint. Default 128 MiB; not 0. */
     options &checkpoint_bytes(std::uint64_t count) &
     {
@@ -1016,7 +1026,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    options &&compaction_rate(std::uint64_t bytes_per_second) && { return std::move(compaction_rate(bytes_per_second)); }
+    options &&compaction_rate(std::uint64_t bytes_per_second) &&
+    {
+        return std::move(compaction_rate(bytes_per_second));
+    }
     /** Whether expired documents are removed in the background. Default yes. */
     options &reap_expired(bool yes = true) &
     {
@@ -1104,7 +1117,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    template <class R, class P> table_options &&retention(std::chrono::duration<R, P> time) && { return std::move(retention(time)); }
+    template <class R, class P> table_options &&retention(std::chrono::duration<R, P> time) &&
+    {
+        return std::move(retention(time));
+    }
     /** Whether all versions are kept for ever. Default no. */
     table_options &retention_all(bool yes = true) &
     {
@@ -1120,7 +1136,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    template <class R, class P> table_options &&ttl(std::chrono::duration<R, P> time) && { return std::move(ttl(time)); }
+    template <class R, class P> table_options &&ttl(std::chrono::duration<R, P> time) &&
+    {
+        return std::move(ttl(time));
+    }
     /** Chooses one of AtomKV's own services, such as "compressor" and "gzip"; see atomkv_table_options_set_service. */
     table_options &service(const std::string &kind, const std::string &name) &
     {
@@ -1132,7 +1151,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    table_options &&service(const std::string &kind, const std::string &name) && { return std::move(service(kind, name)); }
+    table_options &&service(const std::string &kind, const std::string &name) &&
+    {
+        return std::move(service(kind, name));
+    }
 };
 
 /** How a single write happens. May be used for many writes. */
@@ -1164,7 +1186,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    template <class R, class P> write_options &&ttl(std::chrono::duration<R, P> time) && { return std::move(ttl(time)); }
+    template <class R, class P> write_options &&ttl(std::chrono::duration<R, P> time) &&
+    {
+        return std::move(ttl(time));
+    }
     /** The document expires at this moment. */
     template <class D> write_options &expires_at(std::chrono::time_point<std::chrono::system_clock, D> time) &
     {
@@ -1172,7 +1197,10 @@ public:
         return *this;
     }
     /** The same, of a temporary. */
-    template <class D> write_options &&expires_at(std::chrono::time_point<std::chrono::system_clock, D> time) && { return std::move(expires_at(time)); }
+    template <class D> write_options &&expires_at(std::chrono::time_point<std::chrono::system_clock, D> time) &&
+    {
+        return std::move(expires_at(time));
+    }
     /** The document does not expire, also where the table has a time to live. */
     write_options &never_expires() &
     {
@@ -1340,7 +1368,10 @@ public:
     /** With which services a table of a dump is opened, where they are not AtomKV's own. */
     transfer_options &services(const std::string &name, const table_options &with) &;
     /** The same, of a temporary. */
-    transfer_options &&services(const std::string &name, const table_options &with) && { return std::move(services(name, with)); }
+    transfer_options &&services(const std::string &name, const table_options &with) &&
+    {
+        return std::move(services(name, with));
+    }
 };
 
 /** What came of a call: numbers with names, in range-for too, and all of it as JSON. */
