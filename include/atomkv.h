@@ -52,6 +52,15 @@
 /** The ABI that this header describes; the number in `libatomkv.so.0`. */
 #define ATOMKV_ABI_VERSION 0
 
+/** The time at which documents expire that never do. */
+#define ATOMKV_NEVER UINT64_MAX
+
+/** The room for a validator's reason, with its NUL. */
+#define ATOMKV_REASON_BYTES 256
+
+/** Room for every line of the log, with its NUL; what would be longer is cut and ends in "...". */
+#define ATOMKV_LOG_LINE_BYTES 4096
+
 /**
  * What a call returns. 0 is success, positive values are outcomes that are no errors, negative ones are errors.
  * A value never changes its meaning; later releases may add values, so treat an unknown negative one as an error.
@@ -67,6 +76,8 @@ enum atomkv_status
     ATOMKV_NOT_FOUND = 1,
     /** The iteration is at its end. */
     ATOMKV_DONE = 2,
+    /** Nothing has happened in the time that was given. */
+    ATOMKV_TIMEOUT = 3,
     /**
      * A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-only until it is
      * reopened.
@@ -98,7 +109,7 @@ enum atomkv_status
     ATOMKV_ERR_KEY_TOO_LONG = -13,
     /** Values have 0 to 2,147,483,647 bytes; this one is longer. */
     ATOMKV_ERR_VALUE_TOO_LARGE = -14,
-    /** The table's validator refused the key. */
+    /** The table's validator refused the key, or its sharder gave a slot that does not exist. */
     ATOMKV_ERR_INVALID_KEY = -15,
     /** There is no table of that name. */
     ATOMKV_ERR_TABLE_NOT_FOUND = -16,
@@ -131,12 +142,41 @@ enum atomkv_status
     ATOMKV_ERR_INPUT = -28,
     /** The call was ended by the caller's own callback. */
     ATOMKV_ERR_CANCELLED = -29,
+    /** A callback of the caller's said that it failed. */
+    ATOMKV_ERR_CALLBACK = -30,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
 typedef enum atomkv_status atomkv_status;
 #else
 typedef int32_t atomkv_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/** How grave an event is. As a limit: events of this level and graver ones. */
+enum atomkv_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /** As a limit: no events. No event has it. */
+    ATOMKV_LOG_OFF = 0,
+    /** Damage, a failed sync, a database that became read-only. */
+    ATOMKV_LOG_ERROR = 1,
+    /** Slow syncs, failures in the background, lines that were lost. */
+    ATOMKV_LOG_WARN = 2,
+    /** Openings and closings, checkpoints, compaction, resizes. */
+    ATOMKV_LOG_INFO = 3,
+    /** Segments of the log. */
+    ATOMKV_LOG_DEBUG = 4,
+    /** Nothing more in this release. */
+    ATOMKV_LOG_TRACE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum atomkv_log_level atomkv_log_level;
+#else
+typedef int32_t atomkv_log_level;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -205,6 +245,19 @@ typedef struct atomkv_table_options atomkv_table_options;
  */
 typedef struct atomkv_view atomkv_view;
 
+/** How a single write happens. One thread at a time; may be used for many writes and freed at any time. */
+typedef struct atomkv_write_options atomkv_write_options;
+
+/** Bytes that belong to somebody else. */
+typedef struct {
+    /**
+     * The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
+     */
+    const void *data;
+    /** How many bytes. */
+    size_t size;
+} atomkv_slice;
+
 /** What a write did. */
 typedef struct {
     /** The key's version: 1 for a new key, one more with each change. A delete has a version too. */
@@ -220,16 +273,6 @@ typedef struct {
     /** How many bytes. */
     size_t size;
 } atomkv_buffer;
-
-/** Bytes that belong to somebody else. */
-typedef struct {
-    /**
-     * The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
-     */
-    const void *data;
-    /** How many bytes. */
-    size_t size;
-} atomkv_slice;
 
 #ifdef __cplusplus
 extern "C" {
@@ -275,11 +318,29 @@ const char *atomkv_error_message(const atomkv_error *error);
  */
 const char *atomkv_error_path(const atomkv_error *error);
 
-/** The byte offset in that file at which the damage begins; -1 if there is none. Since 0.1. */
+/**
+ * The byte offset at which the damage begins, in that file or in the data to be imported; -1 if there is none.
+ * Since 0.1.
+ */
 int64_t atomkv_error_offset(const atomkv_error *error);
 
 /** The process that has the database open, after `ATOMKV_ERR_LOCKED`; -1 if it is not known. Since 0.1. */
 int64_t atomkv_error_process(const atomkv_error *error);
+
+/**
+ * The table concerned, after `ATOMKV_ERR_CONFLICT` and where a table is not as expected; NULL if there is none. The
+ * text lives as long as the error. Since 0.1.
+ */
+const char *atomkv_error_table(const atomkv_error *error);
+
+/**
+ * What a conflict was about. `key`: NULL, or receives the key, whose bytes live as long as the error. `found`: NULL,
+ * or receives the version and sequence that are there; zeros if the key is not. `ATOMKV_NOT_FOUND`, with an empty
+ * key, if the error is no conflict. Since 0.1.
+ */
+atomkv_status atomkv_error_conflict(const atomkv_error *error,
+                                    atomkv_slice *key,
+                                    atomkv_written *found);
 
 /** Frees an error. NULL does nothing. Since 0.1. */
 void atomkv_error_free(atomkv_error *error);
@@ -345,6 +406,44 @@ atomkv_status atomkv_options_set_verify_checksums(atomkv_options *options, int y
 atomkv_status atomkv_options_set_skip_damaged_log(atomkv_options *options,
                                                   int yes);
 
+/**
+ * Whether the database is opened for reading, beside the process that writes it if there is one, as it was at the
+ * moment of opening and without writing a byte; `atomkv_refresh` follows. Default no. Since 0.1.
+ */
+atomkv_status atomkv_options_set_read_only(atomkv_options *options,
+                                           int yes);
+
+/**
+ * Whether threads of the database sync, settle and reap in the background. Default yes. Without them only what calls
+ * ask for happens: space is not given back and buffered writes are not synced unless the program asks. Since 0.1.
+ */
+atomkv_status atomkv_options_set_background(atomkv_options *options,
+                                            int yes);
+
+/**
+ * How many bytes a second compaction in the background may move; 0, the default, for no limit. It goes faster when a
+ * call waits for it. Since 0.1.
+ */
+atomkv_status atomkv_options_set_compaction_rate(atomkv_options *options,
+                                                 uint64_t bytes_per_second);
+
+/**
+ * Whether documents that have expired are removed in the background. Default yes. They are invisible either way.
+ * Since 0.1.
+ */
+atomkv_status atomkv_options_set_reap_expired(atomkv_options *options,
+                                              int yes);
+
+/** How many bytes of the newest log are kept for watches that come back. Since 0.1. */
+atomkv_status atomkv_options_set_feed_bytes(atomkv_options *options, uint64_t bytes);
+
+/**
+ * The seed that the hashes of a new database's keys begin with; random unless given. For tests: a seed that strangers
+ * know lets them choose keys that make a table slow. Since 0.1.
+ */
+atomkv_status atomkv_options_set_hash_seed(atomkv_options *options,
+                                           uint64_t seed);
+
 /** Table options with the defaults, freed with `atomkv_table_options_free`. Never NULL. Since 0.1. */
 atomkv_table_options *atomkv_table_options_new(void);
 
@@ -369,6 +468,41 @@ atomkv_status atomkv_table_options_set_durability(atomkv_table_options *options,
                                                   int32_t durability);
 
 /**
+ * Whether the table keeps its keys in order too, for ranges, prefixes and reverse iterations; costs memory, see the
+ * guide. Stored when the table is created; another setting for an existing table is `ATOMKV_ERR_TABLE_MISMATCH`.
+ * Default no. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_ordered(atomkv_table_options *options,
+                                               int yes);
+
+/** Whether the number of partitions follows the table's size. Default no. Since 0.1. */
+atomkv_status atomkv_table_options_set_auto_partitions(atomkv_table_options *options, int yes);
+
+/**
+ * How many versions of a document are kept, the newest among them, at least 1. Stored when the table is created. Default
+ * 1: nothing of the past. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_retention_versions(atomkv_table_options *options,
+                                                          uint32_t versions);
+
+/**
+ * How long a version is kept after a newer one has replaced it, in milliseconds, at least 1. Stored when the table is
+ * created. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_retention_ms(atomkv_table_options *options,
+                                                    uint64_t milliseconds);
+
+/** Whether all versions are kept for ever. Stored when the table is created. Default no. Since 0.1. */
+atomkv_status atomkv_table_options_set_retention_all(atomkv_table_options *options, int yes);
+
+/**
+ * How long documents live whose write does not say, in milliseconds, at least 1. Stored when the table is created.
+ * Default for ever. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_ttl_ms(atomkv_table_options *options,
+                                              uint64_t milliseconds);
+
+/**
  * Chooses one of AtomKV's own services by its kind and its name, both NUL-terminated:
  * "compressor": "lz4" (default, from 4 KiB), "none", "gzip"; "sharder": "hash-slots" (default), "redis-slots",
  * "key-space-v1"; "validator": "any-bytes" (default), "key-space-v1-keys"; "hasher": "rapidhash-v3"; "serializer":
@@ -378,6 +512,158 @@ atomkv_status atomkv_table_options_set_durability(atomkv_table_options *options,
 atomkv_status atomkv_table_options_set_service(atomkv_table_options *options,
                                                const char *kind,
                                                const char *name);
+
+/** Write options with the defaults, freed with `atomkv_write_options_free`. Never NULL. Since 0.1. */
+atomkv_write_options *atomkv_write_options_new(void);
+
+/** Frees write options. NULL does nothing. Since 0.1. */
+void atomkv_write_options_free(atomkv_write_options *options);
+
+/** When the write is on stable storage: an `atomkv_durability`. Default: as the table says. Since 0.1. */
+atomkv_status atomkv_write_options_set_durability(atomkv_write_options *options, int32_t durability);
+
+/**
+ * What must be there for the write to happen, else it is `ATOMKV_ERR_CONFLICT` and nothing is written. `what`: an
+ * `atomkv_expect`. `number`: the version or the sequence, where one is expected; else of no meaning. Since 0.1.
+ */
+atomkv_status atomkv_write_options_set_expect(atomkv_write_options *options,
+                                              int32_t what,
+                                              uint64_t number);
+
+/** The document expires so many milliseconds after the write; at least 1. Since 0.1. */
+atomkv_status atomkv_write_options_set_ttl_ms(atomkv_write_options *options, uint64_t milliseconds);
+
+/**
+ * The document expires at a time in milliseconds since the Unix epoch; `ATOMKV_NEVER` for never, also where the table
+ * has a time to live. Since 0.1.
+ */
+atomkv_status atomkv_write_options_set_expires_at_ms(atomkv_write_options *options,
+                                                     uint64_t time_ms);
+
+/**
+ * Gives the table a hasher of the program's own: `hash` turns a key into 64 well-mixed bits. It should depend on `seed`,
+ * which is the database's; else strangers who choose keys can make the table slow. Keys that collide are told apart.
+ *
+ * `name`: NUL-terminated UTF-8 of 1 to 255 bytes, none of AtomKV's own, and `version`: what the service is, stored when
+ * the table is created. Opening the table with another, or without it, is `ATOMKV_ERR_SERVICES_MISMATCH`. Change the
+ * version when the answers change. `user_data`: handed to each call of `hash`; may be NULL. `destroy`: NULL, or called
+ * once for `user_data` when neither options nor open tables use the service any more, on the thread that frees the last
+ * of them; at once if this call fails. A setter that is called again replaces the earlier service.
+ *
+ * Rules for the callbacks of all services. They are called only on threads that call AtomKV, within the call: none of
+ * the database's own threads does, since compaction and the replay at opening move stored bytes, and records of such
+ * tables carry the key's place. Several threads may call at once, so `user_data` must bear that. A callback must give
+ * the same answer for the same input for ever, in every process; must not keep its pointers, which hold for the call;
+ * must not call AtomKV with the same database; must not throw, unwind, `longjmp` or end its thread; and should be
+ * quick, since reads and writes wait for it. There is no form with polling: each call needs its answer before it can
+ * go on. A runtime that cannot be called from foreign threads is called only on those of its own from which it calls
+ * AtomKV; one that cannot be called at all chooses from AtomKV's own services with `atomkv_table_options_set_service`
+ * and compresses or checks before it puts.
+ *
+ * Errors: `ATOMKV_ERR_INVALID_ARGUMENT` for a NULL, a name that is too long, or AtomKV's own. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_hasher(atomkv_table_options *options,
+                                              const char *name,
+                                              uint32_t version,
+                                              uint64_t (*hash)(void *user_data,
+                                                               uint64_t seed,
+                                                               const void *key,
+                                                               size_t key_size),
+                                              void *user_data,
+                                              void (*destroy)(void *user_data));
+
+/**
+ * Gives the table a sharder of the program's own: `slot` gives a key its slot, 0 to 16,383, by which keys are spread
+ * over partitions. `hash`: the key's hash by the table's hasher. A slot above 16,383 refuses the key: the call that has
+ * brought it, reading or writing, is `ATOMKV_ERR_INVALID_KEY`, and nothing is written.
+ *
+ * `name`, `version`, `user_data`, `destroy`, rules and errors: as `atomkv_table_options_set_hasher`. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_sharder(atomkv_table_options *options,
+                                               const char *name,
+                                               uint32_t version,
+                                               uint32_t (*slot)(void *user_data,
+                                                                const void *key,
+                                                                size_t key_size,
+                                                                uint64_t hash),
+                                               void *user_data,
+                                               void (*destroy)(void *user_data));
+
+/**
+ * Gives the table a validator of the program's own, which is asked about the key of each call, reading or writing, that
+ * has 1 to 65,535 bytes. `validate` gives 0 to take the key; any other number refuses it, and the call is
+ * `ATOMKV_ERR_INVALID_KEY`. `reason`: room for `reason_size` bytes (`ATOMKV_REASON_BYTES`) in which it may leave a
+ * NUL-terminated UTF-8 text, which becomes part of the error's message; without one the message has the number.
+ *
+ * `name`, `version`, `user_data`, `destroy`, rules and errors: as `atomkv_table_options_set_hasher`. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_validator(atomkv_table_options *options,
+                                                 const char *name,
+                                                 uint32_t version,
+                                                 int32_t (*validate)(void *user_data,
+                                                                     const void *key,
+                                                                     size_t key_size,
+                                                                     char *reason,
+                                                                     size_t reason_size),
+                                                 void *user_data,
+                                                 void (*destroy)(void *user_data));
+
+/**
+ * Gives the table a compressor of the program's own.
+ *
+ * `compress` is asked about each value of at least 6 bytes. It reads `value`, may write up to `out_capacity` bytes to
+ * `out`, and stores in `out_size` how many they are; the room is a sixth and a kilobyte larger than the value, enough for
+ * the worst case of the usual compressors. 0 bytes (which `out_size` is before the call) say that the value is to be
+ * stored as it is; so it is too if what was written is not at least 5 bytes shorter. `decompress` reads the bytes that
+ * `compress` wrote, writes the value to `out` and stores its size in `out_size`; `out_capacity` is the size of the value,
+ * which AtomKV keeps, and exactly so much must come. Both give 0, or another number for a failure.
+ *
+ * A failure, a size larger than the buffer, bytes outside of the buffer (as far as 64 bytes round it show them) and a value
+ * that does not come back are `ATOMKV_ERR_DOCUMENT`, whose message has the number; a write is refused then and what was
+ * there stays, a read gives nothing. Each value is decompressed and compared before it is written, unless
+ * `atomkv_table_options_set_compressor_check` says otherwise, so a compressor that is broken refuses writes instead of
+ * losing data. The data behind a table cannot be read without its compressor: keep it as long as the data.
+ *
+ * `name`, `version`, `user_data` (for both callbacks), `destroy`, rules and errors: as
+ * `atomkv_table_options_set_hasher`. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_compressor(atomkv_table_options *options,
+                                                  const char *name,
+                                                  uint32_t version,
+                                                  int32_t (*compress)(void *user_data,
+                                                                      const void *value,
+                                                                      size_t value_size,
+                                                                      void *out,
+                                                                      size_t out_capacity,
+                                                                      size_t *out_size),
+                                                  int32_t (*decompress)(void *user_data,
+                                                                        const void *data,
+                                                                        size_t data_size,
+                                                                        void *out,
+                                                                        size_t out_capacity,
+                                                                        size_t *out_size),
+                                                  void *user_data,
+                                                  void (*destroy)(void *user_data));
+
+/**
+ * Whether each value that the program's own compressor has made shorter is decompressed again and compared before it is
+ * written. Default yes. Without, writes are faster, and a compressor that is broken loses data. Holds for the tables
+ * that are opened with these options afterwards, until `atomkv_table_options_set_compressor` is called again.
+ * `ATOMKV_ERR_INVALID_ARGUMENT` if the options have no compressor of the program's own. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_compressor_check(atomkv_table_options *options,
+                                                        int yes);
+
+/**
+ * Says which serializer the program uses to turn its documents into the bytes that it puts, for layers that have typed
+ * documents. AtomKV never calls it; it stores what it is when the table is created, and opening the table with another is
+ * `ATOMKV_ERR_SERVICES_MISMATCH`. Without this call a table counts as one of "json" documents, whatever its values are.
+ *
+ * `name`, `version` and errors: as `atomkv_table_options_set_hasher`. Since 0.1.
+ */
+atomkv_status atomkv_table_options_set_serializer_identity(atomkv_table_options *options,
+                                                           const char *name,
+                                                           uint32_t version);
 
 /**
  * Opens the database in a directory, or makes one there if the directory is missing or empty.
@@ -485,13 +771,16 @@ atomkv_status atomkv_put(atomkv_table *table,
                          size_t value_size,
                          atomkv_written *written);
 
-/** `atomkv_put` with an `atomkv_durability` of its own. Since 0.1. */
+/**
+ * `atomkv_put` with options: durability, what must be there for the write to happen, expiry. `options`: NULL for the
+ * defaults. `ATOMKV_ERR_CONFLICT` if something else is there than was expected. Since 0.1.
+ */
 atomkv_status atomkv_put_with(atomkv_table *table,
                               const void *key,
                               size_t key_size,
                               const void *value,
                               size_t value_size,
-                              int32_t how,
+                              const atomkv_write_options *options,
                               atomkv_written *written);
 
 /**
@@ -500,11 +789,15 @@ atomkv_status atomkv_put_with(atomkv_table *table,
  */
 atomkv_status atomkv_delete(atomkv_table *table, const void *key, size_t key_size, atomkv_written *written);
 
-/** `atomkv_delete` with an `atomkv_durability` of its own. Since 0.1. */
+/**
+ * `atomkv_delete` with options: durability, and what must be there for the delete to happen; an expiry is not
+ * allowed. `options`: NULL for the defaults. `ATOMKV_ERR_CONFLICT` if something else is there than was expected.
+ * Since 0.1.
+ */
 atomkv_status atomkv_delete_with(atomkv_table *table,
                                  const void *key,
                                  size_t key_size,
-                                 int32_t how,
+                                 const atomkv_write_options *options,
                                  atomkv_written *written);
 
 /** Whether a key is there: `ATOMKV_OK` or `ATOMKV_NOT_FOUND`. Since 0.1. */
@@ -619,6 +912,75 @@ atomkv_status atomkv_iter_next(atomkv_iter *iter,
 
 /** Ends an iteration. NULL does nothing. Since 0.1. */
 void atomkv_iter_free(atomkv_iter *iter);
+
+/**
+ * Sends what the databases of this process report to a callback: openings, checkpoints, compaction, resizes, slow and
+ * failed syncs, damage, never single reads and writes. Holds for all databases of the process, open or opened later,
+ * and replaces an earlier callback. Any thread.
+ *
+ * `level`: an `atomkv_log_level`; events of it and graver ones come. `callback`: receives an event as a line of text,
+ * "name key=value key=value", where values with spaces or quotation marks are quoted and escaped; `text` is NUL-terminated
+ * UTF-8, shorter than `ATOMKV_LOG_LINE_BYTES`, `size` its bytes without the NUL, both for the time of the call. NULL, or
+ * the level `ATOMKV_LOG_OFF`, ends an earlier callback. `user_data`: handed to each call; may be NULL. `destroy`: NULL, or
+ * called once for `user_data` when the callback is called no more, also if this call fails, which leaves an earlier
+ * callback as it was.
+ *
+ * The callback runs on a thread of AtomKV's own that holds none of its locks, one line after the other and a moment
+ * after the event: it needs no locks of its own towards itself, may be slow, and may call AtomKV, also with the database
+ * that reports; events of such calls come later like all others. Up to 1,024 lines wait for it; if there are more, the
+ * oldest are dropped, and a line "log lines dropped count=N" tells how many. It must not throw, unwind, `longjmp` or end
+ * its thread. `destroy` runs on that thread too, or on the one that makes a call that fails.
+ *
+ * When this call returns, the earlier callback has received all that was waiting and its `destroy` has run. So do not
+ * call while holding a lock that the callback takes; call it with NULL before the program ends, or the last lines
+ * may be missing. From within the callback it may be called as well: then it does not wait, and the callback that is
+ * replaced receives what is waiting, and its `destroy` runs, after it has returned.
+ *
+ * In a child of fork() nothing is reported until the child calls this; the parent's `destroy` does not run there. A
+ * runtime that cannot be called on a foreign thread uses `atomkv_log_collect` and `atomkv_log_next`.
+ *
+ * Errors: `ATOMKV_ERR_INVALID_ARGUMENT` for a level that does not exist; `ATOMKV_ERR_ALREADY_EXISTS` in a program in Rust
+ * that is linked with the static library and has set its own global dispatcher of the crate `tracing`;
+ * `ATOMKV_ERR_IO` if no thread can be started. Since 0.1.
+ */
+atomkv_status atomkv_log_set(int32_t level,
+                             void (*callback)(void *user_data,
+                                              atomkv_log_level level,
+                                              const char *text,
+                                              size_t size),
+                             void *user_data,
+                             void (*destroy)(void *user_data));
+
+/**
+ * Begins to collect what the databases of this process report, for `atomkv_log_next`, beside a callback if there is one.
+ * Nothing is collected before. `level`: an `atomkv_log_level`; events of it and graver ones are collected.
+ * `capacity`: how many lines wait, 1 to 1,048,576, each of up to `ATOMKV_LOG_LINE_BYTES`; if there are more, the oldest are
+ * dropped, and a line "log lines dropped count=N" tells how many. `ATOMKV_LOG_OFF` or 0 ends it; what waits may still be
+ * taken. Called again, it changes level and capacity. Any thread.
+ *
+ * In a child of fork() nothing is collected until the child calls this. Errors: as `atomkv_log_set`. Since 0.1.
+ */
+atomkv_status atomkv_log_collect(int32_t level,
+                                 size_t capacity);
+
+/**
+ * Takes the oldest line that was collected, see `atomkv_log_collect`, or waits for one: the form of the log for programs
+ * that are not to be called. The lines are those of `atomkv_log_set`.
+ *
+ * `buffer`: receives the text and a NUL; room for `buffer_size` bytes, of which `ATOMKV_LOG_LINE_BYTES` are always
+ * enough; may be NULL if `buffer_size` is 0. `text_size`: receives the size of the text without the NUL, also with
+ * `ATOMKV_ERR_BUFFER_TOO_SMALL`, which leaves the line where it is; 0 if there is none. `level`: NULL, or receives the
+ * line's level; `ATOMKV_LOG_OFF` if there is none. `timeout_ms`: how long to wait for a line, in milliseconds; 0 to not
+ * wait, `UINT64_MAX` for ever.
+ *
+ * `ATOMKV_TIMEOUT` if there was none in that time; `ATOMKV_DONE` if there is none and none will come, since nothing is
+ * collected (any more). Any thread; each line goes to one caller. Since 0.1.
+ */
+atomkv_status atomkv_log_next(char *buffer,
+                              size_t buffer_size,
+                              size_t *text_size,
+                              atomkv_log_level *level,
+                              uint64_t timeout_ms);
 
 #ifdef __cplusplus
 }  // extern "C"
