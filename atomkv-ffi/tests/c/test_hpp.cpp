@@ -112,7 +112,7 @@ static void test_values(atomkv::database &db)
     users.put("brief", "x", atomkv::write_options().expires_at(soon));
     CHECK(users.entry("brief")->expires_at >= std::chrono::time_point_cast<std::chrono::milliseconds>(soon));
     CHECK(users.set_expiry("brief", atomkv::write_options().never_expires()) && !users.entry("brief")->expires_at);
-    CHECK(throws<atomkv::invalid_argument>([] { atomkv::write_options().ttl(-1s); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.put("brief", "x", atomkv::write_options().ttl(-1s)); }));
     users.put("brief", "x", atomkv::write_options().ttl(1500us));
     CHECK(users.entry("brief")->expires_at.has_value());
 
@@ -402,7 +402,10 @@ static void test_transfer_and_care(const std::string &path, atomkv::database &db
     }));
     atomkv::progress ended;
     ended.cancel();
-    CHECK(throws<atomkv::cancelled>([&] { from.export_to(memory, {}, ended); }));
+    auto many = db.table("many");
+    for (int number = 0; number < 20000; number++)
+        many.put(std::to_string(number), "v");
+    CHECK(throws<atomkv::cancelled>([&] { many.export_to(memory, {}, ended); }));
     ended.cancel(false);
     memory.take();
     from.export_to(memory, atomkv::transfer_options().scan(atomkv::scan_options().limit(3)), ended);
