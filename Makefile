@@ -71,7 +71,7 @@ bench-instructions:
 
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/atomkv.h include/atomkv.hpp $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(RELEASE)/libatomkv.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(RELEASE)/libatomkv.so $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(VERSION)
 	ln -sf libatomkv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(ABI)

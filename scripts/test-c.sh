@@ -43,8 +43,17 @@ cxx_test="$cxx -std=c++17 -g -O1 $warnings -Iinclude $sources/test_cpp.cpp"
 check "C program" $c_test -o "$work/test_c" -L"$work" -Wl,-rpath,"$work" -latomkv -lpthread
 check "C program, static" $c_test -o "$work/test_c_static" "$library/libatomkv.a" $static_libraries
 check "C++ program" $cxx_test -o "$work/test_cpp" -L"$work" -Wl,-rpath,"$work" -latomkv -lpthread
+for standard in c++17 c++20; do
+    cxx_test="$cxx -std=$standard -g -O1 $warnings -Iinclude"
+    check "C++ program with exceptions, $standard" $cxx_test $sources/test_hpp.cpp -o "$work/test_hpp" \
+        -L"$work" -Wl,-rpath,"$work" -latomkv -lpthread
+    check "C++ program with results, $standard" $cxx_test -fno-exceptions $sources/test_hpp_result.cpp \
+        -o "$work/test_hpp_result" -L"$work" -Wl,-rpath,"$work" -latomkv -lpthread
+done
+check "C++ example" make --no-print-directory -C examples/cpp check OUTPUT="$work" ATOMKV_INCLUDE="$PWD/include" \
+    ATOMKV_LIBRARY="$work"
 
-for program in test_c test_c_static test_cpp; do
+for program in test_c test_c_static test_cpp test_hpp test_hpp_result; do
     mkdir "$work/data-$program"
     check "$program" "$work/$program" "$work/data-$program"
 done
@@ -57,7 +66,7 @@ check "soname" sh -c "readelf -d '$library/libatomkv.so' | grep -q 'SONAME.*\[li
 check "nodelete" sh -c "readelf -d '$library/libatomkv.so' | grep -q NODELETE"
 
 if command -v valgrind >/dev/null; then
-    for program in test_c test_cpp; do
+    for program in test_c test_cpp test_hpp test_hpp_result; do
         mkdir "$work/data-valgrind-$program"
         check "$program under valgrind" valgrind -q --error-exitcode=1 --leak-check=full \
             --errors-for-leak-kinds=definite,indirect,possible "$work/$program" "$work/data-valgrind-$program"
