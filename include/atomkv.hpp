@@ -1505,8 +1505,8 @@ public:
     /** Memory, taken by take(). */
     static output memory() { return output(atomkv_output_memory()); }
     /**
-     * A function: `f(std::string_view)` takes the next bytes, on the thread of the call that writes. It returns nothing,
-     * or false to end the call with ATOMKV_ERR_CALLBACK. What it throws comes out of the call.
+     * A function: `f(std::string_view)` takes the next bytes, on the thread of the call that writes. It returns
+     * nothing, or false to end the call with ATOMKV_ERR_CALLBACK. What it throws comes out of the call.
      */
     template <class F> static result<output> callback(F f)
     {
@@ -1569,9 +1569,9 @@ public:
         return detail::done(status, input(raw));
     }
     /**
-     * A function: `f(char *buffer, std::size_t size)` stores up to `size` bytes and returns how many, as a std::size_t; 0
-     * at the end. Or a std::optional of it, empty to end the call with ATOMKV_ERR_CALLBACK. It is called on the thread of
-     * the call that reads. What it throws comes out of the call.
+     * A function: `f(char *buffer, std::size_t size)` stores up to `size` bytes and returns how many, as a std::size_t;
+     * 0 at the end. Or a std::optional of it, empty to end the call with ATOMKV_ERR_CALLBACK. It is called on the
+     * thread of the call that reads. What it throws comes out of the call.
      */
     template <class F> static result<input> callback(F f)
     {
@@ -1824,8 +1824,8 @@ public:
         return detail::found(status, item{detail::text(key), detail::text(value)});
     }
     /**
-     * Goes over up to `count` keys at once, with about `size` bytes at most; 0 for 1 MiB. None at the end. Cheaper for each
-     * key than next().
+     * Goes over up to `count` keys at once, with about `size` bytes at most; 0 for 1 MiB. None at the end. Cheaper for
+     * each key than next().
      */
     result<items> next_many(arena &into, std::size_t count, std::size_t size = 0)
     {
@@ -2123,8 +2123,8 @@ public:
         return detail::is_ok(atomkv_contains(handle(), key.data(), key.size()));
     }
     /**
-     * The values of many keys, faster than one by one. `keys`: anything in range-for whose elements bytes can be made of;
-     * what they point to must live during the call.
+     * The values of many keys, faster than one by one. `keys`: anything in range-for whose elements bytes can be made
+     * of; what they point to must live during the call.
      */
     template <class Keys> result<values> get_many(const Keys &keys, arena &into) const
     {
@@ -2164,7 +2164,8 @@ public:
     {
         written stored{};
         std::uint32_t changed = 0;
-        auto status = atomkv_put_if_changed(handle(), key.data(), key.size(), value.data(), value.size(), &stored, &changed);
+        auto status = atomkv_put_if_changed(handle(), key.data(), key.size(), value.data(), value.size(), &stored,
+                                            &changed);
         if (status == ATOMKV_OK && changed == 0)
             status = ATOMKV_NOT_FOUND;
         return detail::found(status, stored);
@@ -2304,7 +2305,8 @@ private:
     template <class Merge> result<std::string> merged(Merge merge, bytes key, bytes operand)
     {
         detail::owned whole;
-        const auto status = merge(handle(), key.data(), key.size(), operand.data(), operand.size(), whole.out(), nullptr);
+        const auto status =
+            merge(handle(), key.data(), key.size(), operand.data(), operand.size(), whole.out(), nullptr);
         return detail::done(status, whole.string());
     }
     result<iteration> scan_with(const atomkv_scan_options *options) const
@@ -2324,7 +2326,8 @@ public:
     /** Adds a put. */
     result<void> put(table &in, bytes key, bytes value)
     {
-        return detail::done(atomkv_batch_put(handle(), in.handle(), key.data(), key.size(), value.data(), value.size()));
+        return detail::done(
+            atomkv_batch_put(handle(), in.handle(), key.data(), key.size(), value.data(), value.size()));
     }
     /** Adds a put with expectation and expiry. */
     result<void> put(table &in, bytes key, bytes value, const write_options &options)
@@ -2363,7 +2366,7 @@ public:
     result<void> clear() { return detail::done(atomkv_batch_clear(handle())); }
 };
 
-/** All tables as they were at one moment. While it lives, the versions that it sees are kept. Any thread, many at once. */
+/** All tables as they were at one moment. While it lives, the versions that it sees are kept. Any thread, at once. */
 class snapshot : public unique_handle<atomkv_snapshot, atomkv_snapshot_free> {
 public:
     using unique_handle::unique_handle;
@@ -2470,8 +2473,8 @@ private:
 };
 
 /**
- * A transaction over any tables of one database: see atomkv_txn. One that is destroyed without a commit has done nothing.
- * database::transact does the rest of what most programs want.
+ * A transaction over any tables of one database: see atomkv_txn. One that is destroyed without a commit has done
+ * nothing. database::transact does the rest of what most programs want.
  */
 class transaction : public unique_handle<atomkv_txn, atomkv_txn_free> {
 public:
@@ -2725,8 +2728,8 @@ public:
     }
     /**
      * Calls `f(transaction &)` and commits; from the beginning if others have changed what it has read meanwhile, so it
-     * should have no other effects. Returns what `f` does, or the commit's sequence if `f` returns void. What `f` throws
-     * ends it with nothing written, a conflict of its own too; so does a failed result of `f`'s, with
+     * should have no other effects. Returns what `f` does, or the commit's sequence if `f` returns void. What `f`
+     * throws ends it with nothing written, a conflict of its own too; so does a failed result of `f`'s, with
      * ATOMKV_NO_EXCEPTIONS. If `f` ends the transaction itself, that holds, and the sequence is 0.
      */
     template <class F>
@@ -2879,7 +2882,7 @@ private:
     }
 };
 
-/** Restores a backup into a directory that is missing or empty. Of the flags only backup_flags::verify has a meaning. */
+/** Restores a backup into a directory that is missing or empty. Of the flags, only backup_flags::verify counts. */
 inline result<report> restore(const std::string &backup, const std::string &directory,
                               backup_flags flags = backup_flags::none, const watcher &follows = {})
 {
@@ -2887,8 +2890,8 @@ inline result<report> restore(const std::string &backup, const std::string &dire
         return detail::fail<report>(detail::nul_error(detail::has_nul(backup) ? backup : directory));
     return detail::reporting(
         [&](atomkv_report **made, atomkv_error **error) {
-            return atomkv_restore(backup.c_str(), directory.c_str(), static_cast<std::uint32_t>(flags), follows.handle(),
-                                  made, error);
+            return atomkv_restore(backup.c_str(), directory.c_str(), static_cast<std::uint32_t>(flags),
+                                  follows.handle(), made, error);
         },
         &follows);
 }
@@ -2907,7 +2910,7 @@ inline result<report> restore_stream(input &from, const std::string &directory,
         &follows, &from);
 }
 
-/** Verifies a database that is not open, without opening it. ATOMKV_ERR_CORRUPT: error::report lists what is damaged. */
+/** Verifies a database that is not open, without opening it. ATOMKV_ERR_CORRUPT: error::report lists the damage. */
 inline result<report> verify_directory(const std::string &directory, const watcher &follows = {})
 {
     if (detail::has_nul(directory))

@@ -128,6 +128,11 @@ mkdir "$work/make" "$work/address"
 check "built by make" make -s -C $tests OUTPUT="$work/make" CC="$cc" CXX="$cxx" all
 programs=$(find "$work/make" -type f -executable ! -name '*_static' | sort)
 # shellcheck disable=SC2086
+check "atomkv.hpp without exceptions" $cxx -std=c++17 -fno-exceptions $warnings -I"$prefix/include" -I$tests \
+    -fsyntax-only $tests/test_hpp_result.cpp
+check "the C++ example" make -s -C examples/cpp check OUTPUT="$work" ATOMKV_INCLUDE="$prefix/include" \
+    ATOMKV_LIBRARY="$library"
+# shellcheck disable=SC2086
 run_tests "" $programs
 # shellcheck disable=SC2046
 run_tests "" $(find "$work/make" -name '*_static' | sort)
