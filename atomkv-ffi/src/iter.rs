@@ -43,7 +43,7 @@ struct State {
 }
 
 enum Source {
-    Scan(Scan),
+    Scan(Box<Scan>),
     /// What a transaction has read.
     Pairs(vec::IntoIter<(Vec<u8>, Vec<u8>)>),
 }
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn atomkv_iter_new(
         clear(iter, std::ptr::null_mut(), "iter")?;
         let table = handle(table, "table")?;
         let scan = table.table.scan(scan_options(options)?)?;
-        iter.write(atomkv_iter::new(Source::Scan(scan), table.database.clone()));
+        iter.write(atomkv_iter::new(Source::Scan(Box::new(scan)), table.database.clone()));
         Ok(ATOMKV_OK)
     })
 }
@@ -363,7 +363,7 @@ pub unsafe extern "C" fn atomkv_snapshot_iter_new(
         clear(iter, std::ptr::null_mut(), "iter")?;
         let (snapshot, table) = (handle(snapshot, "snapshot")?, handle(table, "table")?);
         let scan = snapshot.snapshot.scan(&table.table, scan_options(options)?)?;
-        iter.write(atomkv_iter::new(Source::Scan(scan), snapshot.database.clone()));
+        iter.write(atomkv_iter::new(Source::Scan(Box::new(scan)), snapshot.database.clone()));
         Ok(ATOMKV_OK)
     })
 }

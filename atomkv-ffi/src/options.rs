@@ -534,8 +534,7 @@ pub(crate) unsafe fn write_options(
     options: *const atomkv_write_options,
 ) -> Result<WriteOptions, Box<atomkv_error>> {
     // SAFETY: the caller's promise.
-    Ok(unsafe { optional(options, "options") }?
-        .map_or_else(WriteOptions::new, |options| options.options.clone()))
+    Ok(unsafe { optional(options, "options") }?.map_or_else(WriteOptions::new, |options| options.options))
 }
 
 /// Write options with the defaults, freed with `atomkv_write_options_free`. Never NULL. Since 0.1.
@@ -563,7 +562,7 @@ unsafe fn change_write(
     call(|| {
         // SAFETY: the caller's promise.
         let options = unsafe { handle_mut(options, "options") }?;
-        options.options = change(options.options.clone())?;
+        options.options = change(options.options)?;
         Ok(ATOMKV_OK)
     })
 }
