@@ -64,15 +64,13 @@ impl Table {
 
     /// A handle of a table that has none but built-in services, as far as reading asks for them.
     pub(crate) fn with_builtin_services(inner: &Arc<Inner>, core: Arc<TableCore>) -> Result<Table> {
-        let named = |services: Services, wanted: &str| {
-            let found = core.record.services.iter().find(|(kind, ..)| kind == wanted);
-            found.and_then(|(kind, name, _)| services.with_named(kind, name).ok())
-        };
-        let services = core.keyspace.is_some().then(Services::default);
-        let services = services.and_then(|services| named(named(services, "sharder")?, "compressor"));
-        let Some(services) = services else {
-            let reason = format!("table {:?} has services of its own; give its handle", core.record.name);
-            return Err(Error::InvalidArgument { reason });
+        let sharder = core.record.services.iter().find(|(kind, ..)| kind == "sharder");
+        let services = match sharder {
+            Some((kind, name, _)) if core.keyspace.is_some() => Services::default().with_named(kind, name)?,
+            _ => {
+                let reason = format!("table {:?} has services of its own; give its handle", core.record.name);
+                return Err(Error::InvalidArgument { reason });
+            }
         };
         Ok(Table::new(inner.clone(), core, services, Durability::Buffered, None))
     }
