@@ -2,6 +2,7 @@
 # make test   everything that is tested
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
+# make examples   the tour of examples/ in every language that this machine runs
 # The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, bench-report, bench-instructions, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,6 +28,10 @@ demo: lib
 		ATOMKV_LIBRARY=$(abspath $(RELEASE))
 	@gzip -dc examples/data/unicode.jsonl.gz >$(DEMO)/unicode.jsonl
 	@$(DEMO)/demo $(DEMO)/unicode.jsonl $(DEMO)/data
+
+# The tour of examples/ in every language whose runtime is there; says which packages bring the others.
+examples: lib
+	@scripts/examples.sh
 
 test:
 	@scripts/need.sh cargo cc c++ python3 valgrind cmake pkg-config
@@ -97,5 +102,5 @@ clean:
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions c-docs abi-baseline abi-check \
+.PHONY: all lib demo examples test header figures bench bench-report benchmark bench-instructions c-docs abi-baseline abi-check \
 	test-sanitize clean
