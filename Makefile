@@ -102,5 +102,5 @@ clean:
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples test header figures bench bench-report benchmark bench-instructions c-docs abi-baseline abi-check \
-	test-sanitize clean
+.PHONY: all lib demo examples test header figures bench bench-report benchmark bench-instructions c-docs abi-baseline \
+	abi-check test-sanitize clean

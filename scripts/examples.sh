@@ -6,6 +6,7 @@
 set -u
 
 cd "$(dirname "$0")/.."
+include=$PWD/include
 target=${CARGO_TARGET_DIR:-target}
 library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 [ -f "$library" ] || {
@@ -64,13 +65,13 @@ packages() {
 # run LANGUAGE DIRECTORY
 run() {
     case $1 in
-    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$PWD/include" ATOMKV_LIBRARY="$work/lib" "$work/tour" >&2 &&
+    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBRARY="$work/lib" "$work/tour" >&2 &&
         "$work/tour" "$2" ;;
     python) python3 examples/python/tour.py "$2" ;;
     luajit) luajit examples/luajit/tour.lua "$2" ;;
     ruby) ruby examples/ruby/tour.rb "$2" ;;
     php) php -d ffi.enable=1 examples/php/tour.php "$2" ;;
-    go) (cd examples/go && CGO_CFLAGS="-I../../include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-mod=mod \
+    go) (cd examples/go && CGO_CFLAGS="-I$include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-buildvcs=false \
         go build -o "$work/tour-go" .) && "$work/tour-go" "$2" ;;
     java) find_jna && javac -Xlint:all -Werror -cp "$jna" -d "$work/java" examples/java/Tour.java >&2 &&
         java -cp "$jna:$work/java" Tour "$2" ;;
