@@ -75,7 +75,9 @@ run() {
         go build -o "$work/tour-go" .) && "$work/tour-go" "$2" ;;
     java) find_jna && javac -Xlint:all -Werror -cp "$jna" -d "$work/java" examples/java/Tour.java >&2 &&
         java -cp "$jna:$work/java" Tour "$2" ;;
-    csharp) mcs -warnaserror -out:"$work/tour.exe" examples/csharp/Tour.cs >&2 && mono "$work/tour.exe" "$2" ;;
+    csharp) mcs -warnaserror -out:"$work/Tour.exe" examples/csharp/Tour.cs >&2 &&
+        sed "s|libatomkv.so.0|$ATOMKV_LIBRARY|" examples/csharp/Tour.exe.config >"$work/Tour.exe.config" &&
+        mono "$work/Tour.exe" "$2" ;;
     perl) perl examples/perl/tour.pl "$2" ;;
     esac
 }
