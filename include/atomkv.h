@@ -324,7 +324,7 @@ typedef struct atomkv_iter atomkv_iter;
 
 /**
  * How a database is opened. One thread at a time; may be used for several databases and freed at any time. Since
- * 0.1.
+ * 0.1. Since 0.1.
  */
 typedef struct atomkv_options atomkv_options;
 
@@ -388,17 +388,23 @@ typedef struct atomkv_transfer_options atomkv_transfer_options;
  * written itself. At its commit everything that it has read must still be so, ranges that it has scanned too, else
  * it is `ATOMKV_ERR_CONFLICT` and has done nothing: then begin anew.
  *
- *     atomkv_txn *txn;
+ *     atomkv_txn *txn = NULL;
+ *     int tries = 0;
  *     do {
+ *         int64_t balance = 0;
+ *         size_t size;
  *         status = atomkv_txn_begin(db, &txn, NULL);
- *         if (status >= 0) status = atomkv_txn_get_owned(txn, accounts, "a", 1, &value);
- *         ... atomkv_txn_put(txn, accounts, "a", 1, changed, changed_size, NULL) ...
+ *         if (status >= 0) status = atomkv_txn_get(txn, accounts, "a", 1, &balance, sizeof balance, &size);
+ *         balance += 10;
+ *         if (status >= 0) status = atomkv_txn_put(txn, accounts, "a", 1, &balance, sizeof balance, NULL);
  *         if (status >= 0) status = atomkv_txn_commit(txn, ATOMKV_DURABILITY_BUFFERED, NULL, NULL);
  *         atomkv_txn_free(txn);
- *     } while (status == ATOMKV_ERR_CONFLICT);
+ *     } while (status == ATOMKV_ERR_CONFLICT && ++tries < 64);
  *
- * Nobody waits for a transaction; of those that meet one always gets through. Any thread; calls on one transaction
- * wait for each other. It keeps its database open until it is freed or the database is closed. Since 0.1.
+ * Nobody waits for a transaction; of those that meet one always gets through, so a conflict means that somebody
+ * else's work is done. Where many threads change the same keys, sleep for a short random time before trying again.
+ * Any thread; calls on one transaction wait for each other. It keeps its database open until it is freed or the
+ * database is closed. Since 0.1.
  */
 typedef struct atomkv_txn atomkv_txn;
 
@@ -419,7 +425,7 @@ typedef struct atomkv_watch atomkv_watch;
 
 /**
  * Which changes a watch is for. One thread at a time; may be used for several watches and freed at any time. Since
- * 0.1.
+ * 0.1. Since 0.1.
  */
 typedef struct atomkv_watch_options atomkv_watch_options;
 
@@ -532,8 +538,8 @@ typedef struct {
 
 /**
  * Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
- * thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`.
- * `values` live during the callback. It may not unwind or jump out. Since 0.1.
+ * thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
+ * unless it is done already. `values` live during the callback. It may not unwind or jump out. Since 0.1.
  */
 typedef int32_t (*atomkv_progress_fn)(void *user_data, const atomkv_progress_values *values);
 
@@ -1864,11 +1870,11 @@ atomkv_status atomkv_progress_get(const atomkv_progress *progress,
                                   atomkv_progress_values *values);
 
 /**
- * Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED`, and every later one, until it is allowed
- * again: `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
+ * Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED` (one that is all but done may succeed),
+ * and every later one, until it is allowed again: `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
  */
 atomkv_status atomkv_progress_cancel(atomkv_progress *progress,
-                                     uint32_t yes);
+                                     int yes);
 
 /**
  * Makes a new file to write to. `file_path`: NUL-terminated, in the system's encoding; a file that exists is

@@ -1442,7 +1442,7 @@ public:
         return values;
     }
     /** Ends the call that uses it, and every later one until it is called with false. From any thread. */
-    void cancel(bool yes = true) noexcept { (void)atomkv_progress_cancel(handle(), yes ? 1U : 0U); }
+    void cancel(bool yes = true) noexcept { (void)atomkv_progress_cancel(handle(), yes ? 1 : 0); }
 
 private:
     friend class watcher;

@@ -22,13 +22,13 @@ check() {
 run_tests() {
     kind=$1
     shift
-    programs=""
+    to_run=""
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
-        programs="$programs $1"
+        to_run="$to_run $1"
         shift
     done
     [ $# -eq 0 ] || shift
-    for program in $programs; do
+    for program in $to_run; do
         rm -rf "$work/data"
         mkdir "$work/data"
         check "$(basename "$program")$kind" "$@" "$program" "$work/data"

@@ -148,22 +148,18 @@ check "configured by CMake" cmake -S $tests -B "$work/cmake" -DCMAKE_BUILD_TYPE=
 check "built by CMake" cmake --build "$work/cmake" -j 2
 check "run by ctest" sh -c "cd '$work/cmake' && ctest --no-tests=error --output-on-failure >ctest.log 2>&1 || { cat ctest.log; exit 1; }; grep passed ctest.log"
 
-# What is possibly lost is not looked at: a thread that waits for others inside the library keeps a handle to itself, which
-# only its own end frees, and valgrind does not see who points to that.
-# Under valgrind, and with what the compiler checks in the tests and at the border of the library.
-# The log's receiver stays for as long as the process lives, which is a leak to valgrind and to LeakSanitizer.
+# Under valgrind, and with what the compiler checks in the tests and at the border of the library. The static programs: the
+# shared library as installed has no names by which valgrind could tell what it may pass over.
 # shellcheck disable=SC2046
-run_tests " under valgrind" $(find "$work/make" -name 'test_log' | sort) -- valgrind -q --error-exitcode=1
-# shellcheck disable=SC2046
-run_tests " under valgrind" $(find "$work/make" -type f -executable ! -name '*_static' ! -name 'test_log' | sort) -- valgrind -q --error-exitcode=1 --leak-check=full \
-    --errors-for-leak-kinds=definite,indirect
+run_tests " under valgrind" $(find "$work/make" -name '*_static' | sort) -- valgrind -q --error-exitcode=1 \
+    --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --suppressions=$tests/valgrind.supp
 # shellcheck disable=SC2046
 run_tests " under helgrind" $(find "$work/make" -name 'test_threads*' ! -name '*_static' | sort) -- valgrind -q \
     --tool=helgrind --error-exitcode=1 --suppressions=$tests/helgrind.supp
 check "built with sanitizers" make -s -C $tests OUTPUT="$work/address" CC="$cc" CXX="$cxx" \
     CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" shared
 # shellcheck disable=SC2046
-run_tests " under AddressSanitizer and UBSan" $(find "$work/address" -type f -executable | sort) -- env ASAN_OPTIONS=detect_leaks=0
+run_tests " under AddressSanitizer and UBSan" $(find "$work/address" -type f -executable | sort)
 
 echo "libatomkv.so: $(stat -L -c %s "$library/libatomkv.so") bytes, libatomkv.a: $(stat -c %s "$library/libatomkv.a") bytes"
 echo "C interface: $passed passed, $failed failed"

@@ -12,10 +12,11 @@ use std::ffi::{c_char, c_void};
 use std::fmt::{Debug, Write as _};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tracing::dispatcher::Dispatch;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -239,6 +240,9 @@ struct Shared {
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
 
+/// What `tracing` was given, which it keeps for ever: held here so that leak checkers see where it belongs.
+static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
+
 /// The state of this process, if there is one: that of a parent counts as none.
 fn existing() -> Option<&'static Shared> {
     // SAFETY: NULL, or leaked by `shared`.
@@ -272,7 +276,12 @@ impl Shared {
     fn install(&self) -> Result<(), Box<atomkv_error>> {
         let is_ours = || tracing::dispatcher::get_default(|current| current.is::<Forwarder>());
         let installing = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_ours() || tracing::subscriber::set_global_default(Forwarder).is_ok() {
+        if is_ours() {
+            return Ok(());
+        }
+        let dispatch = Dispatch::new(Forwarder);
+        if tracing::dispatcher::set_global_default(dispatch.clone()).is_ok() {
+            let _ = DISPATCH.set(dispatch);
             return Ok(());
         }
         drop(installing);

@@ -1,6 +1,6 @@
 //! What long calls have to tell: how far they are, and what came of them.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -141,8 +141,8 @@ pub struct atomkv_progress_values {
 }
 
 /// Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
-/// thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`.
-/// `values` live during the callback. It may not unwind or jump out. Since 0.1.
+/// thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
+/// unless it is done already. `values` live during the callback. It may not unwind or jump out. Since 0.1.
 pub type atomkv_progress_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, values: *const atomkv_progress_values) -> i32>;
 
@@ -265,13 +265,13 @@ pub unsafe extern "C" fn atomkv_progress_get(
     })
 }
 
-/// Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED`, and every later one, until it is allowed
-/// again: `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
+/// Ends the call that uses it, within moments, with `ATOMKV_ERR_CANCELLED` (one that is all but done may succeed),
+/// and every later one, until it is allowed again: `yes` 1 to end, 0 to allow. From any thread. Since 0.1.
 ///
 /// # Safety
 /// `progress` is NULL or alive.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn atomkv_progress_cancel(progress: *mut atomkv_progress, yes: u32) -> atomkv_status {
+pub unsafe extern "C" fn atomkv_progress_cancel(progress: *mut atomkv_progress, yes: c_int) -> atomkv_status {
     call(|| {
         // SAFETY: the caller's promise.
         unsafe { handle(progress, "progress") }?.is_cancelled.store(yes != 0, Relaxed);

@@ -18,17 +18,23 @@ use crate::table::{atomkv_buffer, atomkv_table};
 /// written itself. At its commit everything that it has read must still be so, ranges that it has scanned too, else
 /// it is `ATOMKV_ERR_CONFLICT` and has done nothing: then begin anew.
 ///
-///     atomkv_txn *txn;
+///     atomkv_txn *txn = NULL;
+///     int tries = 0;
 ///     do {
+///         int64_t balance = 0;
+///         size_t size;
 ///         status = atomkv_txn_begin(db, &txn, NULL);
-///         if (status >= 0) status = atomkv_txn_get_owned(txn, accounts, "a", 1, &value);
-///         ... atomkv_txn_put(txn, accounts, "a", 1, changed, changed_size, NULL) ...
+///         if (status >= 0) status = atomkv_txn_get(txn, accounts, "a", 1, &balance, sizeof balance, &size);
+///         balance += 10;
+///         if (status >= 0) status = atomkv_txn_put(txn, accounts, "a", 1, &balance, sizeof balance, NULL);
 ///         if (status >= 0) status = atomkv_txn_commit(txn, ATOMKV_DURABILITY_BUFFERED, NULL, NULL);
 ///         atomkv_txn_free(txn);
-///     } while (status == ATOMKV_ERR_CONFLICT);
+///     } while (status == ATOMKV_ERR_CONFLICT && ++tries < 64);
 ///
-/// Nobody waits for a transaction; of those that meet one always gets through. Any thread; calls on one transaction
-/// wait for each other. It keeps its database open until it is freed or the database is closed. Since 0.1.
+/// Nobody waits for a transaction; of those that meet one always gets through, so a conflict means that somebody
+/// else's work is done. Where many threads change the same keys, sleep for a short random time before trying again.
+/// Any thread; calls on one transaction wait for each other. It keeps its database open until it is freed or the
+/// database is closed. Since 0.1.
 pub struct atomkv_txn {
     /// None when it was committed or aborted.
     transaction: Mutex<Option<Transaction>>,

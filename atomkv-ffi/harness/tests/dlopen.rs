@@ -84,7 +84,7 @@ fn a_database_is_opened_filled_read_and_closed() {
         let status = library.atomkv_get(table, key.as_ptr().cast(), key.len(), room, buffer.len(), &mut size);
         assert_eq!((status, &buffer[..size]), (atomkv_status_ATOMKV_OK, &b"42"[..]));
 
-        assert_eq!(library.atomkv_iter_new(table, &mut iter), atomkv_status_ATOMKV_OK);
+        assert_eq!(library.atomkv_iter_new(table, ptr::null(), &mut iter), atomkv_status_ATOMKV_OK);
         let empty = atomkv_slice { data: ptr::null(), size: 0 };
         let (mut key, mut value) = (empty, empty);
         let mut sum = 0;
