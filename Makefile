@@ -3,7 +3,8 @@
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
 # make examples   the tour of examples/ in every language that this machine runs
-# The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, bench-report, bench-instructions, clean.
+# The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, figures-c, bench-report,
+# bench-instructions, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
@@ -71,6 +72,11 @@ figures:
 	cargo run --release --locked -q -p atomkv-engine --example care -- $(TARGET)/figures 1000000 5000000
 	rm -rf $(TARGET)/figures
 
+# What a get and a put through C cost beside the engine's own; some minutes.
+figures-c: lib
+	@scripts/need.sh cargo cc clang valgrind
+	scripts/c-cost.sh $(abspath $(TARGET))
+
 # AtomKV beside LMDB, RocksDB, redb, fjall, emdb, SQLite and sled; writes docs/benchmarks.md and docs/benchmarks/*.svg.
 # QUICK=1: few keys, some minutes. BENCH="--peers atomkv,lmdb --workloads get --keys 5000000": a selection; both leave
 # docs alone and write to $(TARGET)/bench. Add `--append --results target/bench/results.jsonl --output docs` to a
@@ -102,5 +108,5 @@ clean:
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples test header figures bench bench-report benchmark bench-instructions c-docs abi-baseline \
-	abi-check test-sanitize clean
+.PHONY: all lib demo examples test header figures figures-c bench bench-report benchmark bench-instructions c-docs \
+	abi-baseline abi-check test-sanitize clean

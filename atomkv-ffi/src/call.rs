@@ -66,7 +66,7 @@ pub(crate) fn null(name: &str) -> Box<atomkv_error> {
 ///
 /// # Safety
 /// `data` is NULL or readable for `length` bytes during `'a`.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn bytes<'a>(
     data: *const c_void,
     length: usize,
@@ -75,15 +75,20 @@ pub(crate) unsafe fn bytes<'a>(
     if length == 0 {
         return Ok(&[]);
     }
-    if data.is_null() {
-        return Err(null(name));
-    }
-    if length > isize::MAX as usize {
-        let reason = format!("{name} has a length of {length} bytes, more than there is memory");
-        return Err(Box::new(atomkv_error::argument(reason)));
+    if data.is_null() || length > isize::MAX as usize {
+        return Err(no_bytes(data.is_null(), length, name));
     }
     // SAFETY: not NULL, the length is possible, and the caller promises the rest.
     Ok(unsafe { slice::from_raw_parts(data.cast(), length) })
+}
+
+#[cold]
+fn no_bytes(is_null: bool, length: usize, name: &str) -> Box<atomkv_error> {
+    if is_null {
+        return null(name);
+    }
+    let reason = format!("{name} has a length of {length} bytes, more than there is memory");
+    Box::new(atomkv_error::argument(reason))
 }
 
 /// A NUL-terminated UTF-8 text.

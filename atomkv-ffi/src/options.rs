@@ -42,7 +42,7 @@ pub(crate) fn durability(number: i32) -> Result<Option<Durability>, Box<atomkv_e
 }
 
 /// How a database is opened. One thread at a time; may be used for several databases and freed at any time. Since
-/// 0.1. Since 0.1.
+/// 0.1.
 pub struct atomkv_options {
     pub(crate) options: Options,
 }

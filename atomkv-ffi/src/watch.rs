@@ -15,7 +15,7 @@ use crate::status::atomkv_status::{self, ATOMKV_OK, ATOMKV_TIMEOUT};
 use crate::table::{atomkv_slice, atomkv_table};
 
 /// Which changes a watch is for. One thread at a time; may be used for several watches and freed at any time. Since
-/// 0.1. Since 0.1.
+/// 0.1.
 #[derive(Default)]
 pub struct atomkv_watch_options {
     options: WatchOptions,
