@@ -126,7 +126,10 @@ enum atomkv_status
     ATOMKV_ERR_DOCUMENT = -19,
     /** The caller's buffer is too small; the needed size was stored. */
     ATOMKV_ERR_BUFFER_TOO_SMALL = -20,
-    /** There is not enough memory. */
+    /**
+     * There is not enough memory for a result or a mapping. Where the program's own allocations for keys and small
+     * records fail, the process ends, as is usual.
+     */
     ATOMKV_ERR_NO_MEMORY = -21,
     /**
      * A write expected something else than what is there, or what a transaction has read has changed. Nothing was
@@ -324,13 +327,14 @@ typedef struct atomkv_iter atomkv_iter;
 
 /**
  * How a database is opened. One thread at a time; may be used for several databases and freed at any time. Since
- * 0.1. Since 0.1.
+ * 0.1.
  */
 typedef struct atomkv_options atomkv_options;
 
 /**
  * Where exports, dumps and backups are written to: a file, memory, or a callback. Any thread; calls that use one
- * wait for each other. Since 0.1.
+ * wait for each other, but a call on it from within such a call (a callback) is `ATOMKV_ERR_INVALID_ARGUMENT`. Since
+ * 0.1.
  */
 typedef struct atomkv_output atomkv_output;
 
@@ -425,7 +429,7 @@ typedef struct atomkv_watch atomkv_watch;
 
 /**
  * Which changes a watch is for. One thread at a time; may be used for several watches and freed at any time. Since
- * 0.1. Since 0.1.
+ * 0.1.
  */
 typedef struct atomkv_watch_options atomkv_watch_options;
 
@@ -539,7 +543,9 @@ typedef struct {
 /**
  * Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
  * thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
- * unless it is done already. `values` live during the callback. It may not unwind or jump out. Since 0.1.
+ * unless it is done already. `values` live during the callback. It may read and write, but not close, compact, check
+ * or back up the database whose call it follows, which would wait for itself: end the call first. It may not unwind
+ * or jump out. Since 0.1.
  */
 typedef int32_t (*atomkv_progress_fn)(void *user_data, const atomkv_progress_values *values);
 
@@ -743,8 +749,9 @@ atomkv_status atomkv_table_options_set_partitions(atomkv_table_options *options,
                                                   uint32_t partitions);
 
 /**
- * The durability of writes that do not name one: an `atomkv_durability`. Stored when the table is created; for an
- * existing table it holds for the handle. Since 0.1.
+ * The durability of writes that do not name one: `ATOMKV_DURABILITY_BUFFERED`, the default, or
+ * `ATOMKV_DURABILITY_SYNC`. Stored when the table is created; for an existing table it holds for the handle. Since
+ * 0.1.
  */
 atomkv_status atomkv_table_options_set_durability(atomkv_table_options *options,
                                                   int32_t durability);
@@ -1191,8 +1198,8 @@ atomkv_status atomkv_get_version(const atomkv_table *table,
 
 /**
  * Reads the version of a document that was there after the commit with this `sequence`, of those that the table
- * keeps; a tombstone if the key had been deleted. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND`
- * if the key was not there yet, `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
+ * keeps. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND` if the key was not there then, not yet
+ * or not any more; `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
  */
 atomkv_status atomkv_get_at(const atomkv_table *table,
                             const void *key,

@@ -130,6 +130,19 @@ programs=$(find "$work/make" -type f -executable ! -name '*_static' | sort)
 # shellcheck disable=SC2086
 check "atomkv.hpp without exceptions" $cxx -std=c++17 -fno-exceptions $warnings -I"$prefix/include" -I$tests \
     -fsyntax-only $tests/test_hpp_result.cpp
+# The complete programs of the documents do what they say.
+document_program() {
+    python3 - "$1" "$3" >"$work/document.$3" <<'END' &&
+import re, sys
+blocks = re.findall(r"```" + sys.argv[2] + r"\n(.*?)```", open(sys.argv[1]).read(), re.S)
+print(next(block for block in blocks if "int main" in block))
+END
+        $2 "$work/document.$3" -o "$work/document" -I"$prefix/include" -L"$library" -latomkv &&
+        (rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && LD_LIBRARY_PATH="$library" ../document | grep countess)
+}
+check "the program of README.md" document_program README.md "$cc -std=c99" c
+check "the program of docs/c-api.md" document_program docs/c-api.md "$cc -std=c99" c
+check "the program of docs/cpp.md" document_program docs/cpp.md "$cxx -std=c++17" cpp
 check "the C++ example" make -s -C examples/cpp check OUTPUT="$work" ATOMKV_INCLUDE="$prefix/include" \
     ATOMKV_LIBRARY="$library"
 # shellcheck disable=SC2086

@@ -7,8 +7,9 @@ use atomkv_engine::{Batch, Database, Durability};
 
 use crate::call::{bytes, call, call_with_error, clear, store};
 use crate::database::atomkv_db;
+use crate::exclusive::{Origin, is_held};
 use crate::handle::{free, give, handle, kinds};
-use crate::options::{atomkv_write_options, durability, expectation, write_options};
+use crate::options::{atomkv_write_options, delete_options, durability, expectation, write_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
@@ -17,9 +18,10 @@ use crate::table::atomkv_table;
 /// for each other. It keeps the database of its first table open. Since 0.1.
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
+    origin: Origin,
 }
 
-kinds! { atomkv_batch }
+kinds! { atomkv_batch held by |batch| is_held(&batch.contents) }
 
 #[derive(Default)]
 struct Contents {
@@ -45,7 +47,7 @@ impl atomkv_batch {
 /// An empty batch, freed with `atomkv_batch_free`. Never NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
-    give(atomkv_batch { contents: Mutex::default() })
+    give(atomkv_batch { contents: Mutex::default(), origin: Origin::here() })
 }
 
 /// Frees a batch. NULL does nothing. Since 0.1.
@@ -141,7 +143,7 @@ pub unsafe extern "C" fn atomkv_batch_delete_with(
     call(|| unsafe {
         let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
         let key = bytes(key, key_size, "key")?;
-        let options = write_options(options)?;
+        let options = delete_options(options)?;
         check_lengths(key, &[])?;
         batch.change(table, |batch| {
             batch.delete_with(&table.table, key, options);
@@ -213,7 +215,9 @@ pub unsafe extern "C" fn atomkv_batch_len(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         clear(operations, 0, "operations")?;
-        let contents = handle(batch, "batch")?.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = handle(batch, "batch")?;
+        batch.origin.check()?;
+        let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
         operations.write(contents.batch.len());
         Ok(ATOMKV_OK)
     })
@@ -228,7 +232,12 @@ pub unsafe extern "C" fn atomkv_batch_clear(batch: *mut atomkv_batch) -> atomkv_
     call(|| {
         // SAFETY: the caller's promise.
         let batch = unsafe { handle(batch, "batch") }?;
-        *batch.contents.lock().unwrap_or_else(PoisonError::into_inner) = Contents::default();
+        batch.origin.check()?;
+        let mut contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::take(&mut *contents);
+        drop(contents);
+        // Outside the lock: it may be the last that holds a database, with destructors of the caller's.
+        drop(earlier);
         Ok(ATOMKV_OK)
     })
 }

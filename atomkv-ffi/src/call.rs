@@ -142,6 +142,20 @@ pub(crate) fn owned(bytes: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
     Ok(atomkv_buffer { data, size: bytes.len() })
 }
 
+/// A copy of bytes that may be too many.
+pub(crate) fn copy_of(bytes: &[u8]) -> Result<Vec<u8>, Box<atomkv_error>> {
+    let mut copy = Vec::new();
+    reserve(&mut copy, bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// Room for so many more bytes.
+pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) -> Result<(), Box<atomkv_error>> {
+    let no_memory = |_| Box::new(atomkv_error::plain(atomkv_status::ATOMKV_ERR_NO_MEMORY));
+    buffer.try_reserve(more).map_err(no_memory)
+}
+
 /// As [`owned`], of a text, with a NUL behind it that does not count.
 pub(crate) fn owned_text(text: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
     let mut copy = owned(&[text, b"\0"].concat())?;

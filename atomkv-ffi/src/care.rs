@@ -268,7 +268,10 @@ pub unsafe extern "C" fn atomkv_restore(
         call_with_error(error, || {
             store(report, std::ptr::null_mut());
             let (backup, directory) = (path(backup, "backup")?, path(directory, "directory")?);
-            check_flags(flags)?;
+            if flags & !(atomkv_backup_flags::ATOMKV_BACKUP_VERIFY as u32) != 0 {
+                let reason = format!("flags is {flags}; a restore knows only ATOMKV_BACKUP_VERIFY");
+                return Err(Box::new(atomkv_error::argument(reason)));
+            }
             let options =
                 RestoreOptions::new().verify(is_set(flags, atomkv_backup_flags::ATOMKV_BACKUP_VERIFY));
             let watcher = atomkv_progress::watcher(optional(progress, "progress")?);
@@ -297,7 +300,10 @@ pub unsafe extern "C" fn atomkv_restore_stream(
         call_with_error(error, || {
             store(report, std::ptr::null_mut());
             let (input, directory) = (handle(input, "input")?, path(directory, "directory")?);
-            check_flags(flags)?;
+            if flags & !(atomkv_backup_flags::ATOMKV_BACKUP_VERIFY as u32) != 0 {
+                let reason = format!("flags is {flags}; a restore knows only ATOMKV_BACKUP_VERIFY");
+                return Err(Box::new(atomkv_error::argument(reason)));
+            }
             let options =
                 RestoreOptions::new().verify(is_set(flags, atomkv_backup_flags::ATOMKV_BACKUP_VERIFY));
             let watcher = atomkv_progress::watcher(optional(progress, "progress")?);

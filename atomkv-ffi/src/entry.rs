@@ -6,7 +6,7 @@ use atomkv_engine::{Changed, Entry, ScanEntry, Version};
 
 use crate::call::{bytes, call, clear, owned, store};
 use crate::handle::{free, give, handle, kinds};
-use crate::options::{ATOMKV_NEVER, atomkv_write_options, write_options};
+use crate::options::{ATOMKV_NEVER, atomkv_write_options, expiry_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_slice, atomkv_table, atomkv_written};
@@ -159,8 +159,8 @@ pub unsafe extern "C" fn atomkv_get_version(
 }
 
 /// Reads the version of a document that was there after the commit with this `sequence`, of those that the table
-/// keeps; a tombstone if the key had been deleted. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND`
-/// if the key was not there yet, `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
+/// keeps. `value` and `entry` as in `atomkv_get_version`. `ATOMKV_NOT_FOUND` if the key was not there then, not yet
+/// or not any more; `ATOMKV_ERR_VERSION_COMPACTED` if that is not known any more. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -318,7 +318,7 @@ pub unsafe extern "C" fn atomkv_set_expiry(
     call(|| unsafe {
         store(written, atomkv_written::NONE);
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
-        let outcome = table.table.set_expiry(key, write_options(options)?)?;
+        let outcome = table.table.set_expiry(key, expiry_options(options)?)?;
         store(written, outcome.map_or(atomkv_written::NONE, Into::into));
         Ok(if outcome.is_some() { ATOMKV_OK } else { ATOMKV_NOT_FOUND })
     })

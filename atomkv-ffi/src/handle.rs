@@ -14,14 +14,23 @@ pub(crate) trait Kind {
     const KIND: u64;
     /// Its name in the header.
     const NAME: &'static str;
+
+    /// Whether a thread is in the middle of changing it, see [`free`].
+    fn is_held(&self) -> bool {
+        false
+    }
 }
 
 /// Makes kinds of types that have a name of the header.
 macro_rules! kinds {
-    ($($type:ident)*) => {
+    ($($type:ident $(held by $held:expr)?),*) => {
         $(impl $crate::handle::Kind for $type {
             const KIND: u64 = $crate::handle::kind_of(stringify!($type));
             const NAME: &'static str = stringify!($type);
+            $(fn is_held(&self) -> bool {
+                let held: fn(&Self) -> bool = $held;
+                held(self)
+            })?
         })*
     };
 }
@@ -115,7 +124,8 @@ fn wrong_kind<T: Kind>(name: &str) -> Box<atomkv_error> {
     Box::new(atomkv_error::argument(reason))
 }
 
-/// Frees a handle; NULL does nothing, and neither does a handle of another kind.
+/// Frees a handle; NULL does nothing, and neither does a handle of another kind. In a forked child, what a thread of
+/// the parent's was changing at that moment is half changed for ever, and is left in its memory.
 ///
 /// # Safety
 /// `pointer` is NULL or a handle that is alive and is not used afterwards.
@@ -130,7 +140,9 @@ pub(crate) unsafe fn free<T: Kind>(pointer: *mut T) {
             let held = pointer.cast::<Held<T>>();
             // Volatile: the compiler would drop a store before the end of a life.
             (&raw mut (*held).kind).write_volatile(0);
-            drop(Box::from_raw(held));
+            if !(*held).value.is_held() {
+                drop(Box::from_raw(held));
+            }
         }
         Ok(ATOMKV_OK)
     });

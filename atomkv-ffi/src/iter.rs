@@ -8,8 +8,9 @@ use std::vec;
 use atomkv_engine::{Database, Error, Scan, ScanOptions};
 
 use crate::arena::atomkv_arena;
-use crate::call::{Outcome, bytes, call, clear, owned, store};
+use crate::call::{Outcome, bytes, call, clear, owned, reserve, store};
 use crate::entry::atomkv_entry;
+use crate::exclusive::is_held;
 use crate::handle::{free, give, handle, handle_mut, kinds, optional};
 use crate::many::EMPTY;
 use crate::snapshot::atomkv_snapshot;
@@ -33,7 +34,7 @@ pub struct atomkv_iter {
     database: Database,
 }
 
-kinds! { atomkv_iter atomkv_scan_options }
+kinds! { atomkv_iter held by |iter| is_held(&iter.state), atomkv_scan_options }
 
 struct State {
     source: Source,
@@ -464,6 +465,7 @@ pub unsafe extern "C" fn atomkv_iter_next_many(
                 };
                 store_at(written, places.len(), item.entry.written());
                 places.push((item.key.len(), item.value.len()));
+                reserve(arena, item.key.len() + item.value.len())?;
                 arena.extend_from_slice(&item.key);
                 arena.extend_from_slice(&item.value);
             }

@@ -10,6 +10,7 @@
 #![allow(non_camel_case_types)]
 
 mod call;
+mod exclusive;
 mod handle;
 
 // The header presents them in this order.

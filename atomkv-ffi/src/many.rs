@@ -21,14 +21,18 @@ unsafe fn keys_of<'a>(keys: *const atomkv_slice, count: usize) -> Result<Vec<&'a
     if keys.is_null() {
         return Err(null("keys"));
     }
+    // SAFETY: the caller's promise; the count was checked.
+    let keys = unsafe { slice::from_raw_parts(keys, count) };
+    // SAFETY: the caller's promise.
+    keys.iter().map(|key| unsafe { bytes(key.data, key.size, "a key") }).collect()
+}
+
+fn check_count(count: usize) -> Result<(), Box<atomkv_error>> {
     if count > isize::MAX as usize / size_of::<atomkv_slice>() {
         let reason = format!("count is {count}, more keys than there is memory for");
         return Err(Box::new(atomkv_error::argument(reason)));
     }
-    // SAFETY: the caller's promise.
-    let keys = unsafe { slice::from_raw_parts(keys, count) };
-    // SAFETY: the caller's promise.
-    keys.iter().map(|key| unsafe { bytes(key.data, key.size, "a key") }).collect()
+    Ok(())
 }
 
 /// Where each value lies in the arena; none for a key that is not there.
@@ -75,19 +79,20 @@ unsafe fn get_many(
 ) -> Result<atomkv_status, Box<atomkv_error>> {
     // SAFETY: the caller's promise.
     unsafe {
-        let arena = &mut handle_mut(arena, "arena")?.bytes;
+        check_count(count)?;
         if values.is_null() && count > 0 {
             return Err(null("values"));
         }
-        arena.clear();
-        let keys = keys_of(keys, count)?;
-        let mut found = Values { arena, places: vec![None; count] };
-        let outcome = read(&keys, &mut found);
-        if outcome.is_err() {
-            found.places.fill(None);
+        for index in 0..count {
+            values.add(index).write(atomkv_slice::EMPTY);
         }
+        let arena = &mut handle_mut(arena, "arena")?.bytes;
+        let keys = keys_of(keys, count)?;
+        arena.clear();
+        let mut found = Values { arena, places: vec![None; count] };
+        read(&keys, &mut found)?;
         found.write(values);
-        outcome.map(|()| ATOMKV_OK)
+        Ok(ATOMKV_OK)
     }
 }
 
@@ -110,8 +115,8 @@ pub unsafe extern "C" fn atomkv_get_many(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        let table = handle(table, "table")?;
         get_many(keys, count, arena, values, |keys, found| {
+            let table = handle(table, "table")?;
             Ok(table.table.get_many_with(keys, |index, value| found.add(index, value))?)
         })
     })
@@ -132,8 +137,8 @@ pub unsafe extern "C" fn atomkv_snapshot_get_many(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        let (snapshot, table) = (handle(snapshot, "snapshot")?, handle(table, "table")?);
         get_many(keys, count, arena, values, |keys, found| {
+            let (snapshot, table) = (handle(snapshot, "snapshot")?, handle(table, "table")?);
             for (index, value) in snapshot.snapshot.get_many(&table.table, keys)?.iter().enumerate() {
                 found.add(index, value.as_deref());
             }

@@ -47,7 +47,7 @@ pub struct atomkv_options {
     pub(crate) options: Options,
 }
 
-kinds! { atomkv_options atomkv_table_options }
+kinds! { atomkv_options, atomkv_table_options }
 
 /// Options with the defaults, freed with `atomkv_options_free`. Never NULL. Since 0.1.
 #[unsafe(no_mangle)]
@@ -382,8 +382,9 @@ pub unsafe extern "C" fn atomkv_table_options_set_partitions(
     unsafe { change_settings(options, |options| options.partitions(partitions)) }
 }
 
-/// The durability of writes that do not name one: an `atomkv_durability`. Stored when the table is created; for an
-/// existing table it holds for the handle. Since 0.1.
+/// The durability of writes that do not name one: `ATOMKV_DURABILITY_BUFFERED`, the default, or
+/// `ATOMKV_DURABILITY_SYNC`. Stored when the table is created; for an existing table it holds for the handle. Since
+/// 0.1.
 ///
 /// # Safety
 /// `options` is NULL or alive, and used by no other thread.
@@ -395,9 +396,10 @@ pub unsafe extern "C" fn atomkv_table_options_set_durability(
     // SAFETY: the caller's promise.
     unsafe {
         change_table(options, |options| {
-            if let Some(durability) = crate::options::durability(durability)? {
-                options.options = options.options.clone().durability(durability);
-            }
+            let durability = crate::options::durability(durability)?.ok_or_else(|| {
+                Box::new(atomkv_error::argument("ATOMKV_DURABILITY_TABLE is no durability of a table"))
+            })?;
+            options.options = options.options.clone().durability(durability);
             Ok(ATOMKV_OK)
         })
     }
@@ -521,20 +523,66 @@ pub unsafe extern "C" fn atomkv_table_options_set_service(
 /// How a single write happens. One thread at a time; may be used for many writes and freed at any time. Since 0.1.
 #[derive(Default)]
 pub struct atomkv_write_options {
-    options: WriteOptions,
+    durability: Option<Durability>,
+    expect: Expect,
+    expiry: Expiry,
 }
 
 kinds! { atomkv_write_options }
 
+impl atomkv_write_options {
+    fn options(&self) -> WriteOptions {
+        let options = WriteOptions::new().expect(self.expect).expiry(self.expiry);
+        match self.durability {
+            Some(durability) => options.durability(durability),
+            None => options,
+        }
+    }
+}
+
 /// The options of a write; NULL is the defaults.
 ///
 /// # Safety
-/// `options` is NULL or alive, and used by no other thread that changes it.
+/// `options` is NULL or alive, and changed by no other thread.
 pub(crate) unsafe fn write_options(
     options: *const atomkv_write_options,
 ) -> Result<WriteOptions, Box<atomkv_error>> {
     // SAFETY: the caller's promise.
-    Ok(unsafe { optional(options, "options") }?.map_or_else(WriteOptions::new, |options| options.options))
+    let options = unsafe { optional(options, "options") }?;
+    Ok(options.map_or_else(WriteOptions::new, atomkv_write_options::options))
+}
+
+/// As [`write_options`], of a delete.
+///
+/// # Safety
+/// As [`write_options`].
+pub(crate) unsafe fn delete_options(
+    options: *const atomkv_write_options,
+) -> Result<WriteOptions, Box<atomkv_error>> {
+    // SAFETY: the caller's promise.
+    let given = unsafe { optional(options, "options") }?;
+    if given.is_some_and(|given| given.expiry != Expiry::Default) {
+        return Err(Box::new(atomkv_error::argument("options have an expiry, which a delete cannot have")));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { write_options(options) }
+}
+
+/// As [`write_options`], of a change of the expiry.
+///
+/// # Safety
+/// As [`write_options`].
+pub(crate) unsafe fn expiry_options(
+    options: *const atomkv_write_options,
+) -> Result<WriteOptions, Box<atomkv_error>> {
+    // SAFETY: the caller's promise.
+    let given = unsafe { optional(options, "options") }?;
+    if given.is_none_or(|given| given.expiry == Expiry::Default) {
+        let reason = "options name no expiry; set one, ATOMKV_NEVER for none";
+        return Err(Box::new(atomkv_error::argument(reason)));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { write_options(options) }
 }
 
 /// Write options with the defaults, freed with `atomkv_write_options_free`. Never NULL. Since 0.1.
@@ -557,14 +605,10 @@ pub unsafe extern "C" fn atomkv_write_options_free(options: *mut atomkv_write_op
 /// `options` is NULL or alive, and used by no other thread.
 unsafe fn change_write(
     options: *mut atomkv_write_options,
-    change: impl FnOnce(WriteOptions) -> Result<WriteOptions, Box<atomkv_error>>,
+    change: impl FnOnce(&mut atomkv_write_options) -> Result<(), Box<atomkv_error>>,
 ) -> atomkv_status {
-    call(|| {
-        // SAFETY: the caller's promise.
-        let options = unsafe { handle_mut(options, "options") }?;
-        options.options = change(options.options)?;
-        Ok(ATOMKV_OK)
-    })
+    // SAFETY: the caller's promise.
+    call(|| change(unsafe { handle_mut(options, "options") }?).map(|()| ATOMKV_OK))
 }
 
 /// When the write is on stable storage: an `atomkv_durability`. Default: as the table says. Since 0.1.
@@ -579,10 +623,8 @@ pub unsafe extern "C" fn atomkv_write_options_set_durability(
     // SAFETY: the caller's promise.
     unsafe {
         change_write(options, |options| {
-            Ok(match crate::options::durability(durability)? {
-                Some(durability) => options.durability(durability),
-                None => options,
-            })
+            options.durability = crate::options::durability(durability)?;
+            Ok(())
         })
     }
 }
@@ -628,7 +670,12 @@ pub unsafe extern "C" fn atomkv_write_options_set_expect(
     number: u64,
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
-    unsafe { change_write(options, |options| Ok(options.expect(expectation(what, number)?))) }
+    unsafe {
+        change_write(options, |options| {
+            options.expect = expectation(what, number)?;
+            Ok(())
+        })
+    }
 }
 
 /// The document expires so many milliseconds after the write; at least 1. Since 0.1.
@@ -641,7 +688,16 @@ pub unsafe extern "C" fn atomkv_write_options_set_ttl_ms(
     milliseconds: u64,
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
-    unsafe { change_write(options, |options| Ok(options.ttl(Duration::from_millis(milliseconds)))) }
+    unsafe {
+        change_write(options, |options| {
+            if milliseconds == 0 {
+                let reason = "milliseconds is 0; a document lives for at least 1";
+                return Err(Box::new(atomkv_error::argument(reason)));
+            }
+            options.expiry = Expiry::After(Duration::from_millis(milliseconds));
+            Ok(())
+        })
+    }
 }
 
 /// The document expires at a time in milliseconds since the Unix epoch; `ATOMKV_NEVER` for never, also where the
@@ -657,10 +713,8 @@ pub unsafe extern "C" fn atomkv_write_options_set_expires_at_ms(
     // SAFETY: the caller's promise.
     unsafe {
         change_write(options, |options| {
-            Ok(match time_ms {
-                ATOMKV_NEVER => options.expiry(Expiry::Never),
-                time_ms => options.expires_at_ms(time_ms),
-            })
+            options.expiry = if time_ms == ATOMKV_NEVER { Expiry::Never } else { Expiry::At(time_ms) };
+            Ok(())
         })
     }
 }

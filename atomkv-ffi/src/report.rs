@@ -19,7 +19,7 @@ pub struct atomkv_report {
     json: CString,
 }
 
-kinds! { atomkv_report atomkv_progress }
+kinds! { atomkv_report, atomkv_progress }
 
 impl atomkv_report {
     /// A report of numbers, and of what is said beside them as members of the JSON object.
@@ -142,7 +142,9 @@ pub struct atomkv_progress_values {
 
 /// Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
 /// thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
-/// unless it is done already. `values` live during the callback. It may not unwind or jump out. Since 0.1.
+/// unless it is done already. `values` live during the callback. It may read and write, but not close, compact, check
+/// or back up the database whose call it follows, which would wait for itself: end the call first. It may not unwind
+/// or jump out. Since 0.1.
 pub type atomkv_progress_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, values: *const atomkv_progress_values) -> i32>;
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
+use std::io;
 use std::path::Path;
 use std::ptr;
 
@@ -66,7 +67,8 @@ pub enum atomkv_status {
     ATOMKV_ERR_DOCUMENT = -19,
     /// The caller's buffer is too small; the needed size was stored.
     ATOMKV_ERR_BUFFER_TOO_SMALL = -20,
-    /// There is not enough memory.
+    /// There is not enough memory for a result or a mapping. Where the program's own allocations for keys and small
+    /// records fail, the process ends, as is usual.
     ATOMKV_ERR_NO_MEMORY = -21,
     /// A write expected something else than what is there, or what a transaction has read has changed. Nothing was
     /// written.
@@ -299,6 +301,7 @@ impl From<Error> for atomkv_error {
             Error::ServicesMismatch { .. } => ATOMKV_ERR_SERVICES_MISMATCH,
             Error::ReadOnly { .. } => ATOMKV_ERR_READ_ONLY,
             Error::NoSpace { .. } | Error::TooManySegments => ATOMKV_ERR_NO_SPACE,
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => ATOMKV_ERR_NO_MEMORY,
             Error::Io { .. } => ATOMKV_ERR_IO,
             Error::Closed => ATOMKV_ERR_CLOSED,
             Error::Forked => ATOMKV_ERR_FORKED,

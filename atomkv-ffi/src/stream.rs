@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use atomkv_engine::{Database, StreamReader, StreamWriter};
 
 use crate::call::{bytes, call, call_with_error, clear, null, store};
+use crate::exclusive::is_held;
 use crate::handle::{free, give, handle, kinds};
 use crate::options::{atomkv_write_options, write_options};
 use crate::snapshot::atomkv_snapshot;
@@ -29,7 +30,7 @@ pub struct atomkv_reader {
     database: Database,
 }
 
-kinds! { atomkv_writer atomkv_reader }
+kinds! { atomkv_writer held by |writer| is_held(&writer.writer), atomkv_reader }
 
 fn ended() -> Box<atomkv_error> {
     Box::new(atomkv_error::argument("the document was finished; open another writer"))

@@ -9,7 +9,7 @@ use atomkv_engine::{Database, Pinned, Table, Written};
 use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, owned, owned_text, store, text};
 use crate::database::atomkv_db;
 use crate::handle::{free, give, handle, kinds, optional};
-use crate::options::{atomkv_table_options, atomkv_write_options, write_options};
+use crate::options::{atomkv_table_options, atomkv_write_options, delete_options, write_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 
@@ -76,7 +76,7 @@ pub struct atomkv_view {
     pinned: Pinned,
 }
 
-kinds! { atomkv_table atomkv_view }
+kinds! { atomkv_table, atomkv_view }
 
 /// Opens a table, or creates it.
 ///
@@ -191,6 +191,8 @@ pub unsafe extern "C" fn atomkv_slot(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(slot, 0);
+        store(partition, 0);
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
         table.database.check()?;
         store(slot, u32::from(table.table.slot(key)?));
@@ -215,6 +217,7 @@ pub unsafe extern "C" fn atomkv_put(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let table = handle(table, "table")?;
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
         store(written, table.table.put(key, value)?.into());
@@ -239,6 +242,7 @@ pub unsafe extern "C" fn atomkv_put_with(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let table = handle(table, "table")?;
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
         let written_here = table.table.put_with(key, value, write_options(options)?)?;
@@ -279,8 +283,9 @@ pub unsafe extern "C" fn atomkv_delete_with(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
-        let outcome = table.table.delete_with(key, write_options(options)?)?;
+        let outcome = table.table.delete_with(key, delete_options(options)?)?;
         store(written, outcome.map_or(atomkv_written::NONE, Into::into));
         Ok(if outcome.is_some() { ATOMKV_OK } else { ATOMKV_NOT_FOUND })
     })

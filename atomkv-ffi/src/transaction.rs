@@ -7,9 +7,10 @@ use atomkv_engine::{Database, Durability, Transaction};
 
 use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, null, owned, store};
 use crate::database::atomkv_db;
+use crate::exclusive::is_held;
 use crate::handle::{free, give, handle, kinds};
 use crate::iter::{atomkv_iter, atomkv_scan_options, scan_options};
-use crate::options::{atomkv_write_options, durability, write_options};
+use crate::options::{atomkv_write_options, delete_options, durability, write_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_table};
@@ -41,7 +42,7 @@ pub struct atomkv_txn {
     database: Database,
 }
 
-kinds! { atomkv_txn }
+kinds! { atomkv_txn held by |txn| is_held(&txn.transaction) }
 
 impl atomkv_txn {
     fn with<R>(
@@ -228,7 +229,7 @@ pub unsafe extern "C" fn atomkv_txn_delete(
     call(|| unsafe {
         let (txn, table) = (handle(txn, "txn")?, handle(table, "table")?);
         let key = bytes(key, key_size, "key")?;
-        let options = write_options(options)?;
+        let options = delete_options(options)?;
         txn.with(|txn| Ok(txn.delete_with(&table.table, key, options)?))?;
         Ok(ATOMKV_OK)
     })

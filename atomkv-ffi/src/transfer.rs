@@ -3,16 +3,16 @@
 use std::ffi::{c_char, c_void};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
 
 use atomkv_engine::{
     DumpOptions, Encoding, Error, ExportOptions, Format, IfExists, ImportOptions, Position, ReportHandle,
     TransferReport,
 };
 
-use crate::call::{Outcome, bytes, call, call_with_error, clear, null, owned, path, text};
+use crate::call::{Outcome, bytes, call, call_with_error, clear, copy_of, null, owned, path, text};
 use crate::database::atomkv_db;
+use crate::exclusive::Exclusive;
 use crate::handle::{UserData, free, give, handle, handle_mut, kinds, optional};
 use crate::iter::{atomkv_scan_options, scan_options};
 use crate::options::atomkv_table_options;
@@ -23,21 +23,22 @@ use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::{atomkv_buffer, atomkv_table};
 
 /// Where exports, dumps and backups are written to: a file, memory, or a callback. Any thread; calls that use one
-/// wait for each other. Since 0.1.
+/// wait for each other, but a call on it from within such a call (a callback) is `ATOMKV_ERR_INVALID_ARGUMENT`. Since
+/// 0.1.
 pub struct atomkv_output {
-    target: Mutex<Target>,
+    target: Exclusive<Target>,
 }
 
 /// Where imports, dumps and backups are read from: a file, memory, or a callback. Any thread; calls that use one wait
 /// for each other. It is read once, from its beginning. Since 0.1.
 pub struct atomkv_input {
-    source: Mutex<BufReader<Source>>,
+    source: Exclusive<BufReader<Source>>,
 }
 
-kinds! { atomkv_output atomkv_input atomkv_transfer_options }
+kinds! { atomkv_output held by |output| output.target.is_held(), atomkv_input held by |input| input.source.is_held(), atomkv_transfer_options }
 
 enum Target {
-    File(BufWriter<File>),
+    File(BufWriter<File>, PathBuf),
     Memory(Vec<u8>),
     Callback { write: Writing, user_data: UserData, failed: Option<i32> },
 }
@@ -77,9 +78,9 @@ pub type atomkv_read_fn = Option<
 impl Write for Target {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Target::File(file) => file.write(data),
+            Target::File(file, _) => file.write(data),
             Target::Memory(memory) => {
-                memory.try_reserve(data.len()).map_err(io::Error::other)?;
+                memory.try_reserve(data.len()).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
                 memory.write(data)
             }
             Target::Callback { write, user_data, failed } => {
@@ -97,7 +98,7 @@ impl Write for Target {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Target::File(file) => file.flush(),
+            Target::File(file, _) => file.flush(),
             Target::Memory(_) | Target::Callback { .. } => Ok(()),
         }
     }
@@ -131,16 +132,12 @@ impl Read for Source {
 }
 
 impl atomkv_output {
-    fn target(&self) -> MutexGuard<'_, Target> {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Has something written; what a callback said counts more than what the engine makes of it.
     pub(crate) fn write<R>(
         &self,
         write: impl FnOnce(&mut dyn Write) -> Result<R, Error>,
     ) -> Result<R, Box<atomkv_error>> {
-        let mut target = self.target();
+        let mut target = self.target.begin("output")?;
         let outcome = write(&mut *target);
         if let Target::Callback { failed, .. } = &mut *target
             && let Some(code) = failed.take()
@@ -148,9 +145,9 @@ impl atomkv_output {
             return Err(Box::new(atomkv_error::callback(format!("the write callback failed with {code}"))));
         }
         let written = outcome?;
-        if let Target::File(file) = &mut *target {
+        if let Target::File(file, file_path) = &mut *target {
             let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-            synced.map_err(|source| io_error("write", Path::new("the output"), source))?;
+            synced.map_err(|source| io_error("write", file_path, source))?;
         }
         Ok(written)
     }
@@ -162,7 +159,7 @@ impl atomkv_input {
         &self,
         read: impl FnOnce(&mut BufReader<Source>) -> Result<R, Error>,
     ) -> Result<R, Box<atomkv_error>> {
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = self.source.begin("input")?;
         let outcome = read(&mut source);
         if let Source::Callback { failed, .. } = source.get_mut()
             && let Some(reason) = failed.take()
@@ -173,17 +170,16 @@ impl atomkv_input {
     }
 
     fn new(source: Source) -> *mut atomkv_input {
-        give(atomkv_input { source: Mutex::new(BufReader::with_capacity(1 << 18, source)) })
+        give(atomkv_input { source: Exclusive::new(BufReader::with_capacity(1 << 18, source)) })
     }
 }
 
 fn io_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { path: path.into() },
-        io::ErrorKind::AlreadyExists => Error::AlreadyExists {
-            path: path.into(),
-            reason: "there is a file of that name; remove it or give another".to_string(),
-        },
+        io::ErrorKind::AlreadyExists => {
+            Error::AlreadyExists { path: path.into(), reason: "there is a file of that name".to_string() }
+        }
         _ => Error::Io { operation, path: path.into(), source },
     }
 }
@@ -206,8 +202,8 @@ pub unsafe extern "C" fn atomkv_output_file(
         let file_path = path(file_path, "file_path")?;
         let file = OpenOptions::new().write(true).create_new(true).open(&file_path);
         let file = file.map_err(|source| io_error("create", &file_path, source))?;
-        let target = Target::File(BufWriter::with_capacity(1 << 18, file));
-        output.write(give(atomkv_output { target: Mutex::new(target) }));
+        let target = Target::File(BufWriter::with_capacity(1 << 18, file), file_path);
+        output.write(give(atomkv_output { target: Exclusive::new(target) }));
         Ok(ATOMKV_OK)
     })
 }
@@ -215,7 +211,7 @@ pub unsafe extern "C" fn atomkv_output_file(
 /// Memory to write to, taken with `atomkv_output_take`. Never NULL; free it with `atomkv_output_free`. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn atomkv_output_memory() -> *mut atomkv_output {
-    give(atomkv_output { target: Mutex::new(Target::Memory(Vec::new())) })
+    give(atomkv_output { target: Exclusive::new(Target::Memory(Vec::new())) })
 }
 
 /// A callback to write to. `user_data` is handed to it. `destroy`: NULL, or called once with `user_data` when the
@@ -237,7 +233,7 @@ pub unsafe extern "C" fn atomkv_output_callback(
         clear(output, std::ptr::null_mut(), "output")?;
         let write = write.ok_or_else(|| null("write"))?;
         let target = Target::Callback { write, user_data, failed: None };
-        output.write(give(atomkv_output { target: Mutex::new(target) }));
+        output.write(give(atomkv_output { target: Exclusive::new(target) }));
         Ok(ATOMKV_OK)
     })
 }
@@ -255,7 +251,7 @@ pub unsafe extern "C" fn atomkv_output_take(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         clear(data, atomkv_buffer::EMPTY, "data")?;
-        let mut target = handle(output, "output")?.target();
+        let mut target = handle(output, "output")?.target.begin("output")?;
         let Target::Memory(memory) = &mut *target else {
             return Err(Box::new(atomkv_error::argument("the output is not memory")));
         };
@@ -309,7 +305,7 @@ pub unsafe extern "C" fn atomkv_input_memory(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         clear(input, std::ptr::null_mut(), "input")?;
-        let data = bytes(data, size, "data")?.to_vec();
+        let data = copy_of(bytes(data, size, "data")?)?;
         input.write(atomkv_input::new(Source::Memory(io::Cursor::new(data))));
         Ok(ATOMKV_OK)
     })
@@ -439,6 +435,9 @@ fn set(options: &mut atomkv_transfer_options, name: &str, value: &str) -> Outcom
             (export, import) = (export.format(format), import.format(format));
         }
         "key_encoding" => {
+            if value == "json" {
+                return Err(refuse("\"auto\", \"text\", \"hex\" or \"base64\""));
+            }
             (export, import) = (export.key_encoding(encoding()?), import.key_encoding(encoding()?));
         }
         "value_encoding" => {
@@ -446,6 +445,9 @@ fn set(options: &mut atomkv_transfer_options, name: &str, value: &str) -> Outcom
         }
         "delimiter" => {
             let [delimiter] = *value.as_bytes() else { return Err(refuse("one ASCII character")) };
+            if !delimiter.is_ascii() || b"\"\r\n\0".contains(&delimiter) {
+                return Err(refuse("one ASCII character, neither a quotation mark nor a line break"));
+            }
             (export, import) = (export.delimiter(delimiter), import.delimiter(delimiter));
         }
         "header" => export = export.header(yes()?),
@@ -472,6 +474,7 @@ fn set(options: &mut atomkv_transfer_options, name: &str, value: &str) -> Outcom
             options.position.offset = number()?;
             import = import.resume(options.position);
         }
+        "record_bytes_max" if number()? == 0 => return Err(refuse("a number from 1")),
         "record_bytes_max" => import = import.record_bytes_max(number()?),
         _ => return Err(Box::new(atomkv_error::argument(format!("there is no transfer option {name:?}")))),
     }

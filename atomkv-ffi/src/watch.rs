@@ -8,6 +8,7 @@ use atomkv_engine::{ChangeEvent, ChangeKind, Database, Watch, WatchOptions};
 
 use crate::call::{bytes, call, call_with_error, clear};
 use crate::database::atomkv_db;
+use crate::exclusive::is_held;
 use crate::handle::{free, give, handle, handle_mut, kinds, optional};
 use crate::options::ATOMKV_NEVER;
 use crate::status::atomkv_error;
@@ -33,7 +34,7 @@ struct State {
     current: Option<ChangeEvent>,
 }
 
-kinds! { atomkv_watch atomkv_watch_options }
+kinds! { atomkv_watch held by |watch| is_held(&watch.state), atomkv_watch_options }
 
 /// What has happened to a key. Since 0.1.
 #[repr(i32)]

@@ -1,5 +1,13 @@
 /* What atomkv.h offers beyond put, get and delete, used and misused, in C99. usage: test_features DIRECTORY */
 
+#define _POSIX_C_SOURCE 200809L
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "test.h"
 
 static const char *directory;
@@ -69,6 +77,7 @@ static void test_conditions_and_expiry(atomkv_db *db)
     atomkv_entry entry;
     atomkv_buffer value;
     uint32_t changed = 7;
+    uint64_t synced = 0;
 
     CHECK(atomkv_write_options_set_expect(options, ATOMKV_EXPECT_ABSENT, 0) == ATOMKV_OK);
     CHECK(atomkv_put_with(table, "k", 1, "1", 1, options, &first) == ATOMKV_OK);
@@ -107,6 +116,11 @@ static void test_conditions_and_expiry(atomkv_db *db)
     CHECK(atomkv_set_expiry(table, "l", 1, options, &found) == ATOMKV_OK && found.version == 2);
     CHECK(atomkv_get_entry(table, "l", 1, NULL, &entry) == ATOMKV_OK && entry.expires_at_ms == ATOMKV_NEVER);
     CHECK(atomkv_set_expiry(table, "none", 4, options, NULL) == ATOMKV_NOT_FOUND);
+    /* An expiry is what it is about; a delete has none. */
+    CHECK(atomkv_set_expiry(table, "l", 1, NULL, &found) == ATOMKV_ERR_INVALID_ARGUMENT && found.version == 0);
+    CHECK(atomkv_delete_with(table, "l", 1, options, &found) == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(atomkv_write_options_set_ttl_ms(options, 0) == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(atomkv_contains(table, "l", 1) == ATOMKV_OK);
     /* A time that is over. */
     CHECK(atomkv_write_options_set_expires_at_ms(options, 1) == ATOMKV_OK);
     CHECK(atomkv_put_with(table, "old", 3, "x", 1, options, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
@@ -116,6 +130,16 @@ static void test_conditions_and_expiry(atomkv_db *db)
     CHECK(atomkv_get_entry(table, "new", 3, NULL, &entry) == ATOMKV_OK);
     CHECK(entry.expires_at_ms == entry.time_ms + 3600000);
     atomkv_write_options_free(options);
+
+    /* A durability is taken back by the table's own; what fails leaves no old results. */
+    options = atomkv_write_options_new();
+    CHECK(atomkv_write_options_set_durability(options, ATOMKV_DURABILITY_SYNC) == ATOMKV_OK);
+    CHECK(atomkv_put_with(table, "s", 1, "x", 1, options, NULL) == ATOMKV_OK);
+    CHECK(atomkv_write_options_set_durability(options, ATOMKV_DURABILITY_TABLE) == ATOMKV_OK);
+    CHECK(atomkv_stat(db, "synced_sequence", &synced) == ATOMKV_OK);
+    CHECK(atomkv_put_with(table, "s", 1, "y", 1, options, &found) == ATOMKV_OK && found.sequence > synced);
+    atomkv_write_options_free(options);
+    CHECK(atomkv_put(table, "", 0, "y", 1, &found) == ATOMKV_ERR_KEY_EMPTY && found.sequence == 0);
 
     CHECK(atomkv_put_if_changed(table, "c", 1, "1", 1, &found, &changed) == ATOMKV_OK && changed == 1);
     CHECK(atomkv_put_if_changed(table, "c", 1, "1", 1, &found, &changed) == ATOMKV_OK && changed == 0);
@@ -330,7 +354,11 @@ static void test_many_gets(atomkv_db *db)
     CHECK(atomkv_get_many(table, NULL, 1, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_get_many(table, keys, 1, arena, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_get_many(table, keys, 1, NULL, values) == ATOMKV_ERR_INVALID_ARGUMENT);
+    values[0].size = values[1].size = 77;
     CHECK(atomkv_get_many(table, bad, 2, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(values[0].data == NULL && values[0].size == 0 && values[1].size == 0);
+    values[0].size = 77;
+    CHECK(atomkv_get_many(NULL, keys, 1, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT && values[0].size == 0);
     CHECK(atomkv_get_many(table, keys, SIZE_MAX, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT);
     keys[1].size = 0;
     CHECK(atomkv_get_many(table, keys, 4, arena, values) == ATOMKV_ERR_KEY_EMPTY && values[0].data == NULL);
@@ -506,6 +534,13 @@ static int32_t take(void *user_data, const void *data, size_t size)
     return 0;
 }
 
+static int32_t drain_itself(void *user_data, const void *data, size_t size)
+{
+    atomkv_buffer taken;
+    (void)data, (void)size;
+    return atomkv_output_take(*(atomkv_output **)user_data, &taken) == ATOMKV_ERR_INVALID_ARGUMENT ? 0 : 1;
+}
+
 static int32_t refuse(void *user_data, const void *data, size_t size)
 {
     (void)user_data, (void)data, (void)size;
@@ -584,6 +619,10 @@ static void test_transfer(atomkv_db *db)
     CHECK(atomkv_input_file("/nowhere/at/all", &input) == ATOMKV_ERR_IO && input == NULL);
     CHECK(atomkv_output_callback(take, &taken, NULL, &output) == ATOMKV_OK);
     CHECK(atomkv_export(table, NULL, output, NULL, NULL, NULL) == ATOMKV_OK && taken > 20);
+    atomkv_output_free(output);
+    /* A call on an output from within a call that uses it is refused, where it would wait for itself. */
+    CHECK(atomkv_output_callback(drain_itself, &output, NULL, &output) == ATOMKV_OK);
+    CHECK(atomkv_export(table, NULL, output, NULL, NULL, NULL) == ATOMKV_OK);
     atomkv_output_free(output);
     CHECK(atomkv_output_callback(refuse, &destroyed, count, &output) == ATOMKV_OK);
     CHECK(atomkv_export(table, NULL, output, NULL, NULL, NULL) == ATOMKV_ERR_CALLBACK);
@@ -730,6 +769,84 @@ static void test_care(void)
     atomkv_db_free(db);
 }
 
+struct shared {
+    atomkv_table *table;
+    atomkv_txn *txn;
+    atomkv_batch *batch;
+    atomkv_db *db;
+    pthread_mutex_t mutex;
+    int stop;
+};
+
+/* Is in the middle of a call on a transaction or a batch most of the time. */
+static void *change(void *argument)
+{
+    struct shared *shared = argument;
+    for (uint64_t number = 0;; number++) {
+        uint64_t key = number % 3000;
+        static const char value[300];
+        int stop;
+        pthread_mutex_lock(&shared->mutex);
+        stop = shared->stop;
+        pthread_mutex_unlock(&shared->mutex);
+        if (stop)
+            return NULL;
+        if (atomkv_txn_put(shared->txn, shared->table, &key, sizeof key, value, number % 300, NULL) != ATOMKV_OK ||
+            (number % 50 == 0 &&
+             atomkv_apply(shared->db, shared->batch, ATOMKV_DURABILITY_BUFFERED, NULL, NULL) != ATOMKV_OK))
+            return argument;
+    }
+}
+
+/* A child crashed as it freed a transaction that a thread of its parent was changing, and waited for its batch. */
+static void test_a_forked_child_frees_what_was_in_use(void)
+{
+    struct shared shared = {NULL, NULL, NULL, NULL, PTHREAD_MUTEX_INITIALIZER, 0};
+    pthread_t thread;
+    void *failed = NULL;
+    shared.db = open_db("fork");
+    shared.table = open_table(shared.db, "t", 0, 1);
+    shared.batch = atomkv_batch_new();
+    REQUIRE(atomkv_txn_begin(shared.db, &shared.txn, NULL) == ATOMKV_OK);
+    for (uint64_t key = 0; key < 1000; key++)
+        CHECK(atomkv_batch_put(shared.batch, shared.table, &key, sizeof key, "value", 5) == ATOMKV_OK);
+    REQUIRE(pthread_create(&thread, NULL, change, &shared) == 0);
+    for (int round = 0; round < 40; round++) {
+        struct timespec pause = {0, 100000 + 37000 * round};
+        int status = 0;
+        pid_t child;
+        nanosleep(&pause, NULL);
+        fflush(NULL);
+        child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            size_t operations;
+            int good;
+            alarm(30);
+            good = atomkv_batch_len(shared.batch, &operations) == ATOMKV_ERR_FORKED &&
+                   atomkv_batch_clear(shared.batch) == ATOMKV_ERR_FORKED &&
+                   atomkv_txn_abort(shared.txn) == ATOMKV_ERR_FORKED;
+            atomkv_txn_free(shared.txn);
+            atomkv_batch_free(shared.batch);
+            atomkv_table_free(shared.table);
+            atomkv_db_free(shared.db);
+            /* Ended so that leak checkers do not count what a forked child must leave alone. */
+            if (good)
+                kill(getpid(), SIGKILL);
+            _exit(1);
+        }
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    }
+    pthread_mutex_lock(&shared.mutex);
+    shared.stop = 1;
+    pthread_mutex_unlock(&shared.mutex);
+    CHECK(pthread_join(thread, &failed) == 0 && failed == NULL);
+    atomkv_txn_free(shared.txn);
+    atomkv_batch_free(shared.batch);
+    atomkv_table_free(shared.table);
+    atomkv_db_free(shared.db);
+}
+
 static void test_after_closing(void)
 {
     atomkv_db *db = open_db("closing");
@@ -820,5 +937,6 @@ int main(int count, char **arguments)
     atomkv_db_free(db);
     test_care();
     test_after_closing();
+    test_a_forked_child_frees_what_was_in_use();
     return report("C features");
 }
