@@ -28,14 +28,16 @@ struct Through {
 
 impl Through {
     fn open(path: &Path) -> Result<Through, Box<dyn Error>> {
-        let library = std::env::var_os("ATOMKV_LIBRARY").ok_or("ATOMKV_LIBRARY is the path of libatomkv.so")?;
+        let library =
+            std::env::var_os("ATOMKV_LIBRARY").ok_or("ATOMKV_LIBRARY is the path of libatomkv.so")?;
         let path = CString::new(path.to_str().ok_or("a directory in UTF-8")?)?;
         let (mut db, mut table) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the library may be loaded at any time; every pointer lives as long as the header asks for.
         unsafe {
             let library = Library::new(library)?;
             let opened = library.atomkv_open(path.as_ptr(), ptr::null(), &mut db, ptr::null_mut()) == OK
-                && library.atomkv_table_open(db, c"t".as_ptr(), ptr::null(), &mut table, ptr::null_mut()) == OK;
+                && library.atomkv_table_open(db, c"t".as_ptr(), ptr::null(), &mut table, ptr::null_mut())
+                    == OK;
             if opened { Ok(Through { library, db, table }) } else { Err("the library cannot open it".into()) }
         }
     }
@@ -44,7 +46,8 @@ impl Through {
         let (key_at, value_at) = (key.as_ptr().cast(), VALUE.as_ptr().cast());
         // SAFETY: every pointer lives as long as the header asks for.
         unsafe {
-            self.library.atomkv_put(self.table, key_at, key.len(), value_at, VALUE.len(), ptr::null_mut()) == OK
+            self.library.atomkv_put(self.table, key_at, key.len(), value_at, VALUE.len(), ptr::null_mut())
+                == OK
         }
     }
 
@@ -156,7 +159,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (more_get, more_put) = (of_pairs(&c_gets, &gets), of_pairs(&c_puts, &puts));
     println!("{keys} keys of {KEY_BYTES} bytes, values of 100 bytes, medians of {ROUNDS} rounds by turns:");
-    println!("get: engine {:.1} ns, through C {:.1} ns, pairwise {more_get:+.1} ns", median(gets), median(c_gets));
-    println!("put: engine {:.1} ns, through C {:.1} ns, pairwise {more_put:+.1} ns", median(puts), median(c_puts));
+    println!(
+        "get: engine {:.1} ns, through C {:.1} ns, pairwise {more_get:+.1} ns",
+        median(gets),
+        median(c_gets)
+    );
+    println!(
+        "put: engine {:.1} ns, through C {:.1} ns, pairwise {more_put:+.1} ns",
+        median(puts),
+        median(c_puts)
+    );
     Ok(())
 }
