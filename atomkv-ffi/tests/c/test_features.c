@@ -803,7 +803,7 @@ static void test_a_forked_child_frees_what_was_in_use(void)
 {
     struct shared shared = {NULL, NULL, NULL, NULL, PTHREAD_MUTEX_INITIALIZER, 0};
     pthread_t thread;
-    void *failed = NULL;
+    void *outcome = NULL;
     shared.db = open_db("fork");
     shared.table = open_table(shared.db, "t", 0, 1);
     shared.batch = atomkv_batch_new();
@@ -840,7 +840,7 @@ static void test_a_forked_child_frees_what_was_in_use(void)
     pthread_mutex_lock(&shared.mutex);
     shared.stop = 1;
     pthread_mutex_unlock(&shared.mutex);
-    CHECK(pthread_join(thread, &failed) == 0 && failed == NULL);
+    CHECK(pthread_join(thread, &outcome) == 0 && outcome == NULL);
     atomkv_txn_free(shared.txn);
     atomkv_batch_free(shared.batch);
     atomkv_table_free(shared.table);
