@@ -238,8 +238,8 @@ impl fmt::Display for Error {
             }
             Error::ValueTooLarge { length, limit } if *limit == VALUE_BYTES_MAX => write!(
                 f,
-                "the value has {length} bytes; values have at most {limit} bytes, write and read \
-                 larger ones as streams"
+                "the value has {length} bytes; values have at most {limit} bytes, write larger ones with \
+                 write_stream and read them with read_stream"
             ),
             Error::ValueTooLarge { length, limit } => {
                 write!(f, "the streamed value has {length} bytes; it may have at most {limit} bytes")

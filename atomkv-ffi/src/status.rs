@@ -318,7 +318,13 @@ impl From<Error> for atomkv_error {
             // The engine may get more of them; the test below finds what is missing here.
             _ => ATOMKV_ERR_INTERNAL,
         };
-        let mut described = atomkv_error::new(status, error.to_string());
+        let mut message = error.to_string();
+        if let Error::ValueTooLarge { .. } = error {
+            // The functions have other names here.
+            message = message.replace("write_stream", "atomkv_writer_new");
+            message = message.replace("read_stream", "atomkv_reader_new");
+        }
+        let mut described = atomkv_error::new(status, message);
         match &error {
             Error::Corrupt { file, offset, .. } => {
                 described.path = Some(c_path(file));
