@@ -70,7 +70,11 @@ class Table {
   }
 
   has (key) {
-    return native.has(this._handle, this._keys.write(input, 0, key), 0)
+    return this._has(key, 0)
+  }
+
+  _has (key, view) {
+    return native.has(this._handle, this._keys.write(input, 0, key), view)
   }
 
   /** The values of keys, in their order; undefined for what is not there. Crosses once. */

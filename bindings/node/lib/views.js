@@ -5,7 +5,7 @@ const { durabilityCode } = require('./options')
 const { Range, scanOptions } = require('./scan')
 const { readStream } = require('./streams')
 const { make, wrongType } = require('./errors')
-const { native, input } = core
+const { native } = core
 
 const dispose = Symbol.dispose || Symbol.for('Symbol.dispose')
 const DURABILITY = { durability: 'a string' }
@@ -30,7 +30,7 @@ class View {
   }
 
   get (table, key) { return table._get(key, this._view(table)) }
-  has (table, key) { return native.has(table._handle, table._keys.write(input, 0, key), this._view(table)) }
+  has (table, key) { return table._has(key, this._view(table)) }
   getMany (table, keys) { return table._getMany(keys, this._view(table)) }
 
   close () {
