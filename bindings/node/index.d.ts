@@ -26,18 +26,30 @@ export interface Version<V> extends Written {
 export type Durability = 'buffered' | 'sync'
 export type Expect = 'absent' | 'present' | { version: number } | { sequence: number }
 
-export interface WriteOptions {
+/** What must be there; one of them. */
+export interface Condition {
   expect?: Expect
   ifVersion?: number
   ifSequence?: number
   ifNoExists?: boolean
   ifExists?: boolean
+}
+
+/** When a document expires; one of them, else what the table says. */
+export interface Expiry {
   /** Milliseconds from now, or `'never'` in spite of what the table says. */
   ttl?: number | 'never'
   /** A date, or milliseconds since 1970. */
   expiresAt?: number | Date
+}
+
+/** Of a commit: what is not told is what its tables have. */
+export interface CommitOptions {
   durability?: Durability
 }
+
+export interface DeleteOptions extends Condition, CommitOptions {}
+export interface WriteOptions extends Condition, Expiry, CommitOptions {}
 
 export interface OpenOptions {
   createIfMissing?: boolean
@@ -104,7 +116,8 @@ export interface TableOptions {
   valueEncoding?: ValueEncoding | CustomEncoding<any>
 }
 
-export interface ScanOptions<K> {
+/** One lower and one upper end. */
+export interface RangeOptions<K> {
   gt?: K
   gte?: K
   lt?: K
@@ -118,6 +131,9 @@ export interface ScanOptions<K> {
   limit?: number
   contains?: string | Uint8Array
   glob?: string | Uint8Array
+}
+
+export interface ScanOptions<K> extends RangeOptions<K> {
   /** The token of an earlier page. */
   after?: Uint8Array
   paged?: boolean
@@ -147,17 +163,19 @@ export type MergeOperation =
   | { addInteger: number | bigint }
   | { addDecimal: number | bigint | string }
   | { append: string | Uint8Array }
+  /** Bytes are the text of a patch, anything else is the patch. */
   | { jsonMergePatch: unknown }
 
 export type Operation<K, V> =
-  | ({ type?: 'put', table?: Table<any, any, any, any>, key: K, value: V } & WriteOptions)
-  | ({ type: 'delete' | 'del', table?: Table<any, any, any, any>, key: K } & WriteOptions)
+  | ({ type?: 'put', table?: Table<any, any, any, any>, key: K, value: V } & Condition & Expiry)
+  | ({ type: 'delete' | 'del', table?: Table<any, any, any, any>, key: K } & Condition)
   | { type: 'expect', table?: Table<any, any, any, any>, key: K, expect: Expect }
 
 export class Table<KI = string, KO = string, VI = string | Uint8Array, VO = Buffer> {
   private constructor()
   readonly database: Database
   readonly name: string
+  readonly durability: Durability
   readonly keyEncoding: string
   readonly valueEncoding: string
   /** The same with promises; writes of one turn of the loop become one commit. */
@@ -171,12 +189,12 @@ export class Table<KI = string, KO = string, VI = string | Uint8Array, VO = Buff
   has(key: KI): boolean
   getMany(keys: Iterable<KI>): Array<VO | undefined>
   put(key: KI, value: VI, options?: WriteOptions): Written
-  putIf(key: KI, value: VI, expect: Expect, options?: WriteOptions): Written
+  putIf(key: KI, value: VI, expect: Expect, options?: Expiry & CommitOptions): Written
   putIfChanged(key: KI, value: VI): Written & { unchanged: boolean }
-  delete(key: KI, options?: WriteOptions): Written | undefined
-  putMany(entries: Iterable<readonly [KI, VI]>, options?: { durability?: Durability }): number | undefined
+  delete(key: KI, options?: DeleteOptions): Written | undefined
+  putMany(entries: Iterable<readonly [KI, VI]>, options?: CommitOptions): number | undefined
   batch(): Batch
-  batch(operations: Iterable<Operation<KI, VI>>, options?: { durability?: Durability }): number | undefined
+  batch(operations: Iterable<Operation<KI, VI>>, options?: CommitOptions): number | undefined
   update(key: KI, f: (value: VO | undefined) => VI | undefined): Written | undefined
   merge(key: KI, operation: MergeOperation): Written & { value: VO }
   setExpiry(key: KI, options: WriteOptions): Written | undefined
@@ -214,25 +232,25 @@ export interface WriteStream extends Writable {
 export interface TablePromises<KI, VI, VO> {
   /** Resolves with the sequence of the commit. */
   put(key: KI, value: VI, options?: WriteOptions): Promise<number>
-  putIf(key: KI, value: VI, expect: Expect, options?: WriteOptions): Promise<number>
-  delete(key: KI, options?: WriteOptions): Promise<number | undefined>
+  putIf(key: KI, value: VI, expect: Expect, options?: Expiry & CommitOptions): Promise<number>
+  delete(key: KI, options?: DeleteOptions): Promise<number | undefined>
   get(key: KI): Promise<VO | undefined>
   getEntry(key: KI): Promise<Entry<VO> | undefined>
   has(key: KI): Promise<boolean>
   getMany(keys: Iterable<KI>): Promise<Array<VO | undefined>>
-  putMany(entries: Iterable<readonly [KI, VI]>, options?: { durability?: Durability }): Promise<number | undefined>
-  batch(operations: Iterable<Operation<KI, VI>>, options?: { durability?: Durability }): Promise<number | undefined>
+  putMany(entries: Iterable<readonly [KI, VI]>, options?: CommitOptions): Promise<number | undefined>
+  batch(operations: Iterable<Operation<KI, VI>>, options?: CommitOptions): Promise<number | undefined>
 }
 
 export class Batch {
   private constructor()
   readonly count: number
-  put<KI, VI>(table: Table<KI, any, VI, any>, key: KI, value: VI, options?: WriteOptions): this
-  delete<KI>(table: Table<KI, any, any, any>, key: KI, options?: WriteOptions): this
+  put<KI, VI>(table: Table<KI, any, VI, any>, key: KI, value: VI, options?: Condition & Expiry): this
+  delete<KI>(table: Table<KI, any, any, any>, key: KI, options?: Condition): this
   expect<KI>(table: Table<KI, any, any, any>, key: KI, expect: Expect): this
   clear(): this
-  write(options?: { durability?: Durability }): number | undefined
-  writeAsync(options?: { durability?: Durability }): Promise<number | undefined>
+  write(options?: CommitOptions): number | undefined
+  writeAsync(options?: CommitOptions): Promise<number | undefined>
 }
 
 declare class View {
@@ -257,11 +275,12 @@ export class Snapshot extends View {
 
 export class Transaction extends View {
   private constructor()
-  put<KI, VI>(table: Table<KI, any, VI, any>, key: KI, value: VI, options?: WriteOptions): void
-  delete<KI>(table: Table<KI, any, any, any>, key: KI, options?: WriteOptions): void
-  scan<KI, KO, VO>(table: Table<KI, KO, any, VO>, options?: ScanOptions<KI>): Array<Item<KO, VO>>
-  commit(options?: { durability?: Durability }): number | undefined
-  commitAsync(options?: { durability?: Durability }): Promise<number | undefined>
+  put<KI, VI>(table: Table<KI, any, VI, any>, key: KI, value: VI, options?: Condition & Expiry): void
+  delete<KI>(table: Table<KI, any, any, any>, key: KI, options?: Condition): void
+  scan<KI, KO, VO>(table: Table<KI, KO, any, VO>, options?: RangeOptions<KI>): Array<Item<KO, VO>>
+  keys<KI, KO>(table: Table<KI, KO, any, any>, options?: RangeOptions<KI>): KO[]
+  commit(options?: CommitOptions): number | undefined
+  commitAsync(options?: CommitOptions): Promise<number | undefined>
   abort(): void
 }
 
@@ -296,6 +315,7 @@ export class Watch<K = unknown, V = unknown> implements AsyncIterableIterator<Ch
   readonly resumeFrom: number
   close(): void
   [Symbol.asyncIterator](): this
+  [Symbol.asyncDispose](): Promise<IteratorResult<Change<K, V>, undefined>>
 }
 
 export interface Progress {
@@ -343,8 +363,8 @@ export class Database {
   batch(): Batch
   snapshot(): Snapshot
   begin(): Transaction
-  transaction<R>(f: (transaction: Transaction) => R, options?: { durability?: Durability }): R
-  transactionAsync<R>(f: (transaction: Transaction) => R | Promise<R>, options?: { durability?: Durability }): Promise<R>
+  transaction<R>(f: (transaction: Transaction) => R, options?: CommitOptions): R
+  transactionAsync<R>(f: (transaction: Transaction) => R | Promise<R>, options?: CommitOptions): Promise<R>
   watch(options?: WatchOptions<any>): Watch
   /** Everything written so far is on stable storage. */
   sync(): Promise<void>
@@ -360,6 +380,7 @@ export class Database {
   close(): Promise<void>
   closeSync(): void
   [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 export function open(path: string | URL, options?: OpenOptions): Database

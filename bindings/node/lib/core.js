@@ -92,6 +92,8 @@ native.attach(input, numbers, fromNative, onJob)
 core.newPool()
 
 /** Gives up native things whose objects nobody holds any more. */
-core.registry = new FinalizationRegistry(handle => native.release(handle))
+core.registry = new FinalizationRegistry(held => {
+  for (const handle of Array.isArray(held) ? held : [held]) native.release(handle)
+})
 
 module.exports = core

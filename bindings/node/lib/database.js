@@ -15,7 +15,6 @@ const { make, wrongType } = require('./errors')
 /** Where the encodings of tables are kept that are not the default ones. */
 const ENCODINGS = 'atomkv.encodings'
 const ATTEMPTS = 64
-const TRANSACTION = { durability: 'a string' }
 
 function directory (place) {
   if (place instanceof URL) return fileURLToPath(place)
@@ -30,12 +29,15 @@ class Database {
     const { handle, path } = JSON.parse(opened[0])
     this.path = path
     this._handle = handle
+    // What was opened last by each name, and all that were opened otherwise than others, by name and options.
     this._tables = new Map()
+    this._variants = new Map()
     // By handle; what nobody holds any more is given up by the registry.
     this._children = new Map()
     this._queue = new Queue(this)
     this._closing = undefined
-    core.registry.register(this, handle, this)
+    this._handles = [handle]
+    core.registry.register(this, this._handles, this)
   }
 
   _open () {
@@ -49,23 +51,24 @@ class Database {
   table (name, given) {
     if (typeof name !== 'string') throw wrongType("a table's name", 'a string', name)
     encodings.checkText(name, "a table's name")
-    const { keyEncoding, valueEncoding, ...rest } = options.check(given, options.table, 'a table')
+    const { keyEncoding, valueEncoding, ...rest } = options.checkTable(given)
     const keys = keyEncoding === undefined ? undefined : encodings.keyEncoding(keyEncoding)
     const values = valueEncoding === undefined ? undefined : encodings.valueEncoding(valueEncoding)
     this._open()
     const known = this._tables.get(name)
     if (known !== undefined && given === undefined) return known
     const existed = known !== undefined || this.tables().includes(name)
+    const [key, value] = existed ? this._encodings(name, keys, values, existed) : []
+    const variant = JSON.stringify([name, rest])
     // As in every language, a table that is there is opened as it is where nothing else is asked for.
-    const handle = JSON.parse(core.run('table', this._handle, { name, ...rest })[0]).handle
+    if (known !== undefined && Object.keys(rest).length === 0) return known
+    if (this._variants.has(variant)) return this._variants.get(variant)
+    const { handle, durability } = JSON.parse(core.run('table', this._handle, { name, ...rest })[0])
     try {
-      const [key, value] = this._encodings(name, keys, values, existed)
-      if (known !== undefined) {
-        core.native.release(handle)
-        return known
-      }
-      const table = new Table(this, name, handle, key, value)
-      this._tables.set(name, table)
+      const table = new Table(this, name, handle, ...(existed ? [key, value] : this._encodings(name, keys, values, existed)), durability)
+      this._variants.set(variant, table)
+      this._handles.push(handle)
+      if (known === undefined) this._tables.set(name, table)
       return table
     } catch (error) {
       core.native.release(handle)
@@ -131,7 +134,7 @@ class Database {
   /** Runs a function in a transaction and commits; again if others have changed what it read. Returns what it returns. */
   transaction (f, given) {
     if (typeof f !== 'function') throw wrongType('the first argument', 'a function', f)
-    options.check(given, TRANSACTION, 'a transaction')
+    options.durabilityCode(given, 'a transaction')
     for (let attempt = 1; ; attempt++) {
       const transaction = this.begin()
       try {
@@ -157,7 +160,7 @@ class Database {
   /** The same with an async function; others may write meanwhile, the loop is not blocked. */
   async transactionAsync (f, given) {
     if (typeof f !== 'function') throw wrongType('the first argument', 'a function', f)
-    options.check(given, TRANSACTION, 'a transaction')
+    options.durabilityCode(given, 'a transaction')
     for (let attempt = 1; ; attempt++) {
       const transaction = this.begin()
       try {
@@ -180,12 +183,16 @@ class Database {
   /** An async iterable of changes: of all tables, or of some. */
   watch (given) {
     const { table, tables, prefix, signal, ...rest } = options.check(given, options.watch, 'a watch')
+    options.checkOne({ table, tables }, ['table', 'tables'], 'a watch')
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal)
+    if (tables !== undefined && (!Array.isArray(tables) || tables.length === 0)) throw wrongType('tables', 'a list of one table or more', tables)
     const watched = tables || (table === undefined ? [] : [table])
     for (const each of watched) if (!(each instanceof Table) || each.database !== this) throw wrongType('a table', 'a table of this database', each)
     let bytes
     if (prefix !== undefined) {
-      const keys = watched.length > 0 ? watched[0]._keys : encodings.keyEncoding('binary')
+      // Where keys are encoded in several ways, the prefix is one of bytes.
+      const names = new Set(watched.map(each => each._keys.name))
+      const keys = names.size === 1 ? watched[0]._keys : encodings.keyEncoding('binary')
       bytes = Buffer.from(core.input.subarray(0, (keys.prefix || keys.write)(core.input, 0, prefix)))
     }
     return new Watch(this, rest, bytes, watched, signal)
@@ -205,7 +212,7 @@ class Database {
   async checkpoint () { await core.start('checkpoint', this._open()) }
 
   async _care (name, given, more) {
-    const { signal, onProgress, ...rest } = options.check(given, options.care, name)
+    const { signal, onProgress, ...rest } = options.check(given, options.care[name], name)
     return JSON.parse((await core.start(name, this._open(), { ...rest, ...more }, undefined, undefined, { signal, onProgress }))[0])
   }
 
@@ -244,11 +251,12 @@ class Database {
 
   _release () {
     for (const child of [...this._children.values()]) child.deref()?.close()
-    for (const table of this._tables.values()) {
+    for (const table of this._variants.values()) {
       core.native.release(table._handle)
       table._handle = 0
     }
     this._tables.clear()
+    this._variants.clear()
     const handle = this._handle
     this._handle = 0
     core.registry.unregister(this)
@@ -280,13 +288,13 @@ function inMemory () {
 }
 
 async function restore (source, destination, given) {
-  const { signal, onProgress, ...rest } = options.check(given, options.care, 'restore')
+  const { signal, onProgress, ...rest } = options.check(given, options.care.restore, 'restore')
   const places = { source: directory(source), destination: directory(destination) }
   return JSON.parse((await core.start('restore', 0, { ...rest, ...places }, undefined, undefined, { signal, onProgress }))[0])
 }
 
 async function verify (place, given) {
-  const { signal, onProgress, ...rest } = options.check(given, options.care, 'verify')
+  const { signal, onProgress, ...rest } = options.check(given, options.care.verify, 'verify')
   return JSON.parse((await core.start('verifyDirectory', 0, { ...rest, path: directory(place) }, undefined, undefined, { signal, onProgress }))[0])
 }
 

@@ -17,13 +17,28 @@ const table = {
   partitions: NUMBER, autoPartitions: FLAG, ordered: FLAG, durability: TEXT, ttl: NUMBER, retention: ANY,
   hasher: TEXT, sharder: TEXT, validator: TEXT, compressor: TEXT, keyEncoding: TEXT, valueEncoding: ANY
 }
-const write = { expect: ANY, ifVersion: NUMBER, ifSequence: NUMBER, ifNoExists: FLAG, ifExists: FLAG, ttl: ANY, expiresAt: ANY, durability: TEXT }
-const scan = {
-  gt: ANY, gte: ANY, lt: ANY, lte: ANY, start: ANY, end: ANY, prefix: ANY, reverse: FLAG, limit: NUMBER, keysOnly: FLAG,
-  contains: ANY, glob: ANY, after: ANY, paged: FLAG, versions: FLAG
+const condition = { expect: ANY, ifVersion: NUMBER, ifSequence: NUMBER, ifNoExists: FLAG, ifExists: FLAG }
+const expiry = { ttl: ANY, expiresAt: ANY }
+const durability = { durability: TEXT }
+const write = { ...condition, ...expiry, ...durability }
+const remove = { ...condition, ...durability }
+// A batch and a transaction have one durability, which is given when they are committed.
+const batched = { ...condition, ...expiry }
+/** Of a scan in a transaction, which gives a list. */
+const list = {
+  gt: ANY, gte: ANY, lt: ANY, lte: ANY, start: ANY, end: ANY, prefix: ANY, reverse: FLAG, limit: NUMBER, contains: ANY, glob: ANY
 }
+const scan = { ...list, after: ANY, paged: FLAG, versions: FLAG }
 const watch = { table: ANY, tables: ANY, prefix: ANY, from: NUMBER, stateFirst: FLAG, signal: ANY }
-const care = { signal: ANY, onProgress: ANY, link: FLAG, verify: FLAG, threads: NUMBER, damagesMax: NUMBER }
+const job = { signal: ANY, onProgress: ANY }
+const care = {
+  compact: job,
+  verify: { ...job, threads: NUMBER, damagesMax: NUMBER },
+  backup: { ...job, link: FLAG, verify: FLAG },
+  restore: { ...job, verify: FLAG }
+}
+const readStream = { start: NUMBER, end: NUMBER, signal: ANY, highWaterMark: NUMBER }
+const writeStream = { ...write, signal: ANY, highWaterMark: NUMBER }
 
 function check (options, known, what) {
   if (options === undefined) return {}
@@ -49,49 +64,96 @@ function check (options, known, what) {
   return result
 }
 
+/** Of a table: what its type alone does not say. */
+function checkTable (options) {
+  const given = check(options, table, 'a table')
+  const { retention } = given
+  if (retention !== undefined && retention !== 'all' && !isWhole(retention)) {
+    const isTime = retention !== null && typeof retention === 'object' && isWhole(retention.ms) && Object.keys(retention).length === 1
+    if (!isTime) throw wrongType('retention', 'a number of versions, "all", or { ms }', retention)
+  }
+  return given
+}
+
+/** Of two that mean the same, one. */
+function checkOne (given, names, what) {
+  const found = names.filter(name => given[name] !== undefined && given[name] !== false)
+  if (found.length > 1) throw make('INVALID_ARGUMENT', `${what} has one of ${names.join(', ')}, not ${found.join(' and ')}`)
+  return found[0]
+}
+
+function isWhole (number) {
+  return Number.isSafeInteger(number) && number >= 0
+}
+
 /** What a write's options are in numbers, see `src/packed.rs`. */
 const flags = { bits: 0, expected: 0, expiry: 0 }
+const CONDITIONS = Object.keys(condition)
+const EXPIRIES = Object.keys(expiry)
 
-function writeFlags (options) {
+function writeFlags (options, known = write, what = 'a write') {
   flags.bits = flags.expected = flags.expiry = 0
   if (options === undefined) return flags
-  const given = check(options, write, 'a write')
-  let { expect } = given
-  if (given.ifVersion !== undefined) expect = { version: given.ifVersion }
-  if (given.ifSequence !== undefined) expect = { sequence: given.ifSequence }
-  if (given.ifNoExists) expect = 'absent'
-  if (given.ifExists) expect = 'present'
-  if (expect === 'absent') flags.bits |= 1
-  else if (expect === 'present') flags.bits |= 2
-  else if (expect !== undefined) {
-    if (expect === null || typeof expect !== 'object') {
-      throw wrongType('expect', '"absent", "present", { version }, { sequence } or what a write has returned', expect)
-    }
-    // The result of a write has both; its sequence is never used again.
-    const name = expect.sequence !== undefined ? 'sequence' : 'version'
-    if (!Number.isSafeInteger(expect[name]) || expect[name] < 0) throw wrongType(name, NUMBER, expect[name])
-    flags.bits |= name === 'sequence' ? 4 : 3
-    flags.expected = expect[name]
-  }
+  const given = check(options, known, what)
+  setExpect(expectOf(given, what))
+  checkOne(given, EXPIRIES, what)
   if (given.expiresAt !== undefined) {
     const at = given.expiresAt instanceof Date ? given.expiresAt.getTime() : given.expiresAt
-    if (!Number.isSafeInteger(at) || at < 0) throw wrongType('expiresAt', 'a Date or milliseconds since 1970', given.expiresAt)
+    if (!isWhole(at)) throw wrongType('expiresAt', 'a Date or milliseconds since 1970', given.expiresAt)
     flags.bits |= 2 << 3
     flags.expiry = at
   } else if (given.ttl === 'never') {
     flags.bits |= 1 << 3
   } else if (given.ttl !== undefined) {
-    if (!Number.isSafeInteger(given.ttl) || given.ttl < 0) throw wrongType('ttl', '"never" or a whole number of milliseconds', given.ttl)
+    if (!isWhole(given.ttl)) throw wrongType('ttl', '"never" or a whole number of milliseconds', given.ttl)
     flags.bits |= 3 << 3
     flags.expiry = given.ttl
   }
-  if (given.durability === 'sync') flags.bits |= 2 << 5
-  else if (given.durability === 'buffered') flags.bits |= 1 << 5
+  flags.bits |= (DURABILITIES[given.durability] || 0) << 5
   return flags
 }
 
-function durabilityCode (options, known, what) {
-  return check(options, known, what).durability === 'sync' ? 2 : 0
+function expectOf (given, what) {
+  switch (checkOne(given, CONDITIONS, what)) {
+    case 'expect': return given.expect
+    case 'ifVersion': return { version: given.ifVersion }
+    case 'ifSequence': return { sequence: given.ifSequence }
+    case 'ifNoExists': return 'absent'
+    case 'ifExists': return 'present'
+    default: return undefined
+  }
 }
 
-module.exports = { check, database, table, scan, watch, care, writeFlags, durabilityCode }
+function setExpect (expect) {
+  if (expect === undefined) return
+  if (expect === 'absent') flags.bits |= 1
+  else if (expect === 'present') flags.bits |= 2
+  else {
+    // The result of a write has both; its sequence is never used again.
+    const name = expect !== null && typeof expect === 'object' && expect.sequence !== undefined ? 'sequence' : 'version'
+    if (expect === null || typeof expect !== 'object' || !isWhole(expect[name])) {
+      throw wrongType('expect', '"absent", "present", { version }, { sequence } or what a write has returned', expect)
+    }
+    flags.bits |= name === 'sequence' ? 4 : 3
+    flags.expected = expect[name]
+  }
+}
+
+/** A condition alone. */
+function expectFlags (expect) {
+  flags.bits = flags.expected = flags.expiry = 0
+  if (expect === undefined) throw wrongType('expect', '"absent", "present", { version }, { sequence } or what a write has returned', expect)
+  setExpect(expect)
+  return flags
+}
+
+/** As the native part knows them: 0 is the default one. */
+const DURABILITIES = { buffered: 1, sync: 2 }
+
+function durabilityCode (options, what) {
+  return DURABILITIES[check(options, durability, what).durability] || 0
+}
+
+module.exports = {
+  check, checkTable, checkOne, isWhole, database, scan, list, watch, care, readStream, writeStream, condition, write, remove, batched, writeFlags, expectFlags, durabilityCode
+}

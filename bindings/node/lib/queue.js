@@ -3,7 +3,7 @@
 
 const core = require('./core')
 const { Pack, PUT, DELETE } = require('./pack')
-const { writeFlags } = require('./options')
+const { writeFlags, remove } = require('./options')
 
 /** A commit does not grow beyond this. */
 const GROUP_BYTES_MAX = 8 << 20
@@ -44,6 +44,7 @@ class Queue {
     } catch (error) {
       return Promise.reject(error)
     }
+    if (table.durability === 'sync') group.durability = 2
     if (group.pack.at > GROUP_BYTES_MAX) {
       this._group = undefined
       this._run()
@@ -72,7 +73,7 @@ class Queue {
   /** One of its own, since its condition may fail alone; in the order of the calls. */
   async solo (kind, table, key, value, options) {
     const encoded = kind === PUT ? table._values.encode(value) : undefined
-    const { bits, expected, expiry } = writeFlags(options)
+    const { bits, expected, expiry } = kind === PUT ? writeFlags(options) : writeFlags(options, remove, 'a delete')
     this._group = undefined
     const group = this._begin()
     try {
@@ -81,7 +82,7 @@ class Queue {
       this._groups.pop()
       throw error
     }
-    group.durability = bits >> 5 & 3
+    group.durability = bits >> 5 & 3 || (table.durability === 'sync' ? 2 : 0)
     return group.promise
   }
 

@@ -1,8 +1,9 @@
 'use strict'
 
 const core = require('./core')
-const { check, scan: known } = require('./options')
-const { make, wrongType } = require('./errors')
+const { check, checkOne, scan: known } = require('./options')
+const { checkBytes, checkText } = require('./encodings')
+const { make } = require('./errors')
 const { native, input } = core
 
 const CHUNK_BYTES = 64 * 1024
@@ -10,12 +11,14 @@ const CHUNK_BYTES_FIRST = 8 * 1024
 const ENTRIES_MAX = 1024
 
 /** Options for the native part; keys as hexadecimal text. */
-function scanOptions (table, options) {
-  const given = check(options, known, 'a scan')
+function scanOptions (table, options, allowed = known, what = 'a scan') {
+  const given = check(options, allowed, what)
+  const ends = given.reverse ? [['lt', 'lte', 'start'], ['gt', 'gte', 'end']] : [['gt', 'gte', 'start'], ['lt', 'lte', 'end']]
+  for (const names of ends) checkOne(given, names, what)
   if (given.start !== undefined) given[given.reverse ? 'lte' : 'gte'] = given.start
   if (given.end !== undefined) given[given.reverse ? 'gt' : 'lt'] = given.end
   const result = {}
-  for (const name of ['reverse', 'limit', 'keysOnly', 'paged']) if (given[name] !== undefined) result[name] = given[name]
+  for (const name of ['reverse', 'limit', 'paged']) if (given[name] !== undefined) result[name] = given[name]
   const { _keys: keys } = table
   for (const name of ['gt', 'gte', 'lt', 'lte']) {
     if (given[name] !== undefined) result[name] = input.hexSlice(0, keys.write(input, 0, given[name]))
@@ -29,7 +32,8 @@ function scanOptions (table, options) {
   for (const name of ['contains', 'glob', 'after']) {
     const bytes = given[name]
     if (bytes === undefined) continue
-    if (typeof bytes !== 'string' && !(bytes instanceof Uint8Array)) throw wrongType(name, 'a string or bytes', bytes)
+    if (typeof bytes === 'string') checkText(bytes, name)
+    else checkBytes(bytes, name)
     result[name] = Buffer.from(bytes).toString('hex')
   }
   return result
@@ -37,9 +41,9 @@ function scanOptions (table, options) {
 
 /** Keys and values in a range: lazy, sync and async iterable, each iteration from the beginning. */
 class Range {
-  constructor (table, options, kind, view = 0) {
+  constructor (table, options, kind, view) {
     this._table = table
-    this._kind = options !== undefined && options !== null && options.keysOnly && kind === 'entries' ? 'keys' : kind
+    this._kind = kind
     this._options = scanOptions(table, options)
     if (this._kind === 'keys') this._options.keysOnly = true
     this._versions = Boolean(options && options.versions)
@@ -99,13 +103,17 @@ class Range {
   /** How many there are. */
   count () {
     let count = 0
-    for (const _ of new Range(this._table, { keysOnly: true }, 'keys', this._view)._like(this)) count++ // eslint-disable-line no-unused-vars
-    return count
-  }
-
-  _like (other) {
-    this._options = { ...other._options, keysOnly: true }
-    return this
+    if (this._steps.length > 0) {
+      for (const _ of this) count++ // eslint-disable-line no-unused-vars
+      return count
+    }
+    const cursor = new Cursor({ ...this, _kind: 'keys', _options: { ...this._options, keysOnly: true } })
+    try {
+      while (cursor.fill()) count += cursor.left
+      return count
+    } finally {
+      cursor.close()
+    }
   }
 
   /** A page of items, and the token behind which the next one begins (option `after`), undefined at the end. */
@@ -148,7 +156,7 @@ function checkFunction (f) {
 class Cursor {
   constructor (range) {
     const { _table: table, _view: view } = range
-    const [told] = core.run('scan', view === 0 ? table._handle : view, { ...range._options, other: table._handle })
+    const [told] = core.run('scan', view === undefined ? table._handle : view._view(table), { ...range._options, other: table._handle })
     this.handle = JSON.parse(told).handle
     this.table = table
     this.kind = range._kind

@@ -3,8 +3,8 @@
 
 const { Readable, Writable } = require('node:stream')
 const core = require('./core')
-const { make } = require('./errors')
-const { writeFlags } = require('./options')
+const { make, wrongType } = require('./errors')
+const known = require('./options')
 
 const PART_BYTES = 256 * 1024
 
@@ -15,16 +15,25 @@ function release (stream) {
   stream._atomkv = 0
 }
 
-/** The bytes of a value from `start` to before `end`. */
-function readStream (table, key, { start = 0, end, signal, highWaterMark = PART_BYTES, view = 0 } = {}) {
+function checkSignal (signal) {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal)
+}
+
+/** The bytes of a value from `start` to before `end`, as they are now, or as a snapshot sees them. */
+function readStream (table, key, options, view = 0) {
+  const { start = 0, end, signal, highWaterMark = PART_BYTES } = known.check(options, known.readStream, 'a read stream')
+  checkSignal(signal)
   const keyBytes = table._keyBytes(key)
   let at = start
   let last
+  // Begun at once: a snapshot may be closed before the stream is asked for anything.
+  const opening = core.start('readStream', view === 0 ? table._handle : view, { other: table._handle }, keyBytes)
+  opening.catch(() => {})
   return new Readable({
     signal,
     highWaterMark,
     construct (callback) {
-      core.start('readStream', view === 0 ? table._handle : view, { other: table._handle }, keyBytes).then(opened => {
+      opening.then(opened => {
         if (opened === null) throw make('NOT_FOUND', 'the key is not there')
         const { handle, length, version, sequence } = JSON.parse(opened[0])
         this._atomkv = handle
@@ -52,12 +61,11 @@ function readStream (table, key, { start = 0, end, signal, highWaterMark = PART_
 }
 
 /** Writes a document; it is there, as a whole, when the stream has finished. `written` tells version and sequence. */
-function writeStream (table, key, { signal, highWaterMark = PART_BYTES, ...options } = {}) {
+function writeStream (table, key, options) {
+  const { signal, highWaterMark = PART_BYTES, ...given } = known.check(options, known.writeStream, 'a write stream')
+  checkSignal(signal)
+  const flags = { ...known.writeFlags(given) }
   const keyBytes = table._keyBytes(key)
-  writeFlags(options)
-  if (options.expiresAt instanceof Date) options.expiresAt = options.expiresAt.getTime()
-  if (options.ifVersion !== undefined) options.expect = { version: options.ifVersion }
-  if (options.ifNoExists) options.expect = 'absent'
   return new Writable({
     signal,
     highWaterMark,
@@ -72,7 +80,7 @@ function writeStream (table, key, { signal, highWaterMark = PART_BYTES, ...optio
       core.start('append', this._atomkv, undefined, chunk).then(() => callback(), callback)
     },
     final (callback) {
-      core.start('finish', this._atomkv, options).then(([json]) => {
+      core.start('finish', this._atomkv, flags).then(([json]) => {
         this.written = JSON.parse(json)
       }).then(() => callback(), callback)
     },

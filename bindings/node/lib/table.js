@@ -2,18 +2,23 @@
 
 const core = require('./core')
 const { Pack, KEY, PUT, DELETE } = require('./pack')
-const { writeFlags } = require('./options')
+const { writeFlags, expectFlags, write, remove, batched, condition } = require('./options')
 const { Range } = require('./scan')
 const { readStream, writeStream } = require('./streams')
+const { valueEncoding } = require('./encodings')
 const { make, wrongType } = require('./errors')
 const { native, input, numbers, POOLED_BYTES_MAX, INPUT_VALUE_BYTES_MAX } = core
 
 const keyPack = new Pack()
+const json = valueEncoding('json')
+const bytes = valueEncoding('binary')
 
 /** A table. Everything here that returns no promise has happened when it returns. */
 class Table {
-  constructor (database, name, handle, keys, values) {
+  constructor (database, name, handle, keys, values, durability = 'buffered') {
     this.database = database
+    /** Of writes that do not name one; a commit of several tables is synced if one of them asks for it. */
+    this.durability = durability
     this.name = name
     this._handle = handle
     this._keys = keys
@@ -92,13 +97,13 @@ class Table {
     const places = new Int32Array(count * 2)
     const total = native.getMany(this._handle, keyPack.buffer, count, places, view)
     if (keyPack.buffer.length > 8 << 20) keyPack._use(Buffer.allocUnsafeSlow(256 * 1024))
-    const bytes = Buffer.allocUnsafeSlow(total)
-    native.takeScratch(bytes)
+    const found = Buffer.allocUnsafeSlow(total)
+    native.takeScratch(found)
     const result = new Array(count)
     for (let index = 0; index < count; index++) {
       const length = places[index * 2 + 1]
       const offset = places[index * 2]
-      result[index] = length < 0 ? undefined : this._values.read(bytes, offset, offset + length)
+      result[index] = length < 0 ? undefined : this._values.read(found, offset, offset + length)
     }
     return result
   }
@@ -123,7 +128,7 @@ class Table {
     let outcome
     if (options === undefined && more === 0 && view === 0) outcome = native.put(this._handle, length, given)
     else {
-      const { bits, expected, expiry } = writeFlags(options)
+      const { bits, expected, expiry } = view === 0 ? writeFlags(options) : writeFlags(options, batched, 'a put of a transaction')
       outcome = native.put(this._handle, length, given, bits | more, expected, expiry, view)
     }
     if (view !== 0) return undefined
@@ -134,6 +139,7 @@ class Table {
 
   /** Writes if what is there is what is expected, else throws a ConflictError. */
   putIf (key, value, expect, options) {
+    expectFlags(expect)
     return this._put(key, value, { ...options, expect }, 0, 0)
   }
 
@@ -149,7 +155,7 @@ class Table {
 
   _delete (key, options, view) {
     const length = this._keys.write(input, 0, key)
-    const { bits, expected } = writeFlags(options)
+    const { bits, expected } = view === 0 ? writeFlags(options, remove, 'a delete') : writeFlags(options, condition, 'a delete of a transaction')
     const isDeleted = native.remove(this._handle, length, bits, expected, view) === 1
     return isDeleted && view === 0 ? { version: numbers[0], sequence: numbers[1] } : undefined
   }
@@ -192,7 +198,7 @@ class Table {
     }
   }
 
-  /** Changes a value by an operand in one step: one of { addInteger, addDecimal, append, jsonMergePatch }. */
+  /** Changes a value by an operand in one step: one of { addInteger, addDecimal, append, jsonMergePatch }. Bytes of a patch are its text. */
   merge (key, operation) {
     const names = ['addInteger', 'addDecimal', 'append', 'jsonMergePatch']
     const given = operation !== null && typeof operation === 'object' ? Object.keys(operation) : []
@@ -201,20 +207,20 @@ class Table {
     }
     const [operator] = given
     let operand = operation[operator]
-    if (operator === 'jsonMergePatch' && typeof operand !== 'string' && !(operand instanceof Uint8Array)) operand = JSON.stringify(operand)
-    if (operator.startsWith('add') && (Number.isSafeInteger(operand) || typeof operand === 'bigint')) operand = String(operand)
-    if (typeof operand !== 'string' && !(operand instanceof Uint8Array)) throw wrongType(operator, 'a whole number, a string or bytes', operand)
-    const [json, value] = core.run('merge', this._handle, { operator }, this._keyBytes(key), Buffer.from(operand))
-    return { ...JSON.parse(json), value: this._values.read(value, 0, value.length) }
+    if (operator === 'jsonMergePatch' && !(operand instanceof Uint8Array)) operand = json.encode(operand)
+    else if (operator.startsWith('add')) {
+      const isText = typeof operand === 'string' && operator === 'addDecimal'
+      if (!isText && !Number.isSafeInteger(operand) && typeof operand !== 'bigint') throw wrongType(operator, 'a whole number or a bigint', operand)
+      operand = String(operand)
+    } else operand = bytes.encode(operand)
+    const [told, value] = core.run('merge', this._handle, { operator }, this._keyBytes(key), Buffer.from(operand))
+    return { ...JSON.parse(told), value: this._values.read(value, 0, value.length) }
   }
 
   /** Sets when a key expires, { ttl } or { expiresAt }, { ttl: 'never' }; undefined if it is not there. */
   setExpiry (key, options) {
-    const given = { ...options }
-    writeFlags(options)
-    if (given.expiresAt instanceof Date) given.expiresAt = given.expiresAt.getTime()
-    if (given.ifVersion !== undefined) given.expect = { version: given.ifVersion }
-    const done = core.run('setExpiry', this._handle, given, this._keyBytes(key))
+    const keyBytes = this._keyBytes(key)
+    const done = core.run('setExpiry', this._handle, { ...writeFlags(options, write, 'an expiry') }, keyBytes)
     return done === null ? undefined : JSON.parse(done[0])
   }
 
@@ -295,7 +301,8 @@ class TablePromises {
     return table.database._queue.solo(DELETE, table, key, undefined, options)
   }
 
-  putIf (key, value, expect, options) {
+  async putIf (key, value, expect, options) {
+    expectFlags(expect)
     return this.put(key, value, { ...options, expect })
   }
 
@@ -314,7 +321,7 @@ class TablePromises {
 
   async putMany (entries, options) {
     const batch = this._table.database.batch()
-    for (const [key, value] of entries) batch.put(this._table, key, value)
+    for (const entry of entries) batch.put(this._table, entry[0], entry[1])
     return batch.count === 0 ? undefined : batch.writeAsync(options)
   }
 

@@ -15,6 +15,7 @@ class Watch {
     this._handle = JSON.parse(told).handle
     this._queue = []
     this._waiting = undefined
+    this._resumeFrom = undefined
     this._tail = Promise.resolve()
     core.registry.register(this, this._handle, this)
     database._children.set(this._handle, new WeakRef(this))
@@ -78,6 +79,7 @@ class Watch {
         continue
       }
       const cancel = new AbortController()
+      this._resumeFrom = core.run('resumeFrom', this._handle)
       this._waiting = cancel
       try {
         this._queue = this._read(await core.start('waitForChanges', this._handle, undefined, undefined, undefined, { signal: cancel.signal }))
@@ -92,7 +94,8 @@ class Watch {
   /** From where another watch goes on (option `from`) to get what this one has not handed over. */
   get resumeFrom () {
     if (this._queue.length > 0) return this._queue[0].sequence
-    if (this._handle === 0) return this._resumeFrom
+    // While somebody waits, nothing is handed over.
+    if (this._handle === 0 || this._waiting) return this._resumeFrom
     return core.run('resumeFrom', this._handle)
   }
 
@@ -103,6 +106,7 @@ class Watch {
 
   close () {
     if (this._handle === 0) return
+    this._resumeFrom = this.resumeFrom
     core.registry.unregister(this)
     this._database._children.delete(this._handle)
     if (this._signal) this._signal.removeEventListener('abort', this._abort)

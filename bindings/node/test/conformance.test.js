@@ -91,7 +91,8 @@ class World {
       }
       case 'set_expiry': return table.setExpiry(key, this.write(step)) ?? null
       case 'merge': {
-        const operand = step.add_integer ?? step.add_decimal ?? step.append ?? step.json_merge_patch
+        const patch = step.json_merge_patch === undefined ? undefined : Buffer.from(step.json_merge_patch)
+        const operand = step.add_integer ?? step.add_decimal ?? step.append ?? patch
         const name = ['add_integer', 'add_decimal', 'append', 'json_merge_patch'].find(name => step[name] !== undefined)
         return shown(table.merge(key, { [name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())]: operand }).value)
       }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use atomkv_engine::services::Services;
-use atomkv_engine::{
-    Durability, Expect, Expiry, Options, Retention, ScanOptions, TableOptions, WriteOptions,
-};
+use atomkv_engine::{Durability, Options, Retention, ScanOptions, TableOptions, WriteOptions};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -91,8 +89,10 @@ pub fn table(options: &Value) -> Outcome<TableOptions> {
     if let Some(yes) = options["ordered"].as_bool() {
         result = result.ordered(yes);
     }
-    if options["durability"] == "sync" {
-        result = result.durability(Durability::Sync);
+    match options["durability"].as_str() {
+        Some("sync") => result = result.durability(Durability::Sync),
+        Some(_) => result = result.durability(Durability::Buffered),
+        None => {}
     }
     if let Some(ttl) = milliseconds(options, "ttl") {
         result = result.ttl(ttl);
@@ -116,35 +116,11 @@ pub fn table(options: &Value) -> Outcome<TableOptions> {
     Ok(result.services(services))
 }
 
-/// Those of a write.
+/// Those of a write, as `lib/options.js` puts them into numbers.
 pub fn write(options: &Value) -> WriteOptions {
-    let mut result = WriteOptions::new().expect(expect(options));
-    if options["durability"] == "sync" {
-        result = result.durability(Durability::Sync);
-    }
-    if let Some(at) = number(options, "expiresAt") {
-        return result.expires_at_ms(at);
-    }
-    match &options["ttl"] {
-        Value::String(_) => result.expiry(Expiry::Never),
-        _ => match milliseconds(options, "ttl") {
-            Some(ttl) => result.ttl(ttl),
-            None => result,
-        },
-    }
-}
-
-fn expect(options: &Value) -> Expect {
-    let expected = &options["expect"];
-    match expected.as_str() {
-        Some("absent") => Expect::Absent,
-        Some("present") => Expect::Present,
-        _ => match (number(expected, "sequence"), number(expected, "version")) {
-            (Some(sequence), _) => Expect::Sequence(sequence),
-            (None, Some(version)) => Expect::Version(version),
-            (None, None) => Expect::Anything,
-        },
-    }
+    let double = |name: &str| options[name].as_f64().unwrap_or(0.0);
+    let bits = number(options, "bits").unwrap_or(0) as u32;
+    crate::packed::write_options(bits, double("expected"), double("expiry"))
 }
 
 /// Those of a scan: bytes are hexadecimal text.

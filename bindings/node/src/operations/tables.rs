@@ -1,6 +1,6 @@
 //! Tables, and writes that are not called a million times a second.
 
-use atomkv_engine::{Merge, Written};
+use atomkv_engine::{Durability, Merge, Written};
 use serde_json::{Value, json};
 
 use super::{Output, Request, options};
@@ -18,7 +18,11 @@ pub fn run(request: &Request) -> Outcome<Output> {
         "table" => {
             let options = options::table(&request.options)?;
             let table = request.database()?.database.table(request.text("name")?, options)?;
-            let told = json!({"partitions": table.partitions()});
+            let durability = match table.durability() {
+                Durability::Sync => "sync",
+                Durability::Buffered => "buffered",
+            };
+            let told = json!({ "durability": durability });
             Ok(Output::Opened(Slot::Table(table), told))
         }
         "apply" => {
