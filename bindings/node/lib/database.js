@@ -269,7 +269,9 @@ if (Symbol.asyncDispose) Database.prototype[Symbol.asyncDispose] = Database.prot
 
 function openOptions (place, given) {
   const checked = options.check(given, options.database, 'open')
-  if (checked.deadRatio !== undefined && typeof checked.deadRatio !== 'number') throw wrongType('deadRatio', 'a number', checked.deadRatio)
+  const { deadRatio } = checked
+  if (deadRatio !== undefined && typeof deadRatio !== 'number') throw wrongType('deadRatio', 'a number', deadRatio)
+  if (deadRatio !== undefined && !(deadRatio >= 0.05 && deadRatio < Infinity)) throw make('INVALID_ARGUMENT', `deadRatio is a share of 0.05 or more, not ${deadRatio}`)
   return { ...checked, path: directory(place) }
 }
 

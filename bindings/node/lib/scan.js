@@ -24,10 +24,13 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
     if (given[name] !== undefined) result[name] = input.hexSlice(0, keys.write(input, 0, given[name]))
   }
   if (given.prefix !== undefined) {
-    const length = given.prefix.length === 0 && typeof given.prefix !== 'number' && keys.name !== 'ordered'
+    const isEmpty = (typeof given.prefix === 'string' || given.prefix instanceof Uint8Array) && given.prefix.length === 0
+    const length = isEmpty && keys.name !== 'ordered'
       ? 0
       : (keys.prefix || keys.write)(input, 0, given.prefix)
-    result.prefix = input.hexSlice(0, length)
+    const prefix = input.hexSlice(0, length)
+    if (ENDS.some(name => result[name] !== undefined)) within(result, prefix)
+    else result.prefix = prefix
   }
   for (const name of ['contains', 'glob', 'after']) {
     const bytes = given[name]
@@ -37,6 +40,27 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
     result[name] = Buffer.from(bytes).toString('hex')
   }
   return result
+}
+
+const ENDS = ['gt', 'gte', 'lt', 'lte']
+
+/** Narrows a range to the keys that begin with a prefix. Hexadecimal text sorts as its bytes do. */
+function within (range, prefix) {
+  const { gt, gte, lt, lte } = range
+  const low = gt === undefined ? gte : gt
+  if (low === undefined || low < prefix) {
+    delete range.gt
+    range.gte = prefix
+  }
+  const raised = prefix.replace(/(ff)*$/, '')
+  if (raised === '') return
+  // The first key behind all that begin so.
+  const end = raised.slice(0, -2) + (parseInt(raised.slice(-2), 16) + 1).toString(16).padStart(2, '0')
+  const high = lt === undefined ? lte : lt
+  if (high === undefined || high >= end) {
+    delete range.lte
+    range.lt = end
+  }
 }
 
 /** Keys and values in a range: lazy, sync and async iterable, each iteration from the beginning. */

@@ -57,6 +57,7 @@ class Watch {
   take () {
     if (this._failure) throw this._failure
     if (this._handle === 0) throw make('CLOSED', 'the watch is closed')
+    if (this._waiting) throw make('BUSY', 'a call of next waits for changes; await it first')
     const queued = this._queue.splice(0)
     return queued.length > 0 ? queued : this._read(core.run('changes', this._handle))
   }

@@ -17,19 +17,30 @@ const trueConditions = ({ version, sequence }) => [
   { ifSequence: sequence }, { ifExists: true }, { ifNoExists: false }, {}
 ]
 
+/** One attempt. */
+async function inTransaction (table, f) {
+  const transaction = table.database.begin()
+  try {
+    f(transaction)
+    await transaction.commitAsync()
+  } finally {
+    transaction.close()
+  }
+}
+
 /** All ways to write with a condition, which return or reject. */
 const ways = {
   put: (table, key, options) => table.put(key, 'new', options),
   'queued put': (table, key, options) => table.promises.put(key, 'new', options),
   batch: (table, key, options) => table.batch([{ type: 'put', key, value: 'new', ...options }]),
   'queued batch': (table, key, options) => table.promises.batch([{ key, value: 'new', ...options }]),
-  transaction: (table, key, options) => table.database.transactionAsync(transaction => transaction.put(table, key, 'new', options)),
+  transaction: (table, key, options) => inTransaction(table, transaction => transaction.put(table, key, 'new', options)),
   setExpiry: (table, key, options) => table.setExpiry(key, { ...options, ttl: 3600000 }),
   'write stream': (table, key, options) => pipeline(Readable.from([Buffer.from('new')]), table.createWriteStream(key, options)),
   delete: (table, key, options) => table.delete(key, options),
   'queued delete': (table, key, options) => table.promises.delete(key, options),
   'delete of a batch': (table, key, options) => table.batch().delete(table, key, options).write(),
-  'delete of a transaction': (table, key, options) => table.database.transactionAsync(transaction => transaction.delete(table, key, options))
+  'delete of a transaction': (table, key, options) => inTransaction(table, transaction => transaction.delete(table, key, options))
 }
 
 for (const [name, write] of Object.entries(ways)) {
@@ -161,7 +172,7 @@ test('databases: each option', async t => {
   const { folder } = fresh(t)
   const place = name => path.join(folder, name)
   assert.throws(() => atomkv.open(place('none'), { createIfMissing: false }), code('NOT_A_DATABASE'))
-  const extremes = [0, 1, 2 ** 31, Number.MAX_SAFE_INTEGER]
+  const extremes = [0, Number.MAX_SAFE_INTEGER]
   let count = 0
   for (const name of ['syncIntervalMs', 'syncBytes', 'segmentBytes', 'checkpointBytes', 'largeValueBytes', 'compactionRate', 'feedBytes']) {
     for (const value of extremes) {
@@ -177,7 +188,7 @@ test('databases: each option', async t => {
     for (const bad of [-1, 1.5, '1', null, NaN]) assert.throws(() => atomkv.open(place('bad'), { [name]: bad }), code('INVALID_TYPE'))
   }
   for (const bad of ['x', null, {}]) assert.throws(() => atomkv.open(place('bad'), { deadRatio: bad }), code('INVALID_TYPE'))
-  for (const bad of [-1, 2, NaN]) assert.throws(() => atomkv.open(place('bad'), { deadRatio: bad }), error => /INVALID/.test(error.code))
+  for (const bad of [-1, 0, NaN, Infinity]) assert.throws(() => atomkv.open(place('bad'), { deadRatio: bad }), code('INVALID_ARGUMENT'))
   for (const name of ['createIfMissing', 'mapped', 'background', 'verifyChecksums', 'readOnly', 'skipDamagedLog', 'reapExpired']) {
     for (const bad of [1, 'true', null]) assert.throws(() => atomkv.open(place('bad'), { [name]: bad }), code('INVALID_TYPE'))
   }
@@ -200,7 +211,8 @@ test('scans: each option, and no two that say the same', t => {
     [{ gt: 'ab' }, ['abc', 'b', 'bc', 'c']], [{ gte: 'ab' }, ['ab', 'abc', 'b', 'bc', 'c']], [{ lt: 'b' }, ['a', 'ab', 'abc']], [{ lte: 'b' }, ['a', 'ab', 'abc', 'b']],
     [{ gt: 'a', lte: 'b' }, ['ab', 'abc', 'b']], [{ start: 'b' }, ['b', 'bc', 'c']], [{ start: 'ab', end: 'b' }, ['ab', 'abc']],
     [{ start: 'b', end: 'a', reverse: true }, ['b', 'abc', 'ab']], [{ start: 'b', lte: 'bc' }, ['b', 'bc']],
-    [{ prefix: 'a' }, ['a', 'ab', 'abc']], [{ prefix: 'a', gt: 'a' }, ['ab', 'abc']], [{ prefix: 'a', reverse: true, limit: 2 }, ['abc', 'ab']], [{ prefix: '' }, keys],
+    [{ prefix: 'a' }, ['a', 'ab', 'abc']], [{ prefix: 'a', gt: 'a' }, ['ab', 'abc']], [{ prefix: 'b', gte: 'a', lt: 'bb' }, ['b']], [{ prefix: 'b', lt: 'z' }, ['b', 'bc']],
+    [{ prefix: 'a', start: 'abb', reverse: true }, ['ab', 'a']], [{ prefix: 'b', lte: 'a' }, []], [{ prefix: '', gt: 'b' }, ['bc', 'c']], [{ prefix: 'a', reverse: true, limit: 2 }, ['abc', 'ab']], [{ prefix: '' }, keys],
     [{ limit: 0 }, []], [{ limit: 2 }, ['a', 'ab']], [{ contains: 'b' }, ['ab', 'abc', 'b', 'bc']], [{ contains: Buffer.from('bc') }, ['abc', 'bc']],
     [{ glob: '?b*' }, ['ab', 'abc']], [{ gt: 'x', lt: 'a' }, []], [{ reverse: false }, keys], [{ gt: undefined }, keys]
   ]
