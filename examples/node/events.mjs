@@ -1,4 +1,5 @@
 // Every change as a server-sent event: node events.mjs [DIRECTORY]; then curl -N http://127.0.0.1:8080/
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { open } from 'atomkv'
 
@@ -13,7 +14,8 @@ const server = createServer(async (request, response) => {
   const from = Number.isSafeInteger(last) && last > 0 ? { from: last + 1 } : { stateFirst: true }
   try {
     for await (const { kind, key, value, sequence } of table.watch({ ...from, signal: gone.signal })) {
-      response.write(`id: ${sequence}\nevent: ${kind}\ndata: ${JSON.stringify({ key, value })}\n\n`)
+      const hasRoom = response.write(`id: ${sequence}\nevent: ${kind}\ndata: ${JSON.stringify({ key, value })}\n\n`)
+      if (!hasRoom) await once(response, 'drain', { signal: gone.signal })
     }
   } catch (error) {
     if (error.name !== 'AbortError') response.end(`event: error\ndata: ${JSON.stringify(error.message)}\n\n`)

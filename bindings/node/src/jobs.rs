@@ -2,14 +2,15 @@
 //! function an environment, in the order in which they end, as a call of JavaScript's `onJob(id, error, result)`.
 //!
 //! While a job runs it keeps the process alive. When the environment ends, jobs are told to stop, and what they have found
-//! is dropped.
+//! is dropped: Node frees the thread-safe function then whatever threads still mean to call it, so that all of them go
+//! through a [`Gate`], which is shut before.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atomkv_engine::Progress;
@@ -35,12 +36,46 @@ pub struct Jobs {
     running: Controls,
     next_id: u32,
     function: sys::napi_threadsafe_function,
+    gate: Arc<Gate>,
 }
 
 impl Default for Jobs {
     fn default() -> Jobs {
-        Jobs { running: Controls::new(), next_id: 1, function: ptr::null_mut() }
+        Jobs { running: Controls::new(), next_id: 1, function: ptr::null_mut(), gate: Arc::default() }
     }
+}
+
+/// The way back to an environment for as long as there is one. Jobs share it; it is locked while one of them calls.
+#[derive(Default)]
+struct Gate(Mutex<Option<Way>>);
+
+struct Way(sys::napi_threadsafe_function);
+// SAFETY: a thread-safe function may be called from any thread.
+unsafe impl Send for Way {}
+
+impl Gate {
+    fn way(&self) -> MutexGuard<'_, Option<Way>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, end: End) {
+        let way = self.way();
+        let Some(Way(function)) = &*way else { return };
+        let data = Box::into_raw(Box::new(end)).cast::<c_void>();
+        // SAFETY: the gate is open and locked, so the function is there. It takes the data, or refuses it.
+        unsafe {
+            if sys::napi_call_threadsafe_function(*function, data, 0) != 0 {
+                drop(Box::from_raw(data.cast::<End>()));
+            }
+        }
+    }
+}
+
+/// Runs at the end of an environment, before Node frees the function, since what was added last comes first.
+unsafe extern "C" fn shut(gate: *mut c_void) {
+    // SAFETY: made by `install`, called once.
+    let gate = unsafe { Arc::from_raw(gate.cast::<Gate>()) };
+    *gate.way() = None;
 }
 
 impl Jobs {
@@ -66,8 +101,20 @@ impl Jobs {
                 return Err(Failure::argument("Node has no thread-safe functions here"));
             }
             sys::napi_unref_threadsafe_function(env, self.function);
+            *self.gate.way() = Some(Way(self.function));
+            let gate = Arc::into_raw(self.gate.clone()).cast_mut().cast::<c_void>();
+            sys::napi_add_env_cleanup_hook(env, Some(shut), gate);
         }
         Ok(())
+    }
+
+    /// A job is not running any more; without one the process may end.
+    unsafe fn ended(&mut self, env: Env, id: u32) {
+        self.running.remove(&id);
+        if self.running.is_empty() {
+            // SAFETY: on the thread of the environment.
+            unsafe { sys::napi_unref_threadsafe_function(env, self.function) };
+        }
     }
 
     /// Tells all jobs to stop.
@@ -76,30 +123,10 @@ impl Jobs {
     }
 }
 
-/// The way back, in a job's hands.
-struct Way(sys::napi_threadsafe_function);
-// SAFETY: a thread-safe function may be called from any thread.
-unsafe impl Send for Way {}
-
 /// What a job has come to.
 struct End {
     id: u32,
     outcome: Outcome<Output>,
-}
-
-impl Way {
-    fn tell(self, end: End) {
-        let data = Box::into_raw(Box::new(end)).cast::<c_void>();
-        // SAFETY: `start` has acquired the function for this job. An environment that ends refuses, and has counted this
-        // thread out by then.
-        unsafe {
-            if sys::napi_call_threadsafe_function(self.0, data, 0) == 0 {
-                sys::napi_release_threadsafe_function(self.0, 0);
-            } else {
-                drop(Box::from_raw(data.cast::<End>()));
-            }
-        }
-    }
 }
 
 /// Runs on the loop.
@@ -112,10 +139,7 @@ unsafe extern "C" fn deliver(env: Env, _function: Value, _context: *mut c_void, 
             return;
         }
         let state = &mut *instance.cast::<State>();
-        state.jobs.running.remove(&end.id);
-        if state.jobs.running.is_empty() {
-            sys::napi_unref_threadsafe_function(env, state.jobs.function);
-        }
+        state.jobs.ended(env, end.id);
         let outcome = end.outcome.and_then(|output| operations::to_js(env, state, output));
         let (error, result) = match outcome {
             Ok(result) => (bridge::undefined(env), result),
@@ -148,12 +172,11 @@ unsafe fn request(
 ) -> Outcome<Request> {
     // SAFETY: as for the caller.
     unsafe {
-        let copy = |value| bridge::bytes_raw(env, value).map(|_| bridge::bytes(env, value)).transpose();
+        let borrowed = |value| bridge::bytes_raw(env, value).map(|_| bridge::bytes(env, value)).transpose();
         let options = bridge::text_of(env, options);
         let options = if options.is_empty() { "{}" } else { &options };
         let options = serde_json::from_str(options).map_err(|_| Failure::argument("options are no JSON"))?;
-        let first = copy(first)?.map(|bytes| bytes.to_vec());
-        let second = copy(second)?.map(|bytes| bytes.to_vec());
+        let (first, second) = (borrowed(first)?.map(|bytes| &*bytes), borrowed(second)?.map(|bytes| &*bytes));
         Request::new(&state.slots, &bridge::text_of(env, name), u32_of(env, handle), options, first, second)
     }
 }
@@ -169,20 +192,20 @@ unsafe extern "C" fn start(env: Env, info: sys::napi_callback_info) -> Value {
             jobs.next_id = jobs.next_id.wrapping_add(1).max(1);
             let control = Arc::new(Control::default());
             request.control = Some(control.clone());
-            if sys::napi_acquire_threadsafe_function(jobs.function) != 0 {
-                return Err(Failure::closed());
-            }
             if jobs.running.is_empty() {
                 sys::napi_ref_threadsafe_function(env, jobs.function);
             }
             jobs.running.insert(id, control);
-            let way = Way(jobs.function);
+            let gate = jobs.gate.clone();
             let waits = request.waits();
             let job = move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| operations::run(request)));
-                way.tell(End { id, outcome: outcome.unwrap_or_else(|_| Err(Failure::panicked())) });
+                gate.tell(End { id, outcome: outcome.unwrap_or_else(|_| Err(Failure::panicked())) });
             };
-            crew().work(Box::new(job), waits)?;
+            if let Err(failure) = crew().work(Box::new(job), waits) {
+                jobs.ended(env, id);
+                return Err(failure);
+            }
             Ok(bridge::double(env, f64::from(id)))
         })
     }

@@ -47,6 +47,24 @@ test('a process ends by itself with handles open, and at process.exit during wri
   again.closeSync()
 })
 
+// Node frees what threads report through when an environment ends; one that came late crashed the process.
+test('a process may end in the moment in which a job does', t => {
+  const { folder } = fresh(t)
+  for (let round = 0; round < 15; round++) {
+    const { status, signal, stderr } = spawnSync(process.execPath, [program('short.js'), path.join(folder, 'short')], { encoding: 'utf8', timeout: 30000 })
+    assert.deepStrictEqual([status, signal, stderr], [0, null, ''])
+  }
+  const short = atomkv.open(path.join(folder, 'short'))
+  assert.strictEqual(short.table('t').getEntry('k').version, 15)
+  short.closeSync()
+})
+
+test('workers alone may load the binding, end, and be terminated while jobs run', t => {
+  const { folder } = fresh(t)
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program('only-workers.js'), path.join(folder, 'workers')], { encoding: 'utf8', timeout: 60000 })
+  assert.deepStrictEqual([status, signal, stdout, stderr], [0, null, 'done\n', ''])
+})
+
 test('another process is told who has the database', t => {
   const { place } = fresh(t)
   const source = `try { require(${JSON.stringify(path.dirname(require.resolve('atomkv/package.json')))}).open(process.argv[1]) } catch (error) { console.log(error.name, error.code, error.pid) }`

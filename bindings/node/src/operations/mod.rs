@@ -55,8 +55,8 @@ impl Request {
         name: &str,
         handle: u32,
         options: Json,
-        first: Option<Vec<u8>>,
-        second: Option<Vec<u8>>,
+        first: Option<&[u8]>,
+        second: Option<&[u8]>,
     ) -> Outcome<Request> {
         let slot = |handle: u64| match handle {
             0 => Ok(None),
@@ -67,7 +67,7 @@ impl Request {
         let batch = match name {
             "apply" => {
                 let count = options["count"].as_u64().unwrap_or(0) as u32;
-                Some(packed::batch(slots, first.as_deref().unwrap_or_default(), count)?)
+                Some(packed::batch(slots, first.unwrap_or_default(), count)?)
             }
             _ => None,
         };
@@ -80,8 +80,9 @@ impl Request {
             target,
             other,
             options,
-            first,
-            second,
+            // What a batch is made of lies in the batch.
+            first: if batch.is_some() { None } else { first.map(<[u8]>::to_vec) },
+            second: second.map(<[u8]>::to_vec),
             batch,
             tables,
             control: None,
