@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, an installation, the demo.
+# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, an installation, the examples, the
+# Node binding, the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
