@@ -15,11 +15,18 @@ const { make, wrongType } = require('./errors')
 /** Where the encodings of tables are kept that are not the default ones. */
 const ENCODINGS = 'atomkv.encodings'
 const ATTEMPTS = 64
+/** No system has longer paths, and no database longer names. */
+const NAME_LENGTH_MAX = 65536
+
+function checkName (name, what) {
+  if (name.length > NAME_LENGTH_MAX) throw make('INVALID_ARGUMENT', `${what} has ${name.length} characters, which is too long`)
+  encodings.checkText(name, what)
+}
 
 function directory (place) {
   if (place instanceof URL) return fileURLToPath(place)
   if (typeof place !== 'string' || place === '' || place.includes('\0')) throw wrongType('the path', 'a string that is a path, or a file URL', place)
-  encodings.checkText(place, 'the path')
+  checkName(place, 'the path')
   return path.resolve(place)
 }
 
@@ -50,7 +57,7 @@ class Database {
   /** Opens a table, and creates it if it is not there. Encodings that are not named are those that it has. */
   table (name, given) {
     if (typeof name !== 'string') throw wrongType("a table's name", 'a string', name)
-    encodings.checkText(name, "a table's name")
+    checkName(name, "a table's name")
     const { keyEncoding, valueEncoding, ...rest } = options.checkTable(given)
     const keys = keyEncoding === undefined ? undefined : encodings.keyEncoding(keyEncoding)
     const values = valueEncoding === undefined ? undefined : encodings.valueEncoding(valueEncoding)

@@ -2,7 +2,7 @@
 
 const core = require('./core')
 const { check, checkOne, scan: known } = require('./options')
-const { checkBytes, checkText } = require('./encodings')
+const { checkBytes, checkText, KEY_BYTES_MAX } = require('./encodings')
 const { make } = require('./errors')
 const { native, input } = core
 
@@ -35,6 +35,10 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
   for (const name of ['contains', 'glob', 'after']) {
     const bytes = given[name]
     if (bytes === undefined) continue
+    // A token holds a key.
+    if (bytes !== null && bytes !== undefined && bytes.length > KEY_BYTES_MAX + 64) {
+      throw make('INVALID_ARGUMENT', `${name} has ${bytes.length} bytes, more than a key may have`)
+    }
     if (typeof bytes === 'string') checkText(bytes, name)
     else checkBytes(bytes, name)
     result[name] = Buffer.from(bytes).toString('hex')
@@ -84,25 +88,7 @@ class Range {
   map (f) { return this._with({ map: checkFunction(f) }) }
   filter (f) { return this._with({ filter: checkFunction(f) }) }
 
-  [Symbol.iterator] () { return this._iterate(new Cursor(this)) }
-
-  * _iterate (cursor) {
-    const { _steps: steps } = this
-    try {
-      for (;;) {
-        if (cursor.left === 0 && !cursor.fill()) return
-        if (steps.length === 0) while (cursor.left > 0) yield cursor.take()
-        else {
-          while (cursor.left > 0) {
-            const item = apply(steps, cursor.take())
-            if (item !== NOTHING) yield item
-          }
-        }
-      }
-    } finally {
-      cursor.close()
-    }
-  }
+  [Symbol.iterator] () { return new Items(new Cursor(this), this._steps) }
 
   async * [Symbol.asyncIterator] () {
     const cursor = new Cursor(this)
@@ -161,6 +147,38 @@ class Range {
   }
 }
 
+/** The iterator of a range; by hand, since a generator costs more than an item. */
+class Items {
+  constructor (cursor, steps) {
+    this._cursor = cursor
+    this._steps = steps
+  }
+
+  next () {
+    const { _cursor: cursor, _steps: steps } = this
+    try {
+      for (;;) {
+        if (cursor.left === 0 && (cursor.isAtEnd || !cursor.fill())) return { done: true, value: undefined }
+        if (steps.length === 0) return { done: false, value: cursor.take() }
+        const item = apply(steps, cursor.take())
+        if (item !== NOTHING) return { done: false, value: item }
+      }
+    } catch (error) {
+      this.return()
+      throw error
+    }
+  }
+
+  return (value) {
+    this._cursor.isAtEnd = true
+    this._cursor.left = 0
+    this._cursor.close()
+    return { done: true, value }
+  }
+
+  [Symbol.iterator] () { return this }
+}
+
 const NOTHING = Symbol('nothing')
 
 function apply (steps, item) {
@@ -187,6 +205,7 @@ class Cursor {
     this.versions = range._versions
     this.left = 0
     this.staysOpen = false
+    this.isAtEnd = false
     this.size = CHUNK_BYTES_FIRST
     this.buffer = undefined
     core.registry.register(this, this.handle, this)
@@ -207,7 +226,10 @@ class Cursor {
     this.size = Math.min(this.size * 2, CHUNK_BYTES)
     this.left = count
     this.at = 0
-    if (count === 0 && !this.staysOpen) this.close()
+    if (count === 0) {
+      this.isAtEnd = true
+      if (!this.staysOpen) this.close()
+    }
     return count > 0
   }
 

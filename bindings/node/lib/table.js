@@ -91,8 +91,10 @@ class Table {
     if (keys === null || typeof keys !== 'object' || typeof keys[Symbol.iterator] !== 'function') {
       throw wrongType('keys', 'a list of keys', keys)
     }
+    // A generator may call this meanwhile.
+    const list = Array.isArray(keys) ? keys : Array.from(keys)
     keyPack.clear()
-    for (const key of keys) keyPack.add(KEY, 0, this._keys, key, undefined, 0, 0, 0)
+    for (const key of list) keyPack.add(KEY, 0, this._keys, key, undefined, 0, 0, 0)
     const { count } = keyPack
     const places = new Int32Array(count * 2)
     const total = native.getMany(this._handle, keyPack.buffer, count, places, view)
@@ -124,7 +126,7 @@ class Table {
     } else if (encoded.length <= 1024) {
       input.set(encoded, length)
       given = encoded.length
-    } else given = encoded
+    } else given = encoded.buffer instanceof SharedArrayBuffer ? Buffer.from(encoded) : encoded
     let outcome
     if (options === undefined && more === 0 && view === 0) outcome = native.put(this._handle, length, given)
     else {

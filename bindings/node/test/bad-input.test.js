@@ -43,6 +43,31 @@ test('keys and values of wrong types are typed errors', async t => {
   assert.throws(() => ordered.put(1, 5n), code('ENCODING'))
 })
 
+test('huge strings and buffers are typed errors where they are too long', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { ordered: true, valueEncoding: 'utf8' })
+  const longest = 'x'.repeat(2 ** 29 - 24)
+  for (const huge of [longest, 'é'.repeat(1 << 20), Buffer.alloc(1 << 20)]) {
+    const keyed = typeof huge === 'string' ? table : database.table('b', { keyEncoding: 'binary', ordered: true })
+    for (const use of [() => keyed.get(huge), () => keyed.put(huge, 'v'), () => keyed.delete(huge), () => keyed.getMany([huge]), () => keyed.scan({ gt: huge }),
+      () => keyed.prefix(huge), () => keyed.watch({ prefix: huge }), () => keyed.createReadStream(huge), () => database.batch().put(keyed, huge, 'v')]) {
+      assert.throws(use, code('KEY_TOO_LONG'))
+    }
+    await assert.rejects(keyed.promises.put(huge, 'v'), code('KEY_TOO_LONG'))
+    for (const name of ['contains', 'glob', 'after']) assert.throws(() => [...table.scan({ [name]: huge })], code('INVALID_ARGUMENT'))
+  }
+  for (const use of [() => database.table(longest), () => atomkv.open(longest), () => database.table('x'.repeat(5000))]) {
+    assert.throws(use, code('INVALID_ARGUMENT'))
+  }
+  assert.throws(() => atomkv.open(`/tmp/${'x'.repeat(5000)}`), error => error instanceof atomkv.AtomKVError)
+  const large = 'é'.repeat(5 << 20)
+  table.put('large', large)
+  await table.promises.put('queued', large)
+  table.putMany([['batched', large]])
+  for (const key of ['large', 'queued', 'batched']) assert.ok(table.get(key) === large)
+  assert.ok(table.getMany(['large'])[0] === large && table.scan().toArray().every(({ value }) => value === large))
+})
+
 test('lone surrogates are refused, never replaced', t => {
   const { database } = fresh(t)
   const table = database.table('t', { valueEncoding: 'utf8' })
