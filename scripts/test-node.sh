@@ -27,7 +27,7 @@ if [ -e node_modules/atomkv/src ] || ls node_modules/atomkv/*.node >/dev/null 2>
 fi
 npx --offline tsc -p test/types/tsconfig.json
 # A hang is ended; what ran last is the last line then.
-ATOMKV_CONFORMANCE="$here/../../conformance/cases.json" timeout -k 10 "${ATOMKV_TEST_SECONDS:-300}" \
+ATOMKV_CONFORMANCE="$here/../../conformance/cases.json" timeout -k 10 "${ATOMKV_TEST_SECONDS:-600}" \
     node --expose-gc --test --test-reporter=tap test/*.test.js test/*.test.mjs >tap || {
     grep -A 20 '^ *not ok' tap || tail -n 20 tap
     exit 1

@@ -8,7 +8,7 @@ const { spawnSync } = require('node:child_process')
 const { fresh } = require('./common')
 
 test("abstract-level's own test-suite", () => {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [path.join(__dirname, 'programs', 'level-suite.js')], { encoding: 'utf8', maxBuffer: 1 << 28, timeout: 150000, killSignal: 'SIGKILL' })
+  const { stdout, stderr, status } = spawnSync(process.execPath, [path.join(__dirname, 'programs', 'level-suite.js')], { encoding: 'utf8', maxBuffer: 1 << 28, timeout: 400000, killSignal: 'SIGKILL' })
   const failures = stdout.split('\n').filter(line => line.startsWith('not ok'))
   assert.deepStrictEqual(failures, [])
   assert.strictEqual(status, 0, stderr)

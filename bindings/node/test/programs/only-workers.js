@@ -20,8 +20,10 @@ const source = `
     const isTerminated = round % 2 === 0
     const worker = new Worker(source, { eval: true, workerData: { place: process.argv[2], isTerminated } })
     worker.on('error', error => { throw error })
+    const exit = once(worker, 'exit')
     await once(worker, 'message')
-    await (isTerminated ? worker.terminate() : once(worker, 'exit'))
+    if (isTerminated) worker.terminate()
+    await exit
   }
   console.log('done')
 })()
