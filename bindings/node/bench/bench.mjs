@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 
 const require = createRequire(import.meta.url)
 const KEYS = Number(process.argv[2] ?? 100000)
-const ROUNDS = 3
+const ROUNDS = 5
 const MANY = 1000
 const folder = mkdtempSync(join(process.env.ATOMKV_BENCH_DIR ?? tmpdir(), 'atomkv-bench-'))
 const value = Buffer.alloc(100, 'v')
@@ -116,7 +116,7 @@ for (const make of [atomkv, lmdb, level, sqlite]) {
   try {
     const store = await make()
     await store.load()
-    stores.push({ store, best: {} })
+    stores.push({ store, times: {} })
   } catch (error) {
     console.error(`${make.name} is left out: ${error.message.split('\n')[0]}`)
   }
@@ -125,26 +125,30 @@ const workloads = Object.keys(stores[0].store).filter(name => !['name', 'load', 
 // Round about, so that a noisy moment meets all of them.
 for (let round = 0; round < ROUNDS; round++) {
   for (const workload of workloads) {
-    for (const { store, best } of stores) {
+    for (const { store, times } of stores) {
       const what = store[workload]
       if (what === undefined) continue
       const { run, count } = typeof what === 'function' ? { run: what, count: KEYS } : what
       const begin = process.hrtime.bigint()
       await run()
       const each = Number(process.hrtime.bigint() - begin) / count
-      best[workload] = Math.min(best[workload] ?? Infinity, each)
+      times[workload] = [...(times[workload] ?? []), each]
     }
   }
 }
 for (const { store } of stores) await store.close()
 rmSync(folder, { recursive: true, force: true })
 
+function median (times) {
+  return times.sort((a, b) => a - b)[times.length >> 1]
+}
+
 const today = new Date().toISOString().slice(0, 10)
-console.log(`${today}, Node ${process.version}, ${cpus().length} × ${cpus()[0].model.trim()}, ${KEYS} keys; ns an item, best of ${ROUNDS}\n`)
+console.log(`${today}, Node ${process.version}, ${cpus().length} × ${cpus()[0].model.trim()}, ${KEYS} keys; ns an item, median of ${ROUNDS}\n`)
 console.log(`| | ${stores.map(({ store }) => store.name).join(' | ')} |`)
 console.log(`| --- |${' ---: |'.repeat(stores.length)}`)
 for (const workload of workloads) {
-  const cell = ({ best }) => best[workload] === undefined ? '–' : Math.round(best[workload]).toLocaleString('en')
+  const cell = ({ times }) => times[workload] === undefined ? '–' : Math.round(median(times[workload])).toLocaleString('en')
   console.log(`| ${workload} | ${stores.map(cell).join(' | ')} |`)
 }
 if (sink === 0) console.log('nothing was read')

@@ -21,6 +21,7 @@ for (const binary of binaries) {
   const folder = join(dist, platform)
   mkdirSync(folder, { recursive: true })
   copyFileSync(join(here, binary), join(folder, binary))
+  if (platform.startsWith('linux')) execFileSync('strip', ['--strip-debug', join(folder, binary)])
   for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) copyFileSync(join(here, '..', '..', licence), join(folder, licence))
   write(folder, {
     name: `@atomkv/${platform}`,
@@ -39,7 +40,7 @@ for (const binary of binaries) {
 }
 const folder = join(dist, 'atomkv')
 mkdirSync(folder, { recursive: true })
-main.files = main.files.filter(name => name !== '*.node')
+main.files = [...main.files.filter(name => name !== '*.node'), 'LICENSE-MIT', 'LICENSE-APACHE']
 write(folder, main)
 for (const name of ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'level.d.ts', 'README.md']) copyFileSync(join(here, name), join(folder, name))
 cpSync(join(here, 'lib'), join(folder, 'lib'), { recursive: true })
