@@ -18,6 +18,16 @@ async function all(): Promise<void> {
   // @ts-expect-error: no such option
   plain.put('a', 'b', { ttll: 5 })
 
+  plain.setExpiry('a', { ttl: 'never', ifSequence: 5 })
+  // @ts-expect-error: a delete has no expiry
+  plain.delete('a', { ttl: 5 })
+  // @ts-expect-error: a batch has one durability
+  db.batch().put(plain, 'a', 'b', { durability: 'sync' })
+  // @ts-expect-error: there is no such durability
+  db.batch().write({ durability: 'strong' })
+  // @ts-expect-error: a condition is needed
+  plain.putIf('a', 'b')
+
   const numbers = db.table('numbers', { keyEncoding: 'number', valueEncoding: 'utf8', ordered: true })
   for (const { key, value } of numbers.scan({ gte: 5, reverse: true })) {
     same<typeof key, number>(true)
@@ -38,7 +48,8 @@ async function all(): Promise<void> {
   const json: Table<string, string, { n: number }, { n: number }> = db.table('json', { valueEncoding: 'json' })
   const result = db.transaction(tx => {
     const n = tx.get(json, 'a')?.n ?? 0
-    tx.put(json, 'a', { n: n + 1 })
+    tx.put(json, 'a', { n: n + 1 }, { ifExists: true })
+    same<ReturnType<typeof tx.keys<string, string>>, string[]>(true)
     return n
   })
   same<typeof result, number>(true)
