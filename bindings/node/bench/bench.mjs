@@ -111,14 +111,14 @@ async function sqlite () {
 
 const stores = []
 const asked = process.env.ATOMKV_BENCH_PEERS?.split(',')
-for (const make of [atomkv, lmdb, level, sqlite]) {
-  if (asked && !asked.includes(make.name)) continue
+for (const [name, make] of Object.entries({ atomkv, lmdb, 'classic-level': level, 'better-sqlite3': sqlite })) {
+  if (asked && !asked.includes(name)) continue
   try {
     const store = await make()
     await store.load()
     stores.push({ store, times: {} })
   } catch (error) {
-    console.error(`${make.name} is left out: ${error.message.split('\n')[0]}`)
+    console.error(`${name} is left out: ${error.message.split('\n')[0]}`)
   }
 }
 const workloads = Object.keys(stores[0].store).filter(name => !['name', 'load', 'close'].includes(name))
@@ -129,10 +129,14 @@ for (let round = 0; round < ROUNDS; round++) {
       const what = store[workload]
       if (what === undefined) continue
       const { run, count } = typeof what === 'function' ? { run: what, count: KEYS } : what
+      const before = process.cpuUsage()
       const begin = process.hrtime.bigint()
       await run()
-      const each = Number(process.hrtime.bigint() - begin) / count
-      times[workload] = [...(times[workload] ?? []), each]
+      const passed = Number(process.hrtime.bigint() - begin) / count
+      const { user, system } = process.cpuUsage(before)
+      times[workload] ??= { passed: [], worked: [] }
+      times[workload].passed.push(passed)
+      times[workload].worked.push((user + system) * 1000 / count)
     }
   }
 }
@@ -144,11 +148,11 @@ function median (times) {
 }
 
 const today = new Date().toISOString().slice(0, 10)
-console.log(`${today}, Node ${process.version}, ${cpus().length} × ${cpus()[0].model.trim()}, ${KEYS} keys; ns an item, median of ${ROUNDS}\n`)
+console.log(`${today}, Node ${process.version}, ${cpus().length} × ${cpus()[0].model.trim()}, ${KEYS} keys; ns an item, median of ${ROUNDS}: time that passed / processor time of all threads\n`)
 console.log(`| | ${stores.map(({ store }) => store.name).join(' | ')} |`)
 console.log(`| --- |${' ---: |'.repeat(stores.length)}`)
 for (const workload of workloads) {
-  const cell = ({ times }) => times[workload] === undefined ? '–' : Math.round(median(times[workload])).toLocaleString('en')
+  const cell = ({ times }) => times[workload] === undefined ? '–' : ['passed', 'worked'].map(kind => Math.round(median(times[workload][kind])).toLocaleString('en')).join(' / ')
   console.log(`| ${workload} | ${stores.map(cell).join(' | ')} |`)
 }
 if (sink === 0) console.log('nothing was read')
