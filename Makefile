@@ -1,6 +1,7 @@
 # make demo   watch a C program load real documents, get killed while it writes, and lose nothing
 # make test   everything that is tested
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
+# make python builds the Python binding, make bench-python measures it.
 # The rest: lib, header, figures, bench-report, bench-instructions, install PREFIX=… DESTDIR=…, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -69,6 +70,19 @@ bench-instructions:
 	@scripts/need.sh cargo cc valgrind
 	scripts/instructions.sh $(abspath $(TARGET))
 
+# The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.
+python:
+	@scripts/build-python.sh $(abspath $(TARGET))
+	@scripts/python-venv.sh $(TARGET)/python/venv
+	@$(TARGET)/python/venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+		$(TARGET)/python/wheels/*.whl
+	@echo "$(TARGET)/python/venv/bin/python has atomkv now"
+
+# AtomKV beside lmdb, rocksdict, plyvel, sqlite3, dbm and diskcache in Python: the table of docs/python.md; some minutes.
+bench-python: python
+	@scripts/python-venv.sh $(TARGET)/python/venv bindings/python/bench/requirements.txt
+	$(TARGET)/python/venv/bin/python bindings/python/bench/compare.py
+
 install: lib
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
@@ -82,4 +96,4 @@ install: lib
 clean:
 	cargo clean
 
-.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions install clean
+.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions python bench-python install clean
