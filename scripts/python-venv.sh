@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a virtual environment with pinned packages, or brings the one that is there up to date.
-# usage: scripts/python-venv.sh DIRECTORY REQUIREMENTS-FILE...
+# usage: scripts/python-venv.sh DIRECTORY [REQUIREMENTS-FILE...]
 set -eu
 
 scripts=$(dirname "$0")
@@ -8,6 +8,7 @@ scripts=$(dirname "$0")
 venv=$1
 shift
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+[ $# -gt 0 ] || exit 0
 for file in "$@"; do
     set -- "$@" -r "$file"
     shift

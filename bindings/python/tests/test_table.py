@@ -216,6 +216,10 @@ def test_a_scan_shows_one_moment(ordered: Table) -> None:
     ordered.put_many((b"%04d" % number, b"new") for number in range(4000))
     assert {value for _, value in scan} == {b"old"}
     assert [value for _, value in items] == [b"old"] * 1999
+    keys = iter(ordered)
+    next(keys)
+    ordered.clear()
+    assert len(list(keys)) == 3999 and len(ordered) == 0
 
 
 def test_the_past(db: atomkv.Database) -> None:
