@@ -57,7 +57,7 @@ impl Watch {
         let first = (&*change.table, key, kind, value, change.superseded).into_pyobject(py)?;
         let rest =
             (change.version, change.sequence, change.time_ms, change.expires_at_ms, change.last_of_commit);
-        Ok(first.as_any().add(rest.into_pyobject(py)?)?)
+        first.as_any().add(rest.into_pyobject(py)?)
     }
 }
 
