@@ -1,5 +1,6 @@
 """Opening, closing, batches, transactions, snapshots, services, care."""
 
+import gc
 import io
 import os
 import pathlib
@@ -383,4 +384,5 @@ def test_what_comes_of_a_database_keeps_it_open(path: pathlib.Path) -> None:
     with pytest.raises(atomkv.LockedError):
         atomkv.open(path.parent / "2")
     del found
+    gc.collect()
     atomkv.open(path.parent / "2").close()
