@@ -315,6 +315,7 @@ def test_care(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
     with pytest.raises(ZeroDivisionError):
         for _ in range(50):
             db.backup(path.parent / "failed", progress=lambda progress: 1 / 0 == 0)
+    t.put_many((b"%05d" % number, b"x" * 100) for number in range(10_000))
     job = atomkv.tracked(db.compact)
     list(job)
     assert job.result.records_moved > 0
