@@ -55,7 +55,10 @@ END
         }
     done
 )
-"$target/python/build/bin/maturin" sdist --quiet --manifest-path $binding/Cargo.toml --out "$work/sdist"
+"$target/python/build/bin/maturin" sdist --manifest-path $binding/Cargo.toml --out "$work/sdist" >"$work/sdist.log" 2>&1 || {
+    cat "$work/sdist.log"
+    exit 1
+}
 tar -xzf "$work"/sdist/*.tar.gz -C "$work/sdist"
 (cd "$work"/sdist/atomkv-*/ && cargo metadata --quiet --locked --offline --format-version 1 >"$work/metadata")
 passed=$(sed -n 's/^\([0-9]*\) passed.*/\1/p' "$work/pytest" | tail -n 1)

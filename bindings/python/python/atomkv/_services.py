@@ -164,6 +164,8 @@ def serializer_of(serializer: Optional[SerializerLike]) -> Optional[Serializer]:
 
 def service_of(kind: str, wanted: type, service: Union[None, str, Service]) -> Union[None, str, Service]:
     """The same, if it is one of that kind."""
-    if service is None or isinstance(service, (str, wanted)):
+    if service is None or isinstance(service, str):
+        return service
+    if isinstance(service, Service) and isinstance(service, wanted):
         return service
     raise TypeError(f"{kind} must be a name or an atomkv.{wanted.__name__}, not {type(service).__name__}")

@@ -64,7 +64,9 @@ class Entry(Generic[V]):
         return (self.value, self.version, self.sequence, self.time_ms, self.expires_at_ms)
 
     def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if type(other) is type(self) else NotImplemented
+        if not isinstance(other, Entry) or type(other) is not type(self):
+            return NotImplemented
+        return self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash((self.version, self.sequence))
