@@ -60,6 +60,6 @@ END
     exit 1
 }
 tar -xzf "$work"/sdist/*.tar.gz -C "$work/sdist"
-(cd "$work"/sdist/atomkv-*/ && cargo metadata --quiet --locked --offline --format-version 1 >"$work/metadata")
+(cd "$work"/sdist/atomkv-*/ && cargo metadata --quiet --offline --format-version 1 >"$work/metadata")
 passed=$(sed -n 's/^\([0-9]*\) passed.*/\1/p' "$work/pytest" | tail -n 1)
 echo "Python binding: $((passed + 4)) passed, 0 failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as _json
 import pickle as _pickle
 import warnings
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
 from ._errors import PickleWarning
 
@@ -30,6 +30,9 @@ class Service:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, version={self.version})"
+
+
+S = TypeVar("S", bound=Service)
 
 
 class Serializer(Service):
@@ -162,10 +165,8 @@ def serializer_of(serializer: Optional[SerializerLike]) -> Optional[Serializer]:
     )
 
 
-def service_of(kind: str, wanted: type, service: Union[None, str, Service]) -> Union[None, str, Service]:
+def service_of(kind: str, wanted: Type[S], service: Union[None, str, S]) -> Union[None, str, S]:
     """The same, if it is one of that kind."""
-    if service is None or isinstance(service, str):
-        return service
-    if isinstance(service, Service) and isinstance(service, wanted):
+    if service is None or isinstance(service, str) or isinstance(service, wanted):
         return service
     raise TypeError(f"{kind} must be a name or an atomkv.{wanted.__name__}, not {type(service).__name__}")
