@@ -1,8 +1,11 @@
 # make demo   watch a C program load real documents, get killed while it writes, and lose nothing
 # make test   everything that is tested
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
+# make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
+# make examples   the tour of examples/ in every language that this machine runs
 # make python builds the Python binding, make bench-python measures it.
-# The rest: lib, header, figures, bench-report, bench-instructions, install PREFIX=… DESTDIR=…, clean.
+# The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, figures-c, bench-report,
+# bench-instructions, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
@@ -14,10 +17,10 @@ ABI := 0
 
 all: lib
 
-# The C library, and the name by which programs find it at run time.
+# The C library, and the name by which programs find it at run time. Beside it, what its archive is linked with.
 lib:
 	@scripts/need.sh cargo cc
-	cargo build --release --locked -p atomkv-ffi
+	cargo rustc --release --locked -p atomkv-ffi --lib -- --print native-static-libs=$(abspath $(RELEASE))/native-static-libs
 	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
 
 demo: lib
@@ -28,13 +31,39 @@ demo: lib
 	@gzip -dc examples/data/unicode.jsonl.gz >$(DEMO)/unicode.jsonl
 	@$(DEMO)/demo $(DEMO)/unicode.jsonl $(DEMO)/data
 
+# The tour of examples/ in every language whose runtime is there; says which packages bring the others.
+examples: lib
+	@scripts/examples.sh
+
 test:
-	@scripts/need.sh cargo cc c++ python3 valgrind
+	@scripts/need.sh cargo cc c++ python3 valgrind cmake pkg-config
 	@scripts/test.sh
 
-# Writes include/atomkv.h anew from the comments of atomkv-ffi.
+# Writes include/atomkv.h, .cdef, .json and atomkv-ffi/symbols.txt anew from the sources of atomkv-ffi.
 header:
 	ATOMKV_UPDATE_HEADER=1 cargo test --locked -q -p atomkv-ffi --test header
+
+# The pages of the headers.
+c-docs:
+	@scripts/need.sh doxygen
+	@mkdir -p $(TARGET)/c-docs
+	ATOMKV_VERSION=$(VERSION) ATOMKV_DOCS=$(TARGET)/c-docs doxygen atomkv-ffi/Doxyfile
+	@echo "$(TARGET)/c-docs/html/index.html"
+
+# At a release: what programs compiled with it rely on, which later ones are held to by make test.
+abi-baseline: header
+	scripts/abi.py baseline include
+
+# The same for the library as compiled with debug information, by abidiff; some minutes.
+abi-check:
+	@scripts/need.sh cargo cc abidiff
+	scripts/abi-check.sh $(abspath $(TARGET))
+
+# The C tests under the sanitizers and race detectors, with a library that is instrumented too where a nightly Rust is
+# there; some minutes.
+test-sanitize: lib
+	@scripts/need.sh cargo cc c++ clang valgrind pkg-config
+	scripts/test-sanitize.sh $(abspath $(TARGET))
 
 # Rates, opening times and sizes beside std's HashMap and the raw disk, then what versions, scans, transactions, the
 # change feed, imports and exports cost, a database in memory, and what the care of a database takes; some minutes.
@@ -43,6 +72,11 @@ figures:
 	cargo run --release --locked -q -p atomkv-engine --example features -- $(TARGET)/figures 1000000
 	cargo run --release --locked -q -p atomkv-engine --example care -- $(TARGET)/figures 1000000 5000000
 	rm -rf $(TARGET)/figures
+
+# What a get and a put through C cost beside the engine's own; some minutes.
+figures-c: lib
+	@scripts/need.sh cargo cc clang valgrind
+	scripts/c-cost.sh $(abspath $(TARGET))
 
 # AtomKV beside LMDB, RocksDB, redb, fjall, emdb, SQLite and sled; writes docs/benchmarks.md and docs/benchmarks/*.svg.
 # QUICK=1: few keys, some minutes. BENCH="--peers atomkv,lmdb --workloads get --keys 5000000": a selection; both leave
@@ -83,17 +117,10 @@ bench-python: python
 	@scripts/python-venv.sh $(TARGET)/python/venv bindings/python/bench/requirements.txt
 	$(TARGET)/python/venv/bin/python bindings/python/bench/compare.py
 
-install: lib
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 include/atomkv.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 $(RELEASE)/libatomkv.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 755 $(RELEASE)/libatomkv.so $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(VERSION)
-	ln -sf libatomkv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libatomkv.so.$(ABI)
-	ln -sf libatomkv.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libatomkv.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' atomkv-ffi/atomkv.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/atomkv.pc
-
 clean:
 	cargo clean
 
-.PHONY: all lib demo test header figures bench bench-report benchmark bench-instructions python bench-python install clean
+include atomkv-ffi/install.mk
+
+.PHONY: all lib demo examples python test header figures figures-c bench bench-report benchmark bench-instructions \
+	bench-python c-docs abi-baseline abi-check test-sanitize clean

@@ -8,7 +8,9 @@ package_of() {
     cc | make) echo build-essential ;;
     c++) echo g++ ;;
     clang) echo "clang libclang-dev" ;;
-    python3 | python3-venv | valgrind | gzip | pkg-config) echo "$1" ;;
+    abidiff) echo abigail-tools ;;
+    python3 | python3-venv | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
+    php) echo php-cli ;;
     *) echo "" ;;
     esac
 }

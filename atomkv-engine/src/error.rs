@@ -65,7 +65,7 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The table's validator refused the key.
+    /// The table's validator refused the key, or its sharder gave no slot for it.
     InvalidKey {
         /// Why.
         reason: String,
@@ -244,7 +244,7 @@ impl fmt::Display for Error {
             Error::ValueTooLarge { length, limit } => {
                 write!(f, "the streamed value has {length} bytes; it may have at most {limit} bytes")
             }
-            Error::InvalidKey { reason } => write!(f, "the table's validator refused the key: {reason}"),
+            Error::InvalidKey { reason } => write!(f, "the table refuses the key: {reason}"),
             Error::InvalidArgument { reason } => write!(f, "invalid argument: {reason}"),
             Error::TableNotFound { name } => write!(f, "there is no table named {name:?}"),
             Error::TableMismatch { name, reason } => {

@@ -39,8 +39,16 @@ pub(crate) fn micros(time: Duration) -> u64 {
 #[inline]
 pub(crate) fn note_damage<T>(outcome: &Result<T>) {
     if cfg!(feature = "tracing")
-        && let Err(error @ Error::Corrupt { .. }) = outcome
+        && let Err(error) = outcome
     {
+        note_failure(error);
+    }
+}
+
+/// Apart, so that reads that succeed do not pay for it.
+#[cold]
+fn note_failure(error: &Error) {
+    if let Error::Corrupt { .. } = error {
         event!(ERROR, "damage found", error = &*error.to_string());
     }
 }

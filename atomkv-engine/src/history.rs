@@ -50,6 +50,8 @@ impl Table {
     /// # Errors
     /// [`Error::VersionCompacted`] if what was there is not kept any more, or nobody can tell; else as [`Table::get`].
     pub fn get_at(&self, key: &[u8], sequence: u64) -> Result<Option<Version>> {
+        // The newest version ends with the largest number.
+        let sequence = sequence.min(Old::NEWEST - 1);
         let covers = |past: &Past| past.sequence <= sequence && sequence < past.end;
         if let Some(version) = self.read_past(key, covers)?.pop() {
             return Ok(version.value.is_some().then_some(version));

@@ -1,12 +1,13 @@
 //! Services that a user brings: stored by identity, checked at opening, and harmless when they fail or lie.
 
 use std::path::Path;
+use std::time::Duration;
 
 use atomkv_engine::services::{
     Codec, Compressor, Gzip, Identity, KeyHasher, KeySharder, KeySpaceV1, KeySpaceV1Keys, KeyValidator,
     NoCompression, RedisSlots, Serializer, Services, erased_serde, key_space_v1_page,
 };
-use atomkv_engine::{Database, Error, Options, Result, TableOptions};
+use atomkv_engine::{Database, Error, Options, Result, TableOptions, WatchOptions};
 
 fn open(path: &Path) -> Database {
     Database::open(path, Options::default().segment_bytes(64 << 10, 256 << 10)).expect("opens")
@@ -219,13 +220,30 @@ fn a_sharder_that_lies_is_an_error() {
     let database = open(&directory.path().join("db"));
     let services = Services::new().with_sharder(Beyond);
     let table = database.table("t", TableOptions::new().services(services)).expect("created");
-    assert!(
-        matches!(table.put(b"bad", b"v"), Err(Error::InvalidArgument { reason }) if reason.contains("16384"))
-    );
-    assert!(matches!(table.get(b"bad"), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(table.put(b"bad", b"v"), Err(Error::InvalidKey { reason }) if reason.contains("16384")));
+    assert!(matches!(table.get(b"bad"), Err(Error::InvalidKey { .. })));
     table.put(b"good", b"v").expect("put");
     assert_eq!(table.partition(b"good").expect("a partition"), table.partitions() - 1);
     assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_watch_of_all_tables_does_not_give_own_compressions_to_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(&directory.path().join("db"));
+    let services = Services::new().with_compressor(Runs);
+    let table = database.table("t", TableOptions::new().services(services)).expect("created");
+    table.put(b"key", &[7; 100]).expect("put");
+    let wait = Duration::from_secs(10);
+    let mut watch = database.watch(WatchOptions::new().table(&table).state_first(true)).expect("a watch");
+    let told = watch.next(wait).expect("told").expect("the state");
+    assert_eq!(told.value.as_deref(), Some(&[7; 100][..]));
+    let mut all = database.watch(WatchOptions::new().state_first(true)).expect("a watch");
+    let outcome = all.next(wait);
+    assert!(
+        matches!(&outcome, Err(Error::InvalidArgument { reason }) if reason.contains("handle")),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -155,7 +155,8 @@ fn what_goes_out_comes_back_in_every_format_and_encoding() {
             }
         }
         cases.extend(
-            [b';', b'\t', b'|', b'1', b' '].map(|by| (Format::Csv, Encoding::Auto, Encoding::Auto, by)),
+            [b';', b'\t', b'|', b'1', b' ', b'a', b'x', b'e', b'_']
+                .map(|by| (Format::Csv, Encoding::Auto, Encoding::Auto, by)),
         );
         cases.push((Format::Dump, Encoding::Auto, Encoding::Auto, b','));
         for (number, (format, keys, values, delimiter)) in cases.into_iter().enumerate() {

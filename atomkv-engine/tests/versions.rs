@@ -64,6 +64,7 @@ fn the_past_is_kept_as_far_as_it_is_asked_for() {
             |sequence| table.get_at(b"k", sequence).map(|version| version.map(|version| version.version));
         assert!(matches!(at(writes[1].sequence), Ok(Some(2))));
         assert!(matches!(at(writes[3].sequence + 9), Ok(Some(4))));
+        assert!(matches!(at(u64::MAX), Ok(Some(4))));
         let oldest = writes[1].sequence;
         assert!(matches!(at(writes[0].sequence), Err(Error::VersionCompacted { oldest: o }) if o == oldest));
         let version = |version| table.get_version(b"k", version);

@@ -5,18 +5,23 @@ use std::sync::{Mutex, PoisonError};
 
 use atomkv_engine::{Batch, Database, Durability};
 
-use crate::call::{bytes, call, call_with_error, clear, handle, store};
+use crate::call::{bytes, call, call_with_error, clear, store};
 use crate::database::atomkv_db;
-use crate::options::durability;
+use crate::exclusive::{Origin, is_held};
+use crate::handle::{free, give, handle, kinds};
+use crate::options::{atomkv_write_options, delete_options, durability, expectation, write_options};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
 use crate::table::atomkv_table;
 
 /// Puts and deletes over any tables of one database that are applied together. Any thread; calls on one batch wait
-/// for each other. It keeps the database of its first table open.
+/// for each other. It keeps the database of its first table open. Since 0.1.
 pub struct atomkv_batch {
     contents: Mutex<Contents>,
+    origin: Origin,
 }
+
+kinds! { atomkv_batch held by |batch| is_held(&batch.contents) }
 
 #[derive(Default)]
 struct Contents {
@@ -42,7 +47,7 @@ impl atomkv_batch {
 /// An empty batch, freed with `atomkv_batch_free`. Never NULL. Since 0.1.
 #[unsafe(no_mangle)]
 pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
-    Box::into_raw(Box::new(atomkv_batch { contents: Mutex::default() }))
+    give(atomkv_batch { contents: Mutex::default(), origin: Origin::here() })
 }
 
 /// Frees a batch. NULL does nothing. Since 0.1.
@@ -51,13 +56,8 @@ pub extern "C" fn atomkv_batch_new() -> *mut atomkv_batch {
 /// `batch` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_batch_free(batch: *mut atomkv_batch) {
-    if !batch.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(batch) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(batch) }
 }
 
 fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
@@ -71,8 +71,8 @@ fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
     Ok(())
 }
 
-/// Adds a put. Key and value are copied; a validator looks at the key when the batch is applied. Of several operations on one key the
-/// last holds. Since 0.1.
+/// Adds a put into `table`. Key and value are copied; a validator looks at the key when the batch is applied. Of
+/// several operations on one key the last holds. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -98,7 +98,89 @@ pub unsafe extern "C" fn atomkv_batch_put(
     })
 }
 
-/// Adds a delete of a key, whether or not it is there. Since 0.1.
+/// `atomkv_batch_put` into `table` with options: what must be there for the batch to be applied, and expiry; the
+/// durability is that of `atomkv_apply`. `options`: NULL for the defaults; not needed after the call. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; key and value have the sizes given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_put_with(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    value: *const c_void,
+    value_size: usize,
+    options: *const atomkv_write_options,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
+        let options = write_options(options)?;
+        check_lengths(key, value)?;
+        batch.change(table, |batch| {
+            batch.put_with(&table.table, key, value, options);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// `atomkv_batch_delete` from `table` with options: what must be there for the batch to be applied. `options`: NULL
+/// for the defaults; not needed after the call. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; `key` has `key_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_delete_with(
+    batch: *mut atomkv_batch,
+    table: *mut atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    options: *const atomkv_write_options,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let key = bytes(key, key_size, "key")?;
+        let options = delete_options(options)?;
+        check_lengths(key, &[])?;
+        batch.change(table, |batch| {
+            batch.delete_with(&table.table, key, options);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Makes the batch wait for a condition on a key of `table` that it need not change: `what`, an `atomkv_expect`, and
+/// `number`, the version or sequence where one is expected. If it does not hold, `atomkv_apply` is
+/// `ATOMKV_ERR_CONFLICT` and nothing happens. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive; `key` has `key_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_batch_expect(
+    batch: *mut atomkv_batch,
+    table: *const atomkv_table,
+    key: *const c_void,
+    key_size: usize,
+    what: i32,
+    number: u64,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
+        let key = bytes(key, key_size, "key")?;
+        let expect = expectation(what, number)?;
+        check_lengths(key, &[])?;
+        batch.change(table, |batch| {
+            batch.expect(&table.table, key, expect);
+        })?;
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// Adds a delete of a key from `table`, whether or not it is there. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -133,7 +215,9 @@ pub unsafe extern "C" fn atomkv_batch_len(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         clear(operations, 0, "operations")?;
-        let contents = handle(batch, "batch")?.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = handle(batch, "batch")?;
+        batch.origin.check()?;
+        let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
         operations.write(contents.batch.len());
         Ok(ATOMKV_OK)
     })
@@ -148,7 +232,12 @@ pub unsafe extern "C" fn atomkv_batch_clear(batch: *mut atomkv_batch) -> atomkv_
     call(|| {
         // SAFETY: the caller's promise.
         let batch = unsafe { handle(batch, "batch") }?;
-        *batch.contents.lock().unwrap_or_else(PoisonError::into_inner) = Contents::default();
+        batch.origin.check()?;
+        let mut contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::take(&mut *contents);
+        drop(contents);
+        // Outside the lock: it may be the last that holds a database, with destructors of the caller's.
+        drop(earlier);
         Ok(ATOMKV_OK)
     })
 }

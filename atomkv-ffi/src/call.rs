@@ -2,9 +2,12 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::slice;
 
+use crate::handle::give;
 use crate::status::{atomkv_error, atomkv_status, remember};
+use crate::table::atomkv_buffer;
 
 /// What the body of a call gives: its status if it went well.
 pub(crate) type Outcome = Result<atomkv_status, Box<atomkv_error>>;
@@ -28,15 +31,13 @@ pub(crate) unsafe fn call_with_error(
 ) -> atomkv_status {
     let outcome = run(body);
     let (status, error) = match outcome {
-        Ok(status) => (status, std::ptr::null_mut()),
-        Err(error) => (error.status(), Box::into_raw(error)),
+        Ok(status) => (status, None),
+        Err(error) => (error.status(), Some(error)),
     };
     if !out.is_null() {
+        let error = error.map_or(std::ptr::null_mut(), |error| give(*error));
         // SAFETY: the caller's promise.
         unsafe { out.write(error) };
-    } else if !error.is_null() {
-        // SAFETY: made above, by `Box::into_raw`, and given to nobody.
-        drop(unsafe { Box::from_raw(error) });
     }
     status
 }
@@ -55,16 +56,6 @@ fn run(body: impl FnOnce() -> Outcome) -> Outcome {
     outcome
 }
 
-/// A handle that must not be NULL.
-///
-/// # Safety
-/// `pointer` is NULL or alive for `'a`.
-#[inline]
-pub(crate) unsafe fn handle<'a, T>(pointer: *const T, name: &str) -> Result<&'a T, Box<atomkv_error>> {
-    // SAFETY: the caller's promise.
-    unsafe { pointer.as_ref() }.ok_or_else(|| null(name))
-}
-
 /// The error for a NULL where there may be none.
 #[cold]
 pub(crate) fn null(name: &str) -> Box<atomkv_error> {
@@ -75,7 +66,7 @@ pub(crate) fn null(name: &str) -> Box<atomkv_error> {
 ///
 /// # Safety
 /// `data` is NULL or readable for `length` bytes during `'a`.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn bytes<'a>(
     data: *const c_void,
     length: usize,
@@ -84,15 +75,20 @@ pub(crate) unsafe fn bytes<'a>(
     if length == 0 {
         return Ok(&[]);
     }
-    if data.is_null() {
-        return Err(null(name));
-    }
-    if length > isize::MAX as usize {
-        let reason = format!("{name} has a length of {length} bytes, more than there is memory");
-        return Err(Box::new(atomkv_error::argument(reason)));
+    if data.is_null() || length > isize::MAX as usize {
+        return Err(no_bytes(data.is_null(), length, name));
     }
     // SAFETY: not NULL, the length is possible, and the caller promises the rest.
     Ok(unsafe { slice::from_raw_parts(data.cast(), length) })
+}
+
+#[cold]
+fn no_bytes(is_null: bool, length: usize, name: &str) -> Box<atomkv_error> {
+    if is_null {
+        return null(name);
+    }
+    let reason = format!("{name} has a length of {length} bytes, more than there is memory");
+    Box::new(atomkv_error::argument(reason))
 }
 
 /// A NUL-terminated UTF-8 text.
@@ -131,6 +127,93 @@ pub(crate) unsafe fn store<T>(out: *mut T, value: T) {
     if !out.is_null() {
         // SAFETY: not NULL, and the caller's promise.
         unsafe { out.write(value) };
+    }
+}
+
+/// Memory of the C library with a copy of these bytes, for the C side to free.
+pub(crate) fn owned(bytes: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
+    // SAFETY: `malloc` may be asked for anything; an empty copy has an address too.
+    let data = unsafe { libc::malloc(bytes.len().max(1)) };
+    if data.is_null() {
+        return Err(Box::new(atomkv_error::plain(atomkv_status::ATOMKV_ERR_NO_MEMORY)));
+    }
+    // SAFETY: new memory of that length.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len()) };
+    Ok(atomkv_buffer { data, size: bytes.len() })
+}
+
+/// A copy of bytes that may be too many.
+pub(crate) fn copy_of(bytes: &[u8]) -> Result<Vec<u8>, Box<atomkv_error>> {
+    let mut copy = Vec::new();
+    reserve(&mut copy, bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// Room for so many more bytes.
+pub(crate) fn reserve(buffer: &mut Vec<u8>, more: usize) -> Result<(), Box<atomkv_error>> {
+    let no_memory = |_| Box::new(atomkv_error::plain(atomkv_status::ATOMKV_ERR_NO_MEMORY));
+    buffer.try_reserve(more).map_err(no_memory)
+}
+
+/// As [`owned`], of a text, with a NUL behind it that does not count.
+pub(crate) fn owned_text(text: &[u8]) -> Result<atomkv_buffer, Box<atomkv_error>> {
+    let mut copy = owned(&[text, b"\0"].concat())?;
+    copy.size = text.len();
+    Ok(copy)
+}
+
+/// The first way to read: copies a value into the caller's buffer if it fits, and tells its size in any case.
+///
+/// # Safety
+/// `buffer` is NULL or has room for `buffer_size` bytes; `value_size` may be written.
+#[inline]
+pub(crate) unsafe fn copy_out(
+    value: &[u8],
+    buffer: *mut c_void,
+    buffer_size: usize,
+    value_size: *mut usize,
+) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        value_size.write(value.len());
+        let fits = value.len() <= buffer_size;
+        if fits && !value.is_empty() {
+            std::ptr::copy_nonoverlapping(value.as_ptr(), buffer.cast::<u8>(), value.len());
+        }
+        fits
+    }
+}
+
+/// What a read into the caller's buffer comes to: not there, copied, or too long.
+#[inline]
+pub(crate) fn copied(outcome: Option<bool>) -> Outcome {
+    match outcome {
+        None => Ok(atomkv_status::ATOMKV_NOT_FOUND),
+        Some(true) => Ok(atomkv_status::ATOMKV_OK),
+        Some(false) => Err(Box::new(atomkv_error::plain(atomkv_status::ATOMKV_ERR_BUFFER_TOO_SMALL))),
+    }
+}
+
+/// A path in the system's encoding.
+///
+/// # Safety
+/// `path` is NULL or NUL-terminated.
+pub(crate) unsafe fn path(path: *const c_char, name: &str) -> Result<PathBuf, Box<atomkv_error>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        if path.is_null() {
+            return Err(null(name));
+        }
+        // SAFETY: not NULL, and the caller promises the rest.
+        let path = unsafe { CStr::from_ptr(path) };
+        Ok(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
+    }
+    #[cfg(not(unix))]
+    {
+        // SAFETY: the caller's promise.
+        Ok(PathBuf::from(unsafe { text(path, name) }?))
     }
 }
 

@@ -1,30 +1,30 @@
 //! Databases: open, close, sync, maintenance, counters.
 
-use std::ffi::{CStr, c_char};
-use std::path::PathBuf;
+use std::ffi::c_char;
 
-use atomkv_engine::{Database, Options};
+use atomkv_engine::{Database, Error, Options, Stats};
 
-use crate::call::{call, call_with_error, clear, handle, null, text};
+use crate::call::{call, call_with_error, clear, owned, owned_text, store, text};
+use crate::handle::{free, give, handle, kinds, optional};
 use crate::options::atomkv_options;
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_OK};
+use crate::table::atomkv_buffer;
 
-/// An open database. Any thread, many at once.
+/// An open database. Any thread, many at once. Since 0.1.
 pub struct atomkv_db {
     pub(crate) database: Database,
 }
 
-fn path_of(path: &CStr) -> Result<PathBuf, Box<atomkv_error>> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt;
-        Ok(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
-    }
-    #[cfg(not(unix))]
-    {
-        let path = path.to_str().map_err(|_| Box::new(atomkv_error::argument("path is not UTF-8")))?;
-        Ok(PathBuf::from(path))
+kinds! { atomkv_db }
+
+impl atomkv_db {
+    /// Of a closed database too, but not of a forked parent's.
+    pub(crate) fn stats(&self) -> Result<Stats, Box<atomkv_error>> {
+        match self.database.check() {
+            Ok(()) | Err(Error::Closed) => Ok(self.database.stats()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -50,23 +50,107 @@ pub unsafe extern "C" fn atomkv_open(
     unsafe {
         call_with_error(error, || {
             clear(db, std::ptr::null_mut(), "db")?;
-            if path.is_null() {
-                return Err(null("path"));
-            }
-            let path = path_of(CStr::from_ptr(path))?;
-            let options = options.as_ref().map_or_else(Options::new, |options| options.options.clone());
+            let path = crate::call::path(path, "path")?;
+            let options =
+                optional(options, "options")?.map_or_else(Options::new, |options| options.options.clone());
             let database = Database::open(path, options)?;
-            db.write(Box::into_raw(Box::new(atomkv_db { database })));
+            db.write(give(atomkv_db { database }));
             Ok(ATOMKV_OK)
         })
     }
 }
 
+/// Makes a database in memory: the same engine without a disk, for tests and caches. Nothing of it is left when it is
+/// closed. `db`, `error`: as in `atomkv_open`. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_open_in_memory(
+    db: *mut *mut atomkv_db,
+    error: *mut *mut atomkv_error,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    unsafe {
+        call_with_error(error, || {
+            clear(db, std::ptr::null_mut(), "db")?;
+            db.write(give(atomkv_db { database: Database::in_memory()? }));
+            Ok(ATOMKV_OK)
+        })
+    }
+}
+
+/// Looks again at a database that was opened with `atomkv_options_set_read_only`: `newer` receives a handle to it as
+/// it is now, to be freed with `atomkv_db_free`, and the old one stays as it is; or NULL with `ATOMKV_DONE` if
+/// nothing was written since. `error`: as in `atomkv_open`. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_refresh(
+    db: *mut atomkv_db,
+    newer: *mut *mut atomkv_db,
+    error: *mut *mut atomkv_error,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    unsafe {
+        call_with_error(error, || {
+            clear(newer, std::ptr::null_mut(), "newer")?;
+            let Some(database) = handle(db, "db")?.database.refresh()? else {
+                return Ok(atomkv_status::ATOMKV_DONE);
+            };
+            newer.write(give(atomkv_db { database }));
+            Ok(ATOMKV_OK)
+        })
+    }
+}
+
+/// The directory of a database, NUL-terminated, in the system's encoding: `directory` receives it; the caller frees
+/// its data with `atomkv_free`. Its size does not count the NUL. Works on a closed database too. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_path(db: *const atomkv_db, directory: *mut atomkv_buffer) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        clear(directory, atomkv_buffer::EMPTY, "directory")?;
+        let path = handle(db, "db")?.database.path();
+        directory.write(owned_text(path.as_os_str().as_encoded_bytes())?);
+        Ok(ATOMKV_OK)
+    })
+}
+
+/// The names of all tables, each NUL-terminated UTF-8, one behind the other: `names` receives them; the caller frees
+/// its data with `atomkv_free`. `count`: NULL, or receives how many there are. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_table_names(
+    db: *const atomkv_db,
+    names: *mut atomkv_buffer,
+    count: *mut usize,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        clear(names, atomkv_buffer::EMPTY, "names")?;
+        store(count, 0);
+        let db = handle(db, "db")?;
+        db.database.check()?;
+        let found = db.database.table_names();
+        let joined: String = found.iter().flat_map(|name| [name.as_str(), "\0"]).collect();
+        names.write(owned(joined.as_bytes())?);
+        store(count, found.len());
+        Ok(ATOMKV_OK)
+    })
+}
+
 /// Writes everything out, ends the background threads and gives the directory free. The handle stays valid, and it
 /// and everything that was opened from it answers `ATOMKV_ERR_CLOSED` from then on, except what needs no database
-/// (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free and
-/// succeeds. May be called while other threads use the database: their calls end or answer
-/// `ATOMKV_ERR_CLOSED`. On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
+/// (names, numbers of partitions, counters); views stay readable. A second call returns when the directory is free
+/// and succeeds. May be called while other threads use the database: their calls end or answer `ATOMKV_ERR_CLOSED`.
+/// On failure the directory is given free all the same. `error`: as in `atomkv_open`. Since 0.1.
 ///
 /// # Safety
 /// `db` is NULL or alive; `error` is NULL or may be written.
@@ -89,13 +173,8 @@ pub unsafe extern "C" fn atomkv_close(db: *mut atomkv_db, error: *mut *mut atomk
 /// `db` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_db_free(db: *mut atomkv_db) {
-    if !db.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(db) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(db) }
 }
 
 /// Returns when everything acknowledged before the call, by any thread, is on stable storage. A failure makes the
@@ -126,27 +205,8 @@ pub unsafe extern "C" fn atomkv_checkpoint(db: *mut atomkv_db) -> atomkv_status 
     })
 }
 
-/// Settles everything written so far and gives the space of all that is dead back to the file system. Runs by itself
-/// as dead bytes gather. Readers and writers go on meanwhile; the call takes as long as copying the database.
-/// `error`: as in `atomkv_open`. Since 0.1.
-///
-/// # Safety
-/// `db` is NULL or alive; `error` is NULL or may be written.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn atomkv_compact(db: *mut atomkv_db, error: *mut *mut atomkv_error) -> atomkv_status {
-    // SAFETY: the caller's promise.
-    unsafe {
-        call_with_error(error, || {
-            handle(db, "db")?.database.compact()?;
-            Ok(ATOMKV_OK)
-        })
-    }
-}
-
-/// One of the database's counters by its name. Sizes are bytes:
-/// "tables", "keys", "sequence", "synced_sequence", "unsynced_bytes", "log_segments", "page_segments", "live_bytes",
-/// "dead_bytes", "disk_bytes", "index_bytes", "checkpoint_generation", "checkpoints", "compactions", "syncs",
-/// "replayed_records", "rebuilt_index", "damaged_records_skipped", "read_only". Another name is
+/// One of the database's statistics by its name, NUL-terminated, such as "keys", "disk_bytes" or "syncs";
+/// docs/statistics.md explains them, `atomkv_stats` gives all. `value` receives it. Another name is
 /// `ATOMKV_ERR_INVALID_ARGUMENT`. Works on a closed database too. Since 0.1.
 ///
 /// # Safety
@@ -161,11 +221,7 @@ pub unsafe extern "C" fn atomkv_stat(
     call(|| unsafe {
         clear(value, 0, "value")?;
         let (db, name) = (handle(db, "db")?, text(name, "name")?);
-        match db.database.check() {
-            Ok(()) | Err(atomkv_engine::Error::Closed) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let values = db.database.stats().values();
+        let values = db.stats()?.values();
         let Some((_, found)) = values.into_iter().find(|(known, _)| *known == name) else {
             return Err(Box::new(atomkv_error::argument(format!("there is no counter named {name:?}"))));
         };

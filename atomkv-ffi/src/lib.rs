@@ -10,6 +10,8 @@
 #![allow(non_camel_case_types)]
 
 mod call;
+mod exclusive;
+mod handle;
 
 // The header presents them in this order.
 pub mod version;
@@ -18,10 +20,36 @@ pub mod status;
 
 pub mod options;
 
+pub mod services;
+
 pub mod database;
 
 pub mod table;
 
+pub mod entry;
+
+pub mod merge;
+
 pub mod batch;
 
+pub mod arena;
+
+pub mod many;
+
 pub mod iter;
+
+pub mod snapshot;
+
+pub mod transaction;
+
+pub mod stream;
+
+pub mod watch;
+
+pub mod report;
+
+pub mod transfer;
+
+pub mod care;
+
+pub mod log;

@@ -2,13 +2,19 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
+use std::io;
 use std::path::Path;
 use std::ptr;
 
-use atomkv_engine::Error;
+use atomkv_engine::{Error, Written};
+
+use crate::call::{call, store};
+use crate::handle::{free, handle, kinds, optional};
+use crate::table::{atomkv_slice, atomkv_written};
 
 /// What a call returns. 0 is success, positive values are outcomes that are no errors, negative ones are errors.
 /// A value never changes its meaning; later releases may add values, so treat an unknown negative one as an error.
+/// Since 0.1.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum atomkv_status {
@@ -18,6 +24,8 @@ pub enum atomkv_status {
     ATOMKV_NOT_FOUND = 1,
     /// The iteration is at its end.
     ATOMKV_DONE = 2,
+    /// Nothing has happened in the time that was given.
+    ATOMKV_TIMEOUT = 3,
     /// A defect of AtomKV, or a panic in a service. If it broke into a commit, the database is read-only until it is
     /// reopened.
     ATOMKV_ERR_INTERNAL = -1,
@@ -47,7 +55,7 @@ pub enum atomkv_status {
     ATOMKV_ERR_KEY_TOO_LONG = -13,
     /// Values have 0 to 2,147,483,647 bytes; this one is longer.
     ATOMKV_ERR_VALUE_TOO_LARGE = -14,
-    /// The table's validator refused the key.
+    /// The table's validator refused the key, or its sharder gave a slot that does not exist.
     ATOMKV_ERR_INVALID_KEY = -15,
     /// There is no table of that name.
     ATOMKV_ERR_TABLE_NOT_FOUND = -16,
@@ -59,7 +67,8 @@ pub enum atomkv_status {
     ATOMKV_ERR_DOCUMENT = -19,
     /// The caller's buffer is too small; the needed size was stored.
     ATOMKV_ERR_BUFFER_TOO_SMALL = -20,
-    /// There is not enough memory.
+    /// There is not enough memory for a result or a mapping. Where the program's own allocations for keys and small
+    /// records fail, the process ends, as is usual.
     ATOMKV_ERR_NO_MEMORY = -21,
     /// A write expected something else than what is there, or what a transaction has read has changed. Nothing was
     /// written.
@@ -78,15 +87,18 @@ pub enum atomkv_status {
     ATOMKV_ERR_INPUT = -28,
     /// The call was ended by the caller's own callback.
     ATOMKV_ERR_CANCELLED = -29,
+    /// A callback of the caller's said that it failed.
+    ATOMKV_ERR_CALLBACK = -30,
 }
 
 use atomkv_status::*;
 
 impl atomkv_status {
-    pub(crate) const ALL: [atomkv_status; 32] = [
+    pub(crate) const ALL: [atomkv_status; 34] = [
         ATOMKV_OK,
         ATOMKV_NOT_FOUND,
         ATOMKV_DONE,
+        ATOMKV_TIMEOUT,
         ATOMKV_ERR_INTERNAL,
         ATOMKV_ERR_INVALID_ARGUMENT,
         ATOMKV_ERR_CLOSED,
@@ -116,6 +128,7 @@ impl atomkv_status {
         ATOMKV_ERR_ALREADY_EXISTS,
         ATOMKV_ERR_INPUT,
         ATOMKV_ERR_CANCELLED,
+        ATOMKV_ERR_CALLBACK,
     ];
 
     /// Its name and a sentence.
@@ -124,6 +137,7 @@ impl atomkv_status {
             ATOMKV_OK => ("ATOMKV_OK\0", "success\0"),
             ATOMKV_NOT_FOUND => ("ATOMKV_NOT_FOUND\0", "the key is not there\0"),
             ATOMKV_DONE => ("ATOMKV_DONE\0", "the iteration is at its end\0"),
+            ATOMKV_TIMEOUT => ("ATOMKV_TIMEOUT\0", "nothing has happened in the time that was given\0"),
             ATOMKV_ERR_INTERNAL => ("ATOMKV_ERR_INTERNAL\0", "a defect of AtomKV; please report it\0"),
             ATOMKV_ERR_INVALID_ARGUMENT => {
                 ("ATOMKV_ERR_INVALID_ARGUMENT\0", "an argument is NULL or out of its range\0")
@@ -155,7 +169,7 @@ impl atomkv_status {
                 "ATOMKV_ERR_VALUE_TOO_LARGE\0",
                 "the value is too large; values have at most 2147483647 bytes\0",
             ),
-            ATOMKV_ERR_INVALID_KEY => ("ATOMKV_ERR_INVALID_KEY\0", "the table's validator refused the key\0"),
+            ATOMKV_ERR_INVALID_KEY => ("ATOMKV_ERR_INVALID_KEY\0", "the table refuses the key\0"),
             ATOMKV_ERR_TABLE_NOT_FOUND => ("ATOMKV_ERR_TABLE_NOT_FOUND\0", "there is no such table\0"),
             ATOMKV_ERR_TABLE_MISMATCH => {
                 ("ATOMKV_ERR_TABLE_MISMATCH\0", "the table exists with other settings\0")
@@ -185,6 +199,7 @@ impl atomkv_status {
             }
             ATOMKV_ERR_INPUT => ("ATOMKV_ERR_INPUT\0", "the data to be read is not as it should be\0"),
             ATOMKV_ERR_CANCELLED => ("ATOMKV_ERR_CANCELLED\0", "the call was cancelled\0"),
+            ATOMKV_ERR_CALLBACK => ("ATOMKV_ERR_CALLBACK\0", "a callback of the caller's failed\0"),
         }
     }
 
@@ -208,18 +223,32 @@ pub extern "C" fn atomkv_status_name(status: i32) -> *const c_char {
 }
 
 /// The details of an error. Made by calls that have an `error` parameter; free it with `atomkv_error_free`. It may
-/// be read by several threads at once.
+/// be read by several threads at once. Since 0.1.
 pub struct atomkv_error {
     status: atomkv_status,
     message: CString,
     path: Option<CString>,
     offset: Option<u64>,
     process: Option<u32>,
+    table: Option<CString>,
+    key: Option<Vec<u8>>,
+    found: Option<Written>,
 }
 
+kinds! { atomkv_error }
+
 impl atomkv_error {
-    fn new(status: atomkv_status, message: String) -> atomkv_error {
-        atomkv_error { status, message: c_string(message), path: None, offset: None, process: None }
+    pub(crate) fn new(status: atomkv_status, message: String) -> atomkv_error {
+        atomkv_error {
+            status,
+            message: c_string(message),
+            path: None,
+            offset: None,
+            process: None,
+            table: None,
+            key: None,
+            found: None,
+        }
     }
 
     pub(crate) fn argument(reason: impl Into<String>) -> atomkv_error {
@@ -234,6 +263,10 @@ impl atomkv_error {
     pub(crate) fn plain(status: atomkv_status) -> atomkv_error {
         let text = status.texts().1;
         atomkv_error::new(status, text[..text.len() - 1].to_string())
+    }
+
+    pub(crate) fn callback(what: impl Into<String>) -> atomkv_error {
+        atomkv_error::new(ATOMKV_ERR_CALLBACK, what.into())
     }
 
     pub(crate) fn status(&self) -> atomkv_status {
@@ -268,6 +301,7 @@ impl From<Error> for atomkv_error {
             Error::ServicesMismatch { .. } => ATOMKV_ERR_SERVICES_MISMATCH,
             Error::ReadOnly { .. } => ATOMKV_ERR_READ_ONLY,
             Error::NoSpace { .. } | Error::TooManySegments => ATOMKV_ERR_NO_SPACE,
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => ATOMKV_ERR_NO_MEMORY,
             Error::Io { .. } => ATOMKV_ERR_IO,
             Error::Closed => ATOMKV_ERR_CLOSED,
             Error::Forked => ATOMKV_ERR_FORKED,
@@ -280,9 +314,17 @@ impl From<Error> for atomkv_error {
             Error::AlreadyExists { .. } => ATOMKV_ERR_ALREADY_EXISTS,
             Error::Input { .. } => ATOMKV_ERR_INPUT,
             Error::Cancelled => ATOMKV_ERR_CANCELLED,
+            Error::Internal { .. } => ATOMKV_ERR_INTERNAL,
+            // The engine may get more of them; the test below finds what is missing here.
             _ => ATOMKV_ERR_INTERNAL,
         };
-        let mut described = atomkv_error::new(status, error.to_string());
+        let mut message = error.to_string();
+        if let Error::ValueTooLarge { .. } = error {
+            // The functions have other names here.
+            message = message.replace("write_stream", "atomkv_writer_new");
+            message = message.replace("read_stream", "atomkv_reader_new");
+        }
+        let mut described = atomkv_error::new(status, message);
         match &error {
             Error::Corrupt { file, offset, .. } => {
                 described.path = Some(c_path(file));
@@ -295,6 +337,17 @@ impl From<Error> for atomkv_error {
             Error::NotADatabase { path, .. } | Error::NoSpace { path } | Error::Io { path, .. } => {
                 described.path = Some(c_path(path));
             }
+            Error::AlreadyExists { path, .. } => described.path = Some(c_path(path)),
+            Error::Input { offset, .. } => described.offset = Some(*offset),
+            Error::Conflict { table, key, found } => {
+                described.table = Some(c_string(table.clone()));
+                described.key = Some(key.clone());
+                described.found = *found;
+            }
+            Error::TableNotFound { name } | Error::TableMismatch { name, .. } => {
+                described.table = Some(c_string(name.clone()));
+            }
+            Error::ServicesMismatch { table, .. } => described.table = Some(c_string(table.clone())),
             Error::NewerFormat { file, .. } => described.path = Some(c_path(file)),
             _ => {}
         }
@@ -331,7 +384,7 @@ pub extern "C" fn atomkv_last_error() -> *const c_char {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_status(error: *const atomkv_error) -> atomkv_status {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.map_or(ATOMKV_OK, |error| error.status)
+    unsafe { optional(error, "error") }.ok().flatten().map_or(ATOMKV_OK, |error| error.status)
 }
 
 /// What happened, where, and what to do, in English. Never NULL; the text lives as long as the error. Since 0.1.
@@ -341,7 +394,7 @@ pub unsafe extern "C" fn atomkv_error_status(error: *const atomkv_error) -> atom
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_message(error: *const atomkv_error) -> *const c_char {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
+    unsafe { optional(error, "error") }.ok().flatten().map_or(c"".as_ptr(), |error| error.message.as_ptr())
 }
 
 /// The file or directory concerned, in the system's encoding; NULL if there is none. The text lives as long as the
@@ -352,18 +405,19 @@ pub unsafe extern "C" fn atomkv_error_message(error: *const atomkv_error) -> *co
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_path(error: *const atomkv_error) -> *const c_char {
     // SAFETY: the caller's promise.
-    let path = unsafe { error.as_ref() }.and_then(|error| error.path.as_ref());
+    let path = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.path.as_ref());
     path.map_or(ptr::null(), |path| path.as_ptr())
 }
 
-/// The byte offset in that file at which the damage begins; -1 if there is none. Since 0.1.
+/// The byte offset at which the damage begins, in that file or in the data to be imported; -1 if there is none.
+/// Since 0.1.
 ///
 /// # Safety
 /// `error` is NULL or alive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_offset(error: *const atomkv_error) -> i64 {
     // SAFETY: the caller's promise.
-    let offset = unsafe { error.as_ref() }.and_then(|error| error.offset);
+    let offset = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.offset);
     offset.and_then(|offset| i64::try_from(offset).ok()).unwrap_or(-1)
 }
 
@@ -374,7 +428,43 @@ pub unsafe extern "C" fn atomkv_error_offset(error: *const atomkv_error) -> i64 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_process(error: *const atomkv_error) -> i64 {
     // SAFETY: the caller's promise.
-    unsafe { error.as_ref() }.and_then(|error| error.process).map_or(-1, i64::from)
+    unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.process).map_or(-1, i64::from)
+}
+
+/// The table concerned, after `ATOMKV_ERR_CONFLICT` and where a table is not as expected; NULL if there is none. The
+/// text lives as long as the error. Since 0.1.
+///
+/// # Safety
+/// `error` is NULL or alive.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_error_table(error: *const atomkv_error) -> *const c_char {
+    // SAFETY: the caller's promise.
+    let table = unsafe { optional(error, "error") }.ok().flatten().and_then(|error| error.table.as_ref());
+    table.map_or(ptr::null(), |table| table.as_ptr())
+}
+
+/// What a conflict was about. `key`: NULL, or receives the key, whose bytes live as long as the error. `found`: NULL,
+/// or receives the version and sequence that are there; zeros if the key is not. `ATOMKV_NOT_FOUND`, with an empty
+/// key, if the error is no conflict. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_error_conflict(
+    error: *const atomkv_error,
+    key: *mut atomkv_slice,
+    found: *mut atomkv_written,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        store(key, atomkv_slice::EMPTY);
+        store(found, atomkv_written::NONE);
+        let error = handle(error, "error")?;
+        let Some(conflicting) = &error.key else { return Ok(ATOMKV_NOT_FOUND) };
+        store(key, atomkv_slice::of(conflicting));
+        store(found, error.found.map_or(atomkv_written::NONE, Into::into));
+        Ok(ATOMKV_OK)
+    })
 }
 
 /// Frees an error. NULL does nothing. Since 0.1.
@@ -383,10 +473,8 @@ pub unsafe extern "C" fn atomkv_error_process(error: *const atomkv_error) -> i64
 /// `error` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_error_free(error: *mut atomkv_error) {
-    if !error.is_null() {
-        // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-        drop(unsafe { Box::from_raw(error) });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(error) }
 }
 
 #[cfg(test)]
@@ -406,6 +494,25 @@ mod tests {
         // None was forgotten in the list: errors are numbered without a gap.
         let errors = atomkv_status::ALL.iter().filter(|status| (**status as i32) < 0).count() as i32;
         assert!((1..=errors).all(|number| atomkv_status::from_code(-number).is_some()));
+    }
+
+    #[test]
+    fn every_error_of_the_engine_has_a_status() {
+        let engine = include_str!("../../atomkv-engine/src/error.rs");
+        let (_, rest) = engine.split_once("pub enum Error {").expect("the errors");
+        let (errors, _) = rest.split_once("\n}").expect("their end");
+        let name = |line: &'static str| {
+            let name = line.strip_prefix("    ")?.trim_end_matches([',', '{', ' ']);
+            name.chars().all(char::is_alphanumeric).then_some(name)
+        };
+        let names: Vec<&str> = errors.lines().filter_map(name).filter(|name| !name.is_empty()).collect();
+        assert!(names.len() >= 28 && names.contains(&"Closed") && names.contains(&"Conflict"), "{names:?}");
+        let (_, here) = include_str!("status.rs").split_once("impl From<Error> for").expect("the mapping");
+        let (here, _) = here.split_once("let mut described").expect("its end");
+        for name in names {
+            let is_there = [",", " ", "\n"].iter().any(|end| here.contains(&format!("Error::{name}{end}")));
+            assert!(is_there, "Error::{name} has no status of its own");
+        }
     }
 
     #[test]

@@ -6,22 +6,21 @@ use std::ptr;
 use atomkv_engine::services::Services;
 use atomkv_engine::{Database, Pinned, Table, Written};
 
-use crate::call::{bytes, call, call_with_error, clear, handle, store, text};
+use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, owned, owned_text, store, text};
 use crate::database::atomkv_db;
-use crate::options::{atomkv_table_options, durability};
+use crate::handle::{free, give, handle, kinds, optional};
+use crate::options::{atomkv_table_options, atomkv_write_options, delete_options, write_options};
 use crate::status::atomkv_error;
-use crate::status::atomkv_status::{
-    self, ATOMKV_ERR_BUFFER_TOO_SMALL, ATOMKV_ERR_NO_MEMORY, ATOMKV_NOT_FOUND, ATOMKV_OK,
-};
+use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
 
 /// A table of an open database. Any thread, many at once. It keeps its database open until it is freed or the
-/// database is closed.
+/// database is closed. Since 0.1.
 pub struct atomkv_table {
     pub(crate) table: Table,
     pub(crate) database: Database,
 }
 
-/// What a write did.
+/// What a write did. Since 0.1.
 #[repr(C)]
 pub struct atomkv_written {
     /// The key's version: 1 for a new key, one more with each change. A delete has a version too.
@@ -30,13 +29,18 @@ pub struct atomkv_written {
     pub sequence: u64,
 }
 
+impl atomkv_written {
+    /// Nothing was written.
+    pub(crate) const NONE: atomkv_written = atomkv_written { version: 0, sequence: 0 };
+}
+
 impl From<Written> for atomkv_written {
     fn from(written: Written) -> atomkv_written {
         atomkv_written { version: written.version, sequence: written.sequence }
     }
 }
 
-/// Bytes that belong to somebody else.
+/// Bytes that belong to somebody else. Since 0.1.
 #[repr(C)]
 pub struct atomkv_slice {
     /// The first byte; NULL if there is no result (not found, the end of an iteration, an error). Not NUL-terminated.
@@ -45,13 +49,17 @@ pub struct atomkv_slice {
     pub size: usize,
 }
 
-/// Bytes that belong to the caller, who frees `data` with `atomkv_free`.
+/// Bytes that belong to the caller, who frees `data` with `atomkv_free`. Since 0.1.
 #[repr(C)]
 pub struct atomkv_buffer {
     /// The first byte; NULL if there is no result (not found, an error). Not NUL-terminated.
     pub data: *mut c_void,
     /// How many bytes.
     pub size: usize,
+}
+
+impl atomkv_buffer {
+    pub(crate) const EMPTY: atomkv_buffer = atomkv_buffer { data: ptr::null_mut(), size: 0 };
 }
 
 impl atomkv_slice {
@@ -63,10 +71,12 @@ impl atomkv_slice {
 }
 
 /// A value that is held where it lies, see `atomkv_get_view`. May be read by many threads at once and released on
-/// any thread.
+/// any thread. Since 0.1.
 pub struct atomkv_view {
     pinned: Pinned,
 }
+
+kinds! { atomkv_table, atomkv_view }
 
 /// Opens a table, or creates it.
 ///
@@ -90,7 +100,7 @@ pub unsafe extern "C" fn atomkv_table_open(
             clear(table, ptr::null_mut(), "table")?;
             let database = handle(db, "db")?.database.clone();
             let name = text(name, "name")?;
-            let (options, services, create) = match options.as_ref() {
+            let (options, services, create) = match optional(options, "options")? {
                 Some(given) => (given.options.clone(), given.services.clone(), given.create_if_missing),
                 None => (Default::default(), Services::new(), true),
             };
@@ -99,7 +109,7 @@ pub unsafe extern "C" fn atomkv_table_open(
                 database.open_table(name, services.clone())?;
             }
             let opened = database.table(name, options.services(services))?;
-            table.write(Box::into_raw(Box::new(atomkv_table { table: opened, database })));
+            table.write(give(atomkv_table { table: opened, database }));
             Ok(ATOMKV_OK)
         })
     }
@@ -111,13 +121,26 @@ pub unsafe extern "C" fn atomkv_table_open(
 /// `table` is NULL or alive, and not used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_table_free(table: *mut atomkv_table) {
-    if !table.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(table) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(table) }
+}
+
+/// The name of the table, NUL-terminated UTF-8, in `name`, whose data the caller frees with `atomkv_free`; its size
+/// does not count the NUL. Works on a closed database too. Since 0.1.
+///
+/// # Safety
+/// Each pointer is NULL or alive as described.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atomkv_table_name(
+    table: *const atomkv_table,
+    name: *mut atomkv_buffer,
+) -> atomkv_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        clear(name, atomkv_buffer::EMPTY, "name")?;
+        name.write(owned_text(handle(table, "table")?.table.name().as_bytes())?);
+        Ok(ATOMKV_OK)
+    })
 }
 
 /// The number of keys. Since 0.1.
@@ -168,6 +191,8 @@ pub unsafe extern "C" fn atomkv_slot(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(slot, 0);
+        store(partition, 0);
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
         table.database.check()?;
         store(slot, u32::from(table.table.slot(key)?));
@@ -192,6 +217,7 @@ pub unsafe extern "C" fn atomkv_put(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let table = handle(table, "table")?;
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
         store(written, table.table.put(key, value)?.into());
@@ -199,7 +225,8 @@ pub unsafe extern "C" fn atomkv_put(
     })
 }
 
-/// `atomkv_put` with an `atomkv_durability` of its own. Since 0.1.
+/// `atomkv_put` with options: durability, what must be there for the write to happen, expiry. `options`: NULL for the
+/// defaults. `ATOMKV_ERR_CONFLICT` if something else is there than was expected. Since 0.1.
 ///
 /// # Safety
 /// As `atomkv_put`.
@@ -210,18 +237,16 @@ pub unsafe extern "C" fn atomkv_put_with(
     key_size: usize,
     value: *const c_void,
     value_size: usize,
-    how: i32,
+    options: *const atomkv_write_options,
     written: *mut atomkv_written,
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let table = handle(table, "table")?;
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
-        let outcome = match durability(how)? {
-            Some(durability) => table.table.put_with(key, value, durability)?,
-            None => table.table.put(key, value)?,
-        };
-        store(written, outcome.into());
+        let written_here = table.table.put_with(key, value, write_options(options)?)?;
+        store(written, written_here.into());
         Ok(ATOMKV_OK)
     })
 }
@@ -238,12 +263,13 @@ pub unsafe extern "C" fn atomkv_delete(
     key_size: usize,
     written: *mut atomkv_written,
 ) -> atomkv_status {
-    let table_default = crate::options::atomkv_durability::ATOMKV_DURABILITY_TABLE as i32;
     // SAFETY: the caller's promise.
-    unsafe { atomkv_delete_with(table, key, key_size, table_default, written) }
+    unsafe { atomkv_delete_with(table, key, key_size, ptr::null(), written) }
 }
 
-/// `atomkv_delete` with an `atomkv_durability` of its own. Since 0.1.
+/// `atomkv_delete` with options: durability, and what must be there for the delete to happen; an expiry is not
+/// allowed. `options`: NULL for the defaults. `ATOMKV_ERR_CONFLICT` if something else is there than was expected.
+/// Since 0.1.
 ///
 /// # Safety
 /// As `atomkv_delete`.
@@ -252,17 +278,15 @@ pub unsafe extern "C" fn atomkv_delete_with(
     table: *mut atomkv_table,
     key: *const c_void,
     key_size: usize,
-    how: i32,
+    options: *const atomkv_write_options,
     written: *mut atomkv_written,
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
+        store(written, atomkv_written::NONE);
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
-        let outcome = match durability(how)? {
-            Some(durability) => table.table.delete_with(key, durability)?,
-            None => table.table.delete(key)?,
-        };
-        store(written, outcome.map_or(atomkv_written { version: 0, sequence: 0 }, Into::into));
+        let outcome = table.table.delete_with(key, delete_options(options)?)?;
+        store(written, outcome.map_or(atomkv_written::NONE, Into::into));
         Ok(if outcome.is_some() { ATOMKV_OK } else { ATOMKV_NOT_FOUND })
     })
 }
@@ -308,19 +332,8 @@ pub unsafe extern "C" fn atomkv_get(
         if buffer.is_null() && buffer_size > 0 {
             return Err(crate::call::null("buffer"));
         }
-        let copied = table.table.get_with(key, |value| {
-            value_size.write(value.len());
-            let fits = value.len() <= buffer_size;
-            if fits && !value.is_empty() {
-                ptr::copy_nonoverlapping(value.as_ptr(), buffer.cast::<u8>(), value.len());
-            }
-            fits
-        })?;
-        match copied {
-            None => Ok(ATOMKV_NOT_FOUND),
-            Some(true) => Ok(ATOMKV_OK),
-            Some(false) => Err(Box::new(atomkv_error::plain(ATOMKV_ERR_BUFFER_TOO_SMALL))),
-        }
+        let found = table.table.get_with(key, |value| copy_out(value, buffer, buffer_size, value_size))?;
+        copied(found)
     })
 }
 
@@ -338,22 +351,13 @@ pub unsafe extern "C" fn atomkv_get_owned(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        clear(value, atomkv_buffer { data: ptr::null_mut(), size: 0 }, "value")?;
+        clear(value, atomkv_buffer::EMPTY, "value")?;
         let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
-        let copied = table.table.get_with(key, |bytes| {
-            // An empty value has an address too.
-            let data = libc::malloc(bytes.len().max(1));
-            if !data.is_null() {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len());
-                value.write(atomkv_buffer { data, size: bytes.len() });
-            }
-            !data.is_null()
-        })?;
-        match copied {
-            None => Ok(ATOMKV_NOT_FOUND),
-            Some(true) => Ok(ATOMKV_OK),
-            Some(false) => Err(Box::new(atomkv_error::plain(ATOMKV_ERR_NO_MEMORY))),
-        }
+        let Some(found) = table.table.get_with(key, owned)? else {
+            return Ok(ATOMKV_NOT_FOUND);
+        };
+        value.write(found?);
+        Ok(ATOMKV_OK)
     })
 }
 
@@ -392,9 +396,9 @@ pub unsafe extern "C" fn atomkv_get_view(
         let Some(pinned) = table.table.get_pinned(key)? else {
             return Ok(ATOMKV_NOT_FOUND);
         };
-        let held = Box::new(atomkv_view { pinned });
-        value.write(atomkv_slice::of(&held.pinned));
-        view.write(Box::into_raw(held));
+        let held = give(atomkv_view { pinned });
+        value.write(atomkv_slice::of(&handle(held, "view")?.pinned));
+        view.write(held);
         Ok(ATOMKV_OK)
     })
 }
@@ -410,7 +414,7 @@ pub unsafe extern "C" fn atomkv_view_written(
 ) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        clear(written, atomkv_written { version: 0, sequence: 0 }, "written")?;
+        clear(written, atomkv_written::NONE, "written")?;
         let pinned = &handle(view, "view")?.pinned;
         written.write(atomkv_written { version: pinned.version(), sequence: pinned.sequence() });
         Ok(ATOMKV_OK)
@@ -423,11 +427,6 @@ pub unsafe extern "C" fn atomkv_view_written(
 /// `view` is NULL or alive; neither it nor its bytes are used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn atomkv_view_release(view: *mut atomkv_view) {
-    if !view.is_null() {
-        call(|| {
-            // SAFETY: it came from `Box::into_raw` and the caller gives it up.
-            drop(unsafe { Box::from_raw(view) });
-            Ok(ATOMKV_OK)
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { free(view) }
 }

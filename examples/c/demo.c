@@ -190,7 +190,7 @@ static void load_and_read(const char *directory, const struct document *document
     }
     printf("  read back and compared %lu, %.0f a second\n", (unsigned long)count, (double)count / (now() - start));
 
-    must(atomkv_iter_new(table, &iter), "iterate");
+    must(atomkv_iter_new(table, NULL, &iter), "iterate");
     while (atomkv_iter_next(iter, &key, &value, NULL) == ATOMKV_OK)
         seen++;
     atomkv_iter_free(iter);
@@ -231,11 +231,13 @@ static void write_until_killed(const char *directory, int round, int out)
     char name[TABLE_NAME_BYTES], key[32], value[VALUE_BYTES_MAX];
     atomkv_db *db = open_db(directory);
     atomkv_table *table;
+    atomkv_write_options *synced = atomkv_write_options_new();
     uint64_t number;
+    must(atomkv_write_options_set_durability(synced, ATOMKV_DURABILITY_SYNC), "set the durability");
     table_of(round, name);
     table = open_table(db, name);
     for (number = 0;; number++) {
-        int how = number % SYNC_EVERY ? ATOMKV_DURABILITY_BUFFERED : ATOMKV_DURABILITY_SYNC;
+        atomkv_write_options *how = number % SYNC_EVERY ? NULL : synced;
         size_t key_size = key_of(number, key);
         must(atomkv_put_with(table, key, key_size, value, value_of(number, value), how, NULL), "put");
         if (write(out, &number, sizeof number) != (ssize_t)sizeof number)
@@ -322,7 +324,7 @@ static void settle_and_measure(const char *directory)
     atomkv_db *db = open_db(directory);
     printf("  before compaction: %.1f MiB on disk\n", mebibytes_on_disk(directory));
     start = now();
-    must(atomkv_compact(db, NULL), "compact");
+    must(atomkv_compact(db, NULL, NULL, NULL), "compact");
     printf("  compacted in %.1f ms: %.1f MiB on disk, %.1f MiB of it documents\n", (now() - start) * 1e3,
            mebibytes_on_disk(directory), (double)stat_of(db, "live_bytes") / (1 << 20));
     printf("  the index takes %.1f bytes of memory a key\n",

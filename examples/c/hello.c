@@ -28,7 +28,10 @@ int main(int count, char **arguments)
 
     must(atomkv_put(users, "ada", 3, "{\"born\": 1815}", 14, &written));
     printf("ada is at version %llu\n", (unsigned long long)written.version);
-    must(atomkv_put_with(users, "alan", 4, "{\"born\": 1912}", 14, ATOMKV_DURABILITY_SYNC, NULL));
+    atomkv_write_options *synced = atomkv_write_options_new();
+    must(atomkv_write_options_set_durability(synced, ATOMKV_DURABILITY_SYNC));
+    must(atomkv_put_with(users, "alan", 4, "{\"born\": 1912}", 14, synced, NULL));
+    atomkv_write_options_free(synced);
 
     must(atomkv_get_owned(users, "ada", 3, &value));
     printf("ada: %.*s\n", (int)value.size, (const char *)value.data);
@@ -36,7 +39,7 @@ int main(int count, char **arguments)
     if (atomkv_contains(users, "grace", 5) == ATOMKV_NOT_FOUND)
         printf("grace is not there\n");
 
-    must(atomkv_iter_new(users, &iter));
+    must(atomkv_iter_new(users, NULL, &iter));
     while (atomkv_iter_next(iter, &key, &found, NULL) == ATOMKV_OK)
         printf("%.*s = %.*s\n", (int)key.size, (const char *)key.data, (int)found.size,
                (const char *)found.data);

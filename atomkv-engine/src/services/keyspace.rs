@@ -265,7 +265,7 @@ impl Keyspace {
                 if u32::from(slot) >= SLOTS {
                     let reason =
                         format!("sharder {} gave slot {slot}; slots are below {SLOTS}", sharder.identity());
-                    return Err(Error::InvalidArgument { reason });
+                    return Err(Error::InvalidKey { reason });
                 }
                 Ok(u64::from(slot) << 50 | hash >> 14)
             }
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_slot_out_of_range_is_refused() {
         let keyspace = Keyspace::new(&Services::new().with_sharder(Nonsense), 1);
-        assert!(matches!(keyspace.place(b"key"), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(keyspace.place(b"key"), Err(Error::InvalidKey { .. })));
     }
 
     #[test]

@@ -140,8 +140,13 @@ impl Services {
             ("compressor", "lz4") => self.with_compressor(Lz4::default()),
             ("compressor", "gzip") => self.with_compressor(Gzip),
             ("serializer", "json") => self.with_serializer(Json),
-            _ => {
+            ("hasher" | "sharder" | "validator" | "compressor" | "serializer", _) => {
                 let reason = format!("there is no {kind} named {name:?}");
+                return Err(Error::InvalidArgument { reason });
+            }
+            _ => {
+                let kinds = "hasher, sharder, validator, compressor or serializer";
+                let reason = format!("{kind:?} is no kind of service; give {kinds}");
                 return Err(Error::InvalidArgument { reason });
             }
         })

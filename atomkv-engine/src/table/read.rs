@@ -32,6 +32,13 @@ const SCRATCH_KEEP_BYTES: usize = 1 << 20;
 impl Table {
     fn decompress(&self, codec: u8, stored: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match Codec::from_bits(codec) {
+            // A handle that was made without the program's compressor must not give its bytes to another one.
+            Some(Codec::Custom) if self.services.compressor().codec() != Codec::Custom => {
+                let name = self.name();
+                let reason =
+                    format!("table {name:?} has a compressor of its own; give a handle opened with it");
+                Err(Error::InvalidArgument { reason })
+            }
             Some(Codec::Custom) => self.services.compressor().decompress(stored, out),
             Some(codec) => decompress_builtin(codec, stored, out),
             None => Err(Error::Document { reason: format!("stored by an unknown codec {codec}") }),

@@ -97,7 +97,12 @@ impl CsvWriter {
         if self.expiry {
             columns.push("expires_at_ms".to_string());
         }
-        out.extend_from_slice(columns.join(&char::from(self.delimiter).to_string()).as_bytes());
+        for (number, column) in columns.iter().enumerate() {
+            if number > 0 {
+                out.push(self.delimiter);
+            }
+            self.quoted(column.as_bytes(), out);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
@@ -119,7 +124,7 @@ impl CsvWriter {
         ];
         for (_, number) in numbers.iter().filter(|(is_wanted, _)| *is_wanted) {
             out.push(self.delimiter);
-            out.extend_from_slice(number.map_or_else(String::new, |number| number.to_string()).as_bytes());
+            self.quoted(number.map_or_else(String::new, |number| number.to_string()).as_bytes(), out);
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
@@ -134,7 +139,7 @@ impl CsvWriter {
         self.quoted(text.as_bytes(), out);
         if encoding == Encoding::Auto {
             out.push(self.delimiter);
-            out.extend_from_slice(name.as_bytes());
+            self.quoted(name.as_bytes(), out);
         }
     }
 

@@ -91,7 +91,7 @@ static void test_three_ways_to_read(void)
 
     CHECK(atomkv_get_view(table, "key", 3, &view, &slice) == ATOMKV_OK);
     CHECK(atomkv_put(table, "key", 3, "other", 5, &written) == ATOMKV_OK && written.version == 2);
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(slice.size == 5 && memcmp(slice.data, "value", 5) == 0);
     CHECK(atomkv_view_written(view, &written) == ATOMKV_OK && written.version == 1);
     atomkv_view_release(view);
@@ -145,7 +145,10 @@ static void test_delete_contains_and_length(void)
     CHECK(atomkv_delete(table, "a", 1, &written) == ATOMKV_OK && written.version == 2);
     CHECK(atomkv_delete(table, "a", 1, &written) == ATOMKV_NOT_FOUND);
     CHECK(written.version == 0 && written.sequence == 0);
-    CHECK(atomkv_delete_with(table, "b", 1, ATOMKV_DURABILITY_SYNC, NULL) == ATOMKV_OK);
+    atomkv_write_options *synced = atomkv_write_options_new();
+    CHECK(atomkv_write_options_set_durability(synced, ATOMKV_DURABILITY_SYNC) == ATOMKV_OK);
+    CHECK(atomkv_delete_with(table, "b", 1, synced, NULL) == ATOMKV_OK);
+    atomkv_write_options_free(synced);
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 0);
     CHECK(atomkv_slot(table, "a", 1, &slot, &partition) == ATOMKV_OK);
     CHECK(atomkv_table_partitions(table, &partitions) == ATOMKV_OK && partitions == 16);
@@ -201,7 +204,7 @@ static void test_iteration_and_batches(void)
     CHECK(atomkv_apply(db, batch, 17, NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     atomkv_batch_free(batch);
 
-    REQUIRE(atomkv_iter_new(table, &iter) == ATOMKV_OK);
+    REQUIRE(atomkv_iter_new(table, NULL, &iter) == ATOMKV_OK);
     while ((status = atomkv_iter_next(iter, &key, &value, &written)) == ATOMKV_OK) {
         REQUIRE(key.size == value.size && key.size < sizeof text);
         REQUIRE(memcmp(key.data, value.data, key.size) == 0);
@@ -217,7 +220,7 @@ static void test_iteration_and_batches(void)
     atomkv_iter_free(iter);
 
     /* Children first or last: nothing depends on the order. */
-    REQUIRE(atomkv_iter_new(table, &iter) == ATOMKV_OK);
+    REQUIRE(atomkv_iter_new(table, NULL, &iter) == ATOMKV_OK);
     CHECK(atomkv_iter_next(iter, &key, NULL, NULL) == ATOMKV_OK);
     atomkv_db_free(db);
     atomkv_table_free(table);
@@ -240,9 +243,12 @@ static void test_reopening_and_closing(void)
     char path[4096];
     atomkv_db *second = (atomkv_db *)&second;
 
-    CHECK(atomkv_put_with(table, "k", 1, "v", 1, ATOMKV_DURABILITY_SYNC, NULL) == ATOMKV_OK);
-    CHECK(atomkv_put_with(table, "l", 1, "w", 1, ATOMKV_DURABILITY_TABLE, NULL) == ATOMKV_OK);
-    CHECK(atomkv_put_with(table, "m", 1, "x", 1, 42, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
+    atomkv_write_options *options = atomkv_write_options_new();
+    CHECK(atomkv_write_options_set_durability(options, ATOMKV_DURABILITY_SYNC) == ATOMKV_OK);
+    CHECK(atomkv_put_with(table, "k", 1, "v", 1, options, NULL) == ATOMKV_OK);
+    CHECK(atomkv_put_with(table, "l", 1, "w", 1, NULL, NULL) == ATOMKV_OK);
+    CHECK(atomkv_write_options_set_durability(options, 42) == ATOMKV_ERR_INVALID_ARGUMENT);
+    atomkv_write_options_free(options);
     CHECK(atomkv_sync(db) == ATOMKV_OK);
     CHECK(atomkv_checkpoint(db) == ATOMKV_OK);
     CHECK(atomkv_stat(db, "keys", &value) == ATOMKV_OK && value == 2);
@@ -259,7 +265,7 @@ static void test_reopening_and_closing(void)
     CHECK(strcmp(atomkv_error_message(error), atomkv_last_error()) == 0);
     atomkv_error_free(error);
 
-    CHECK(atomkv_iter_new(table, &iter) == ATOMKV_OK);
+    CHECK(atomkv_iter_new(table, NULL, &iter) == ATOMKV_OK);
     CHECK(atomkv_close(db, &error) == ATOMKV_OK && error == NULL);
     CHECK(atomkv_close(db, NULL) == ATOMKV_OK);
     CHECK(put(table, "k", "v") == ATOMKV_ERR_CLOSED);
@@ -267,7 +273,7 @@ static void test_reopening_and_closing(void)
     CHECK(atomkv_iter_next(iter, NULL, NULL, NULL) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_sync(db) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_checkpoint(db) == ATOMKV_ERR_CLOSED);
-    CHECK(atomkv_compact(db, &error) == ATOMKV_ERR_CLOSED);
+    CHECK(atomkv_compact(db, NULL, NULL, &error) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_error_status(error) == ATOMKV_ERR_CLOSED && atomkv_error_path(error) == NULL);
     atomkv_error_free(error);
     CHECK(atomkv_stat(db, "keys", &value) == ATOMKV_OK && value == 2);
@@ -300,7 +306,7 @@ static void test_what_needs_no_disk_is_closed_too(void)
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_ERR_CLOSED && keys == 0);
     CHECK(atomkv_slot(table, "k", 1, &slot, &partition) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_contains(table, "k", 1) == ATOMKV_ERR_CLOSED);
-    CHECK(atomkv_iter_new(table, &iter) == ATOMKV_ERR_CLOSED && iter == NULL);
+    CHECK(atomkv_iter_new(table, NULL, &iter) == ATOMKV_ERR_CLOSED && iter == NULL);
     CHECK(atomkv_table_open(db, "t", NULL, &again, NULL) == ATOMKV_ERR_CLOSED && again == NULL);
     CHECK(atomkv_batch_put(batch, table, "k", 1, "v", 1) == ATOMKV_ERR_CLOSED);
     CHECK(atomkv_batch_delete(batch, table, "k", 1) == ATOMKV_ERR_CLOSED);
@@ -447,7 +453,7 @@ static void test_misuse(void)
     CHECK(atomkv_close(NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_sync(NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_checkpoint(NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
-    CHECK(atomkv_compact(NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(atomkv_compact(NULL, NULL, NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_stat(NULL, "keys", &number) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_table_open(NULL, "t", NULL, &table, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(table == NULL);
@@ -478,8 +484,8 @@ static void test_misuse(void)
     CHECK(atomkv_view_written(NULL, &written) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_table_len(table, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_table_len(NULL, &number) == ATOMKV_ERR_INVALID_ARGUMENT);
-    CHECK(atomkv_iter_new(NULL, &iter) == ATOMKV_ERR_INVALID_ARGUMENT && iter == NULL);
-    CHECK(atomkv_iter_new(table, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(atomkv_iter_new(NULL, NULL, &iter) == ATOMKV_ERR_INVALID_ARGUMENT && iter == NULL);
+    CHECK(atomkv_iter_new(table, NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_iter_next(NULL, NULL, NULL, NULL) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_batch_put(NULL, table, "k", 1, "v", 1) == ATOMKV_ERR_INVALID_ARGUMENT);
     CHECK(atomkv_batch_put(batch, NULL, "k", 1, "v", 1) == ATOMKV_ERR_INVALID_ARGUMENT);
@@ -536,7 +542,7 @@ static void test_damage(void)
         snprintf(text, sizeof text, "key %d and value %d", number, number);
         REQUIRE(put(table, text, text) == ATOMKV_OK);
     }
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(atomkv_close(db, NULL) == ATOMKV_OK);
     atomkv_table_free(table);
     atomkv_db_free(db);
@@ -579,7 +585,7 @@ static void test_a_forked_child_harms_nothing(void)
     pid_t child;
 
     CHECK(put(table, "k", "parent") == ATOMKV_OK);
-    CHECK(atomkv_iter_new(table, &iter) == ATOMKV_OK);
+    CHECK(atomkv_iter_new(table, NULL, &iter) == ATOMKV_OK);
     fflush(NULL);
     child = fork();
     REQUIRE(child >= 0);
@@ -668,7 +674,7 @@ static void test_a_forked_child_never_waits(void)
     for (number = 0; number < 500; number++)
         good = good && atomkv_batch_put(sharer.batch, sharer.table, &number, sizeof number, "v", 1) == ATOMKV_OK;
     CHECK(good);
-    REQUIRE(atomkv_iter_new(sharer.table, &sharer.iter) == ATOMKV_OK);
+    REQUIRE(atomkv_iter_new(sharer.table, NULL, &sharer.iter) == ATOMKV_OK);
     fflush(NULL);
     REQUIRE(pthread_create(&thread, NULL, share, &sharer) == 0);
     for (round = 0; round < ROUNDS_OF_FORKS && good; round++) {
@@ -743,7 +749,7 @@ static void test_threads(void)
         workers[number].number = number;
         REQUIRE(pthread_create(&threads[number], NULL, work, &workers[number]) == 0);
     }
-    CHECK(atomkv_compact(db, NULL) == ATOMKV_OK);
+    CHECK(atomkv_compact(db, NULL, NULL, NULL) == ATOMKV_OK);
     CHECK(atomkv_checkpoint(db) == ATOMKV_OK);
     for (number = 0; number < THREADS; number++) {
         REQUIRE(pthread_join(threads[number], NULL) == 0);

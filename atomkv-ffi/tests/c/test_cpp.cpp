@@ -76,7 +76,7 @@ int main(int count, char **arguments)
     uint64_t keys = 0;
     CHECK(atomkv_table_len(users.get(), &keys) == ATOMKV_OK && keys == 2000);
     atomkv_iter *handle = nullptr;
-    REQUIRE(atomkv_iter_new(users.get(), &handle) == ATOMKV_OK);
+    REQUIRE(atomkv_iter_new(users.get(), nullptr, &handle) == ATOMKV_OK);
     Iter iter(handle);
     atomkv_slice key{}, value{};
     int seen = 0;

@@ -1,0 +1,3 @@
+module example.org/atomkv-tour
+
+go 1.19
