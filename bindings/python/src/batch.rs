@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 
 use crate::errors::{OrRaise, refuse_pickle};
-use crate::options;
+use crate::options::{self, Sync};
 use crate::table::Table;
 use crate::written::expectation;
 
@@ -95,10 +95,10 @@ impl Batch {
     /// Applies it and empties it. Returns the sequence of the commit; `None` if it only deletes what is not there.
     ///
     /// An empty batch is refused. After an error nothing was written, and the batch is as it was.
-    #[pyo3(signature = (*, sync=false))]
-    fn apply(&self, py: Python<'_>, sync: bool) -> PyResult<Option<u64>> {
+    #[pyo3(signature = (*, sync=Sync(false)))]
+    fn apply(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
         let batch = self.with(py, std::mem::take);
-        let how = if sync { Durability::Sync } else { Durability::Buffered };
+        let how = Durability::from(sync);
         match py.detach(|| self.database.apply(&batch, how)) {
             Ok(sequence) => Ok(sequence),
             Err(error) => {

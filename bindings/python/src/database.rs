@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
 use crate::errors::{OrRaise, refuse_pickle, report};
 use crate::input::Form;
-use crate::options::{durability, retention, seconds};
+use crate::options::{Sync, retention, seconds};
 use crate::services::ServiceArguments;
 use crate::table::Table;
 use crate::upkeep::{Progress, path_of};
@@ -126,7 +126,7 @@ impl Database {
             options = options.ordered(ordered.extract()?);
         }
         if let Some(sync) = get("sync")? {
-            options = options.durability(durability(Some(sync.extract()?)).unwrap_or_default());
+            options = options.durability(sync.extract::<Sync>()?.into());
         }
         if let Some(kept) = get("retention")? {
             options = options.retention(retention(&kept)?);

@@ -10,9 +10,33 @@ use pyo3::types::{PyBool, PyDelta, PyDeltaAccess, PyFloat, PyInt};
 use crate::input::Input;
 use crate::written::expectation;
 
+/// Whether a write is synced: the argument `sync`.
+#[derive(Clone, Copy)]
+pub struct Sync(pub bool);
+
+impl<'py> FromPyObject<'_, 'py> for Sync {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Sync> {
+        match object.cast::<PyBool>() {
+            Ok(sync) => Ok(Sync(sync.is_true())),
+            Err(_) => {
+                let name = object.get_type().name()?;
+                Err(PyTypeError::new_err(format!("sync must be True or False, not {name}")))
+            }
+        }
+    }
+}
+
+impl From<Sync> for Durability {
+    fn from(sync: Sync) -> Durability {
+        if sync.0 { Durability::Sync } else { Durability::Buffered }
+    }
+}
+
 /// How durable a write is asked to be.
-pub fn durability(sync: Option<bool>) -> Option<Durability> {
-    sync.map(|sync| if sync { Durability::Sync } else { Durability::Buffered })
+pub fn durability(sync: Option<Sync>) -> Option<Durability> {
+    sync.map(Durability::from)
 }
 
 /// A time in seconds, as a number or a `timedelta`; `None` for infinity.
@@ -79,7 +103,7 @@ fn moment_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// `TypeError`, `ValueError`, `OverflowError`.
 #[inline]
 pub fn write(
-    sync: Option<bool>,
+    sync: Option<Sync>,
     expect: Option<&Bound<'_, PyAny>>,
     ttl: Option<&Bound<'_, PyAny>>,
     expires_at: Option<&Bound<'_, PyAny>>,

@@ -109,7 +109,7 @@ impl StreamWriter {
     fn finish(
         &self,
         py: Python<'_>,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
         expect: Option<&Bound<'_, PyAny>>,
         ttl: Option<&Bound<'_, PyAny>>,
         expires_at: Option<&Bound<'_, PyAny>>,

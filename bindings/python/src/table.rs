@@ -53,7 +53,7 @@ impl Table {
         key: &[u8],
         value: &[u8],
         options: WriteOptions,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
     ) -> PyResult<Written> {
         let written = if self.inner.write_may_wait(value.len(), options::durability(sync)) {
             py.detach(|| self.inner.put_with(key, value, options))
@@ -68,7 +68,7 @@ impl Table {
         py: Python<'_>,
         key: &[u8],
         options: WriteOptions,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
     ) -> PyResult<Option<Written>> {
         let written = if self.inner.write_may_wait(0, options::durability(sync)) {
             py.detach(|| self.inner.delete_with(key, options))
@@ -274,7 +274,7 @@ impl Table {
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
         expect: Option<&Bound<'_, PyAny>>,
         ttl: Option<&Bound<'_, PyAny>>,
         expires_at: Option<&Bound<'_, PyAny>>,
@@ -306,7 +306,7 @@ impl Table {
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
         expect: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Written>> {
         let options = options::write(sync, expect, None, None)?;
@@ -343,12 +343,12 @@ impl Table {
         &self,
         py: Python<'py>,
         items: &Bound<'py, PyAny>,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
         ttl: Option<&Bound<'py, PyAny>>,
         expires_at: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<u64> {
         // One sync at the end serves all.
-        let options = options::write(Some(false), None, ttl, expires_at)?;
+        let options = options::write(Some(options::Sync(false)), None, ttl, expires_at)?;
         let durability = options::durability(sync).unwrap_or_else(|| self.inner.durability());
         let pairs = if items.is_instance_of::<PyDict>() || items.hasattr("keys")? {
             items.call_method0("items")?
@@ -515,7 +515,7 @@ impl Table {
         key: &Bound<'_, PyAny>,
         ttl: Option<&Bound<'_, PyAny>>,
         expires_at: Option<&Bound<'_, PyAny>>,
-        sync: Option<bool>,
+        sync: Option<options::Sync>,
         expect: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Written>> {
         let key = self.form.key(key)?;

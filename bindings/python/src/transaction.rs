@@ -8,7 +8,7 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::{OrRaise, raise, refuse_pickle};
-use crate::options::{self, ScanArguments};
+use crate::options::{self, ScanArguments, Sync};
 use crate::scan::Part;
 use crate::table::Table;
 
@@ -146,14 +146,14 @@ impl Transaction {
     /// Commits: all writes happen, under one sequence, which is returned; `None` if there was nothing to do.
     ///
     /// `ConflictError` if something that it has read was changed meanwhile; nothing was written then.
-    #[pyo3(signature = (*, sync=false))]
-    fn commit(&self, py: Python<'_>, sync: bool) -> PyResult<Option<u64>> {
+    #[pyo3(signature = (*, sync=Sync(false)))]
+    fn commit(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
         let transaction =
             self.transaction.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
         let Some(transaction) = transaction else {
             return Err(raise(py, "ClosedError", "the transaction has ended"));
         };
-        let how = if sync { Durability::Sync } else { Durability::Buffered };
+        let how = Durability::from(sync);
         py.detach(|| transaction.commit(how)).or_raise(py)
     }
 

@@ -11,6 +11,7 @@ use atomkv_engine::{
     IfExists, ImportOptions, Position, RestoreOptions, RestoreReport, SalvageOptions, ScanOptions, Table,
     TransferReport, VerifyOptions, VerifyReport, Watcher,
 };
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -390,8 +391,17 @@ fn format_of(format: &str) -> PyResult<Format> {
     }
 }
 
+/// A setting's value; what is wrong with it is told with its name.
+fn setting<'py, T: FromPyObjectOwned<'py>>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<T> {
+    value.extract::<T>().map_err(|error| {
+        let error: PyErr = error.into();
+        let py = value.py();
+        PyErr::from_type(error.get_type(py), format!("{name}: {}", error.value(py)))
+    })
+}
+
 fn encoding_of(name: &str, encoding: &Bound<'_, PyAny>) -> PyResult<Encoding> {
-    match encoding.extract::<String>()?.as_str() {
+    match setting::<String>(name, encoding)?.as_str() {
         "auto" => Ok(Encoding::Auto),
         "text" => Ok(Encoding::Text),
         "hex" => Ok(Encoding::Hex),
@@ -404,7 +414,7 @@ fn encoding_of(name: &str, encoding: &Bound<'_, PyAny>) -> PyResult<Encoding> {
 }
 
 fn delimiter_of(delimiter: &Bound<'_, PyAny>) -> PyResult<u8> {
-    match delimiter.extract::<String>()?.as_bytes() {
+    match setting::<String>("delimiter", delimiter)?.as_bytes() {
         [delimiter] => Ok(*delimiter),
         _ => Err(PyValueError::new_err("delimiter must be one ASCII character")),
     }
@@ -430,10 +440,10 @@ pub fn export<'py>(
             "key_encoding" => options.key_encoding(encoding_of(&name, &value)?),
             "value_encoding" => options.value_encoding(encoding_of(&name, &value)?),
             "delimiter" => options.delimiter(delimiter_of(&value)?),
-            "header" => options.header(value.extract()?),
-            "versions" => options.versions(value.extract()?),
-            "expiry" => options.expiry(value.extract()?),
-            "skip_large" => options.skip_large(value.extract()?),
+            "header" => options.header(setting(&name, &value)?),
+            "versions" => options.versions(setting(&name, &value)?),
+            "expiry" => options.expiry(setting(&name, &value)?),
+            "skip_large" => options.skip_large(setting(&name, &value)?),
             _ => return Err(unknown(&name)),
         };
     }
@@ -450,15 +460,15 @@ fn import_options(mut options: ImportOptions, settings: &Bound<'_, PyDict>) -> P
             "key_encoding" => options.key_encoding(encoding_of(&name, &value)?),
             "value_encoding" => options.value_encoding(encoding_of(&name, &value)?),
             "delimiter" => options.delimiter(delimiter_of(&value)?),
-            "skip_malformed" => options.skip_malformed(value.extract()?),
-            "keep_expiry" => options.keep_expiry(value.extract()?),
-            "sync" => options.sync(value.extract()?),
-            "record_bytes_max" => options.record_bytes_max(value.extract()?),
+            "skip_malformed" => options.skip_malformed(setting(&name, &value)?),
+            "keep_expiry" => options.keep_expiry(setting(&name, &value)?),
+            "sync" => options.sync(setting(&name, &value)?),
+            "record_bytes_max" => options.record_bytes_max(setting(&name, &value)?),
             "resume" => {
-                let (records, offset) = value.extract::<(u64, u64)>()?;
+                let (records, offset) = setting::<(u64, u64)>(&name, &value)?;
                 options.resume(Position { records, offset })
             }
-            "if_exists" => options.if_exists(match value.extract::<String>()?.as_str() {
+            "if_exists" => options.if_exists(match setting::<String>(&name, &value)?.as_str() {
                 "replace" => IfExists::Replace,
                 "skip" => IfExists::Skip,
                 "fail" => IfExists::Fail,
@@ -468,7 +478,8 @@ fn import_options(mut options: ImportOptions, settings: &Bound<'_, PyDict>) -> P
                 }
             }),
             "bookmark" => {
-                let (table, key) = value.extract::<(Bound<'_, crate::table::Table>, Bound<'_, PyAny>)>()?;
+                let (table, key) =
+                    setting::<(Bound<'_, crate::table::Table>, Bound<'_, PyAny>)>(&name, &value)?;
                 let key = crate::input::Input::of(&key, "bookmark")?;
                 options.bookmark(&table.get().inner, key.get())
             }

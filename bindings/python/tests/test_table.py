@@ -2,6 +2,7 @@
 
 import array
 import collections.abc
+import io
 import math
 import pickle
 import time
@@ -55,7 +56,14 @@ def test_wrong_types_are_named(t: Table, db: atomkv.Database) -> None:
         (lambda: t.put("k", "v", expires_at="x"), "expires_at must be a datetime"),
         (lambda: t.put("k", "v", ttl=1, expires_at=2e9), "not both"),
         (lambda: t.put("k", "v", expect=1.5), "expect must be"),
-        (lambda: t.put("k", "v", sync="yes"), "sync"),
+        (lambda: t.put("k", "v", sync="yes"), "sync must be True or False, not str"),
+        (lambda: t.delete("k", sync=1), "sync must be True or False, not int"),
+        (lambda: t.put_many([("k", "v")], sync=0), "sync must be True or False, not int"),
+        (lambda: t.load(io.BytesIO(), sync="yes"), "sync: .*bool"),
+        (lambda: t.load(io.BytesIO(), record_bytes_max="5"), "record_bytes_max: "),
+        (lambda: t.load(io.BytesIO(), bookmark="k"), "bookmark: "),
+        (lambda: t.export(io.BytesIO(), header="no"), "header: .*bool"),
+        (lambda: t.export(io.BytesIO(), value_encoding=5), "value_encoding: .*str"),
         (lambda: t.put_if("k", "v", None), "expect"),
         (lambda: t.scan("a", prefix="b"), "not both"),
         (lambda: t.scan(limit="5"), "limit must be an int, not str"),
