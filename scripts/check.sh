@@ -18,7 +18,8 @@ check() {
     fi
 }
 
-# run_tests NAME PROGRAM... [-- COMMAND...]: each test program, with a new directory, under a command if one is given.
+# run_tests NAME PROGRAM... [-- COMMAND...]: each test program, with a new directory, under a command if one is given. One
+# that hangs is ended after ten minutes, with a core of where it stood if the machine keeps such.
 run_tests() {
     kind=$1
     shift
@@ -31,6 +32,6 @@ run_tests() {
     for program in $to_run; do
         rm -rf "$work/data"
         mkdir "$work/data"
-        check "$(basename "$program")$kind" "$@" "$program" "$work/data"
+        check "$(basename "$program")$kind" timeout --signal=ABRT --kill-after=10 600 "$@" "$program" "$work/data"
     done
 }
