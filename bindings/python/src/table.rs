@@ -393,6 +393,12 @@ impl Table {
         Ok(count)
     }
 
+    /// Whether a write is synced, by its argument or else by the table's default.
+    #[pyo3(signature = (sync))]
+    fn _is_synced(&self, sync: Option<options::Sync>) -> bool {
+        options::durability(sync).unwrap_or_else(|| self.inner.durability()) == Durability::Sync
+    }
+
     /// Value, version, sequence, time and expiry of a key.
     fn _entry<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let key = self.form.key(key)?;

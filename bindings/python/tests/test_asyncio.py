@@ -3,6 +3,7 @@
 import asyncio
 import pathlib
 import time
+from datetime import timedelta
 from typing import Any, List
 
 import atomkv
@@ -48,6 +49,28 @@ def test_the_loop_goes_on(path: pathlib.Path) -> None:
             await slow.aput("k", b"v")
             task.cancel()
             assert turns > 10
+
+    asyncio.run(main())
+
+
+def test_one_sync_serves_a_turn(path: pathlib.Path) -> None:
+    async def main() -> None:
+        with atomkv.open(path, sync_interval=timedelta(hours=1)) as db:
+            t, always = db["t"], db.table("always", sync=True)
+
+            def synced() -> int:
+                return db.stats()["syncs"]
+
+            before = synced()
+            await asyncio.gather(*(t.aput(str(number), "v") for number in range(200)))
+            unsynced = synced() - before
+            before = synced()
+            await asyncio.gather(*(t.aput(str(number), "v", sync=True) for number in range(200)),
+                                 *(always.aput(str(number), "v") for number in range(200)),
+                                 always.adelete("1"), t.aput_many({"a": "b"}, sync=True))
+            assert unsynced <= 2 and 1 <= synced() - before <= 10
+            with pytest.raises(TypeError, match="sync must be True or False, not int"):
+                await t.aput("k", "v", sync=1)  # type: ignore[arg-type]
 
     asyncio.run(main())
 

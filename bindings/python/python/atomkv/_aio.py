@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 R = TypeVar("R")
-_Job = Tuple["asyncio.Future[Any]", Callable[..., Any], Tuple[Any, ...]]
+_Sync = Optional[Callable[[], None]]
+_Job = Tuple["asyncio.Future[Any]", Callable[..., Any], Tuple[Any, ...], _Sync]
+_Done = Tuple["asyncio.Future[Any]", Any, Optional[BaseException]]
 
 
 class Queue:
     """Calls of one turn of an event loop go to a thread together and come back together: a thread's turn costs tens of
-    microseconds, the calls themselves a fraction of one."""
+    microseconds, the calls themselves a fraction of one. One sync serves all of them that ask for it."""
 
     def __init__(self) -> None:
         self._executor: Optional[ThreadPoolExecutor] = None
@@ -22,15 +24,15 @@ class Queue:
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
-    def call(self, function: Callable[..., R], *arguments: Any) -> "asyncio.Future[R]":
-        """The result of a call, to be awaited."""
+    def call(self, function: Callable[..., R], *arguments: Any, sync: _Sync = None) -> "asyncio.Future[R]":
+        """The result of a call, to be awaited. With ``sync``, which syncs the database, it comes after that."""
         loop = asyncio.get_running_loop()
         future: "asyncio.Future[R]" = loop.create_future()
         jobs = self._pending.get(loop)
         if jobs is None:
             self._pending[loop] = jobs = []
             loop.call_soon(self._send, loop)
-        jobs.append((future, function, arguments))
+        jobs.append((future, function, arguments, sync))
         return future
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,14 +53,27 @@ class Queue:
 
 
 def _run(loop: asyncio.AbstractEventLoop, jobs: List[_Job]) -> None:
-    done: List[Tuple["asyncio.Future[Any]", Any, Optional[BaseException]]] = []
-    for future, function, arguments in jobs:
+    done: List[_Done] = []
+    to_sync: List[int] = []
+    sync_all: _Sync = None
+    for future, function, arguments, sync in jobs:
         if future.cancelled():
             continue
         try:
-            done.append((future, function(*arguments), None))
+            result = function(*arguments)
         except BaseException as error:
             done.append((future, None, error))
+            continue
+        if sync is not None:
+            sync_all = sync
+            to_sync.append(len(done))
+        done.append((future, result, None))
+    if sync_all is not None:
+        try:
+            sync_all()
+        except BaseException as error:
+            for place in to_sync:
+                done[place] = (done[place][0], None, error)
     try:
         loop.call_soon_threadsafe(_deliver, done)
     except RuntimeError:
@@ -66,7 +81,7 @@ def _run(loop: asyncio.AbstractEventLoop, jobs: List[_Job]) -> None:
         pass
 
 
-def _deliver(done: List[Tuple["asyncio.Future[Any]", Any, Optional[BaseException]]]) -> None:
+def _deliver(done: List[_Done]) -> None:
     for future, result, error in done:
         if future.done():
             continue

@@ -121,7 +121,7 @@ class NoSpaceError(AtomKVError, OSError):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
-        self.errno = _errno.ENOSPC
+        self.errno: Optional[int] = _errno.ENOSPC
 
 
 class TooManySegmentsError(AtomKVError, OSError):

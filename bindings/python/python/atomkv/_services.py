@@ -24,9 +24,9 @@ class Service:
         for function in functions:
             if not callable(function):
                 raise TypeError(f"the functions of {name!r} must be callable, {function!r} is not")
-        self.name = name
-        self.version = version
-        self.functions = functions
+        self.name: str = name
+        self.version: int = version
+        self.functions: Tuple[Callable[..., Any], ...] = functions
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, version={self.version})"

@@ -387,6 +387,9 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
 
     # --- asyncio ---
 
+    def _sync_later(self, sync: Optional[bool]) -> Optional[Callable[[], None]]:
+        return self._database.sync if self._is_synced(sync) else None
+
     async def aget(self, key: Key, default: Any = None) -> Any:
         """:meth:`get` without blocking the event loop. Calls of one turn of the loop share a thread's turn."""
         return await self._database._aio.call(self.get, key, default)
@@ -401,18 +404,19 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
         ttl: Optional[Seconds] = None,
         expires_at: Optional[Moment] = None,
     ) -> Written:
-        """:meth:`put` without blocking the event loop."""
+        """:meth:`put` without blocking the event loop. One sync serves all calls of one turn of the loop."""
 
         def put() -> Written:
-            return self.put(key, value, sync=sync, expect=expect, ttl=ttl, expires_at=expires_at)
+            return self.put(key, value, sync=False, expect=expect, ttl=ttl, expires_at=expires_at)
 
-        return await self._database._aio.call(put)
+        return await self._database._aio.call(put, sync=self._sync_later(sync))
 
     async def adelete(
         self, key: Key, *, sync: Optional[bool] = None, expect: Optional[Expectation] = None
     ) -> Optional[Written]:
         """:meth:`delete` without blocking the event loop."""
-        return await self._database._aio.call(lambda: self.delete(key, sync=sync, expect=expect))
+        call = self._database._aio.call
+        return await call(lambda: self.delete(key, sync=False, expect=expect), sync=self._sync_later(sync))
 
     async def aget_many(self, keys: Iterable[Key], default: Any = None) -> List[Any]:
         """:meth:`get_many` without blocking the event loop."""
@@ -422,7 +426,8 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
         self, items: Union[Mapping[Any, V], Iterable[Tuple[Any, V]]], *, sync: Optional[bool] = None
     ) -> int:
         """:meth:`put_many` without blocking the event loop."""
-        return await self._database._aio.call(lambda: self.put_many(items, sync=sync))
+        call = self._database._aio.call
+        return await call(lambda: self.put_many(items, sync=False), sync=self._sync_later(sync))
 
     async def ascan(self, *, part: str = "items", **arguments: Any) -> AsyncIterator[Any]:
         """:meth:`scan` for ``async for``, without blocking the event loop."""

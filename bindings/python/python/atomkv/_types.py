@@ -39,11 +39,11 @@ class Entry(Generic[V]):
     __slots__ = ("value", "version", "sequence", "time_ms", "expires_at_ms")
 
     def __init__(self, value: V, version: int, sequence: int, time_ms: int, expires_at_ms: Optional[int]) -> None:
-        self.value = value
-        self.version = version
-        self.sequence = sequence
-        self.time_ms = time_ms
-        self.expires_at_ms = expires_at_ms
+        self.value: V = value
+        self.version: int = version
+        self.sequence: int = sequence
+        self.time_ms: int = time_ms
+        self.expires_at_ms: Optional[int] = expires_at_ms
 
     @property
     def written(self) -> Written:
