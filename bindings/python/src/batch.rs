@@ -95,7 +95,7 @@ impl Batch {
     /// Applies it and empties it. Returns the sequence of the commit; `None` if it only deletes what is not there.
     ///
     /// An empty batch is refused. After an error nothing was written, and the batch is as it was.
-    #[pyo3(signature = (*, sync=Sync(false)))]
+    #[pyo3(signature = (*, sync=Sync(false)), text_signature = "($self, *, sync=False)")]
     fn apply(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
         let batch = self.with(py, std::mem::take);
         let how = Durability::from(sync);

@@ -146,7 +146,7 @@ impl Transaction {
     /// Commits: all writes happen, under one sequence, which is returned; `None` if there was nothing to do.
     ///
     /// `ConflictError` if something that it has read was changed meanwhile; nothing was written then.
-    #[pyo3(signature = (*, sync=Sync(false)))]
+    #[pyo3(signature = (*, sync=Sync(false)), text_signature = "($self, *, sync=False)")]
     fn commit(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
         let transaction =
             self.transaction.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
