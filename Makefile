@@ -3,6 +3,7 @@
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
 # make examples   the tour of examples/ in every language that this machine runs
+# make python builds the Python binding, make bench-python measures it.
 # The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, figures-c, bench-report,
 # bench-instructions, clean.
 
@@ -103,10 +104,23 @@ bench-instructions:
 	@scripts/need.sh cargo cc valgrind
 	scripts/instructions.sh $(abspath $(TARGET))
 
+# The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.
+python:
+	@scripts/build-python.sh $(abspath $(TARGET))
+	@scripts/python-venv.sh $(TARGET)/python/venv
+	@$(TARGET)/python/venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+		$(TARGET)/python/wheels/*.whl
+	@echo "$(TARGET)/python/venv/bin/python has atomkv now"
+
+# AtomKV beside lmdb, rocksdict, plyvel, sqlite3, dbm and diskcache in Python: the table of docs/python.md; some minutes.
+bench-python: python
+	@scripts/python-venv.sh $(TARGET)/python/venv bindings/python/bench/requirements.txt
+	$(TARGET)/python/venv/bin/python bindings/python/bench/compare.py
+
 clean:
 	cargo clean
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples test header figures figures-c bench bench-report benchmark bench-instructions c-docs \
-	abi-baseline abi-check test-sanitize clean
+.PHONY: all lib demo examples python test header figures figures-c bench bench-report benchmark bench-instructions \
+	bench-python c-docs abi-baseline abi-check test-sanitize clean

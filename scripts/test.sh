@@ -1,5 +1,6 @@
 #!/bin/sh
-# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, an installation, the demo.
+# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, the Python binding, an installation,
+# the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -53,6 +54,9 @@ if find "${LIBCLANG_PATH:-/usr/lib}" /usr/lib* -maxdepth 4 -name 'libclang*.so*'
 else
     echo "library through dlopen: not tested, since libclang is not installed (Debian: apt-get install libclang-dev)"
 fi
+step "Python binding" scripts/test-python.sh "$(cd "$target" && pwd)"
+sed -n '/^[0-9]* passed\|^documentation:/s/^/  /p' "$log"
+count "$(sed -n 's/^Python binding: \([0-9]*\) passed.*/\1/p' "$log")"
 mkdir "$log.d"
 step "installation" make --no-print-directory install DESTDIR="$log.d" PREFIX=/usr
 step "program against the installation" sh -c "
