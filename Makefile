@@ -4,6 +4,7 @@
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
 # make examples   the tour of examples/ in every language that this machine runs
 # make node   the Node binding, ready for `npm install ./bindings/node`; make bench-node measures it
+# make python builds the Python binding, make bench-python measures it.
 # The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, figures-c, bench-report,
 # bench-instructions, clean.
 
@@ -114,10 +115,23 @@ bench-node: node
 	cd bindings/node/bench && npm ci --silent --ignore-scripts && npm rebuild --silent --ignore-scripts=false better-sqlite3
 	cd bindings/node/bench && node bench.mjs $(KEYS)
 
+# The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.
+python:
+	@scripts/build-python.sh $(abspath $(TARGET))
+	@scripts/python-venv.sh $(TARGET)/python/venv
+	@$(TARGET)/python/venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+		$(TARGET)/python/wheels/*.whl
+	@echo "$(TARGET)/python/venv/bin/python has atomkv now"
+
+# AtomKV beside lmdb, rocksdict, plyvel, sqlite3, dbm and diskcache in Python: the table of docs/python.md; some minutes.
+bench-python: python
+	@scripts/python-venv.sh $(TARGET)/python/venv bindings/python/bench/requirements.txt
+	$(TARGET)/python/venv/bin/python bindings/python/bench/compare.py
+
 clean:
 	cargo clean
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples test header figures figures-c bench bench-report benchmark bench-instructions c-docs \
-	abi-baseline abi-check test-sanitize node bench-node clean
+.PHONY: all lib demo examples node python test header figures figures-c bench bench-report benchmark bench-instructions \
+	bench-node bench-python c-docs abi-baseline abi-check test-sanitize clean

@@ -67,7 +67,7 @@ run() {
     case $1 in
     c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBRARY="$work/lib" "$work/tour" >&2 &&
         "$work/tour" "$2" ;;
-    python) python3 examples/python/tour.py "$2" ;;
+    python) python3 examples/ctypes/tour.py "$2" ;;
     luajit) luajit examples/luajit/tour.lua "$2" ;;
     ruby) ruby examples/ruby/tour.rb "$2" ;;
     php) php -d ffi.enable=1 examples/php/tour.php "$2" ;;

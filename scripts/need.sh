@@ -9,16 +9,24 @@ package_of() {
     c++) echo g++ ;;
     clang) echo "clang libclang-dev" ;;
     abidiff) echo abigail-tools ;;
-    python3 | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
+    python3 | python3-venv | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
     php) echo php-cli ;;
     *) echo "" ;;
+    esac
+}
+
+# python3-venv is no program: Debian keeps a part of Python's library in a package of that name.
+is_there() {
+    case $1 in
+    python3-venv) python3 -c "import ensurepip, venv" 2>/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
     esac
 }
 
 missing=""
 packages=""
 for program in "$@"; do
-    command -v "$program" >/dev/null && continue
+    is_there "$program" && continue
     missing="$missing $program"
     packages="$packages $(package_of "$program")"
 done

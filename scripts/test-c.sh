@@ -162,13 +162,14 @@ check "built by CMake" cmake --build "$work/cmake" -j 2
 check "run by ctest" sh -c "cd '$work/cmake' && ctest --no-tests=error --output-on-failure >ctest.log 2>&1 || { cat ctest.log; exit 1; }; grep passed ctest.log"
 
 # Under valgrind, and with what the compiler checks in the tests and at the border of the library. The static programs: the
-# shared library as installed has no names by which valgrind could tell what it may pass over.
+# shared library as installed has no names by which valgrind could tell what it may pass over. It runs one thread at a
+# time; a fair one, or a thread that asks again and again may keep the processor from the one that it waits for.
 # shellcheck disable=SC2046
-run_tests " under valgrind" $(find "$work/make" -name '*_static' | sort) -- valgrind -q --error-exitcode=1 \
+run_tests " under valgrind" $(find "$work/make" -name '*_static' | sort) -- valgrind -q --fair-sched=try --error-exitcode=1 \
     --leak-check=full --errors-for-leak-kinds=definite,indirect,possible --suppressions=$tests/valgrind.supp
 # shellcheck disable=SC2046
 run_tests " under helgrind" $(find "$work/make" -name 'test_threads*' ! -name '*_static' | sort) -- valgrind -q \
-    --tool=helgrind --error-exitcode=1 --suppressions=$tests/helgrind.supp
+    --fair-sched=try --tool=helgrind --error-exitcode=1 --suppressions=$tests/helgrind.supp
 check "built with sanitizers" make -s -C $tests OUTPUT="$work/address" CC="$cc" CXX="$cxx" \
     CFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all" shared
 # shellcheck disable=SC2046

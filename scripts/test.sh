@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, an installation, the examples, the
-# Node binding, the demo.
+# Everything that is tested: form, lints, documentation, the Rust tests, the C interface, the Python binding, an installation,
+# the examples, the Node binding, the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -47,14 +47,16 @@ step "C interface" scripts/test-c.sh
 sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^C interface: \([0-9]*\) passed.*/\1/p' "$log")"
 # bindgen reads the header with libclang, which the machine may lack.
-if ls "${LIBCLANG_PATH:-/nowhere}"/libclang*.so* /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* \
-    /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+if find "${LIBCLANG_PATH:-/usr/lib}" /usr/lib* -maxdepth 4 -name 'libclang*.so*' 2>/dev/null | grep -q .; then
     step "library through dlopen" env ATOMKV_LIBRARY="$(cd "$target" && pwd)/release/libatomkv.so" \
         cargo test --locked -p atomkv-harness
     count "$(awk '/^test result: ok/ { sum += $4 } END { print sum + 0 }' "$log")"
 else
     echo "library through dlopen: not tested, since libclang is not installed (Debian: apt-get install libclang-dev)"
 fi
+step "Python binding" scripts/test-python.sh "$(cd "$target" && pwd)"
+sed -n '/^[0-9]* passed\|^documentation:/s/^/  /p' "$log"
+count "$(sed -n 's/^Python binding: \([0-9]*\) passed.*/\1/p' "$log")"
 mkdir "$log.d"
 step "installation" make --no-print-directory install DESTDIR="$log.d" PREFIX=/usr
 step "program against the installation" sh -c "

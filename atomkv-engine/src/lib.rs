@@ -115,7 +115,7 @@ pub use transfer::{
     TransferReport,
 };
 pub use types::{
-    Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
+    Changed, Entry, KEY_BYTES_MAX, PARTITIONS_MAX, Ready, STREAM_BYTES_MAX, Update, VALUE_BYTES_MAX, Version,
     Written,
 };
 pub use verify::{UncleanEnd, VerifyOptions, VerifyReport, verify_directory};

@@ -191,6 +191,15 @@ impl Inner {
         }
     }
 
+    /// Whether [`Inner::backpressure`] would wait.
+    #[inline]
+    pub(crate) fn is_writer_held_up(&self) -> bool {
+        let (appended, synced) = self.log.bytes();
+        self.log.is_behind()
+            || self.pace.is_pausing()
+            || appended.saturating_sub(synced) > self.options.sync_bytes && self.options.background
+    }
+
     #[cold]
     fn wait_for_sync(&self, unsynced: u64) {
         let bound = self.options.sync_bytes;

@@ -54,6 +54,12 @@ impl Pace {
         self.pause.store(0, Ordering::Relaxed);
     }
 
+    /// Whether writers pause now and then.
+    #[inline]
+    pub(crate) fn is_pausing(&self) -> bool {
+        self.pause.load(Ordering::Relaxed) > 0
+    }
+
     /// A writer comes by after all have written so many bytes since opening.
     #[inline]
     pub(crate) fn keep(&self, written: u64) {

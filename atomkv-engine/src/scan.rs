@@ -290,7 +290,7 @@ impl Table {
     /// As [`Table::get`], at the first record that cannot be read.
     pub fn for_each(&self, f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
         let snapshot = Snapshot::take(&self.inner)?;
-        Hashed::in_any_order().visit(self, snapshot.view(), f)
+        Hashed::in_any_order().visit(self, snapshot.view(), &ScanOptions::new(), f).map(drop)
     }
 }
 
@@ -358,6 +358,51 @@ impl Scan {
         next
     }
 
+    /// Hands the keys that come next, with their values, to a function until it breaks off: without a copy where values are
+    /// stored as they are and the scan is of a table without order, begun neither for pages nor with a limit. Returns whether
+    /// the function has broken off; else the scan has come to its end.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// # use atomkv_engine::{Database, ScanOptions, TableOptions};
+    /// # let database = Database::in_memory()?;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let users = database.table("users", TableOptions::new())?;
+    /// users.put(b"ada", b"1815")?;
+    /// let mut lengths = Vec::new();
+    /// let mut scan = users.scan(ScanOptions::new())?;
+    /// let broken_off = scan.next_with(|key, value| {
+    ///     lengths.push((key.len(), value.len()));
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!((lengths, broken_off), (vec![(3, 4)], false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Table::get`], at the first record that cannot be read; the next call goes on behind it.
+    pub fn next_with(&mut self, mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<bool> {
+        if let Source::Hashed(hashed) = &mut self.source
+            && !hashed.is_by_places()
+            && let Some(snapshot) = &self.snapshot
+        {
+            let is_broken_off = hashed.visit(&self.table, snapshot.view(), &self.options, f)?;
+            if !is_broken_off {
+                self.snapshot = None;
+            }
+            return Ok(is_broken_off);
+        }
+        while let Some(entry) = self.next_entry() {
+            let entry = entry?;
+            if f(&entry.key, &entry.value).is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where a later scan may go on, behind the last key that came: for [`ScanOptions::after`]. Stays good whatever is
     /// written, when the database is opened again, and when the table gets another number of partitions. `None` before the
     /// first key, and of a scan without order that was not begun for it, see [`ScanOptions::paged`].
@@ -366,8 +411,8 @@ impl Scan {
         self.is_resumable().then(|| Token { place: last.place, key: last.key.clone() }.encode(&self.table))
     }
 
-    /// The same behind another key of the scan.
-    pub(crate) fn page_token_behind(&self, key: &[u8]) -> Option<Vec<u8>> {
+    /// The same behind another key that this scan has handed out: for those who read ahead.
+    pub fn page_token_behind(&self, key: &[u8]) -> Option<Vec<u8>> {
         let place = match &self.source {
             Source::Hashed(_) => self.table.place_of_key(key).ok()?,
             _ => 0,

@@ -85,6 +85,11 @@ impl Table {
         &self.core.record.name
     }
 
+    /// The durability of writes that do not name one.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// The number of partitions, which [`Table::resize`] changes.
     pub fn partitions(&self) -> u32 {
         self.core.index.partitions()

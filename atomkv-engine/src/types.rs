@@ -124,3 +124,12 @@ pub enum Update {
     /// It stays as it is.
     Keep,
 }
+
+/// What a call that must not wait has come to, see [`crate::Table::get_at_once`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready<T> {
+    /// Here it is.
+    Now(T),
+    /// It takes the disk, or longer: ask with the call that may wait.
+    Later,
+}

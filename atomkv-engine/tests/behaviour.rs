@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
+use atomkv_engine::{Batch, Database, Durability, Error, Options, Ready, Table, TableOptions};
 use serde::{Deserialize, Serialize};
 
 mod common;
@@ -476,4 +476,24 @@ fn an_iteration_sees_what_stays_exactly_once() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn what_is_at_hand_is_read_without_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), Options::new()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let length = |key: &[u8]| table.get_at_once(key, <[u8]>::len).expect("readable");
+    let text = "compressible ".repeat(1000);
+    table.put(b"short", b"value").expect("put");
+    table.put(b"compressed", text.as_bytes()).expect("put");
+    table.put(b"large", &vec![7; 3 << 20]).expect("put");
+    assert_eq!(length(b"short"), Ready::Now(Some(5)));
+    assert_eq!(length(b"compressed"), Ready::Now(Some(text.len())));
+    assert_eq!(length(b"large"), Ready::Later);
+    assert_ne!(length(b"absent"), Ready::Now(Some(0)));
+    assert!(matches!(table.get_at_once(b"", <[u8]>::len), Err(Error::KeyEmpty)));
+    assert!(table.write_may_wait(5, Some(Durability::Sync)) && table.write_may_wait(1 << 20, None));
+    database.close().expect("closed");
+    assert!(matches!(table.get_at_once(b"short", <[u8]>::len), Err(Error::Closed)));
 }

@@ -1,7 +1,7 @@
 //! Scans of tables with and without order: ranges, prefixes, filters, pages, and what they see while others write.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use atomkv_engine::{Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions};
 
@@ -315,4 +315,37 @@ fn the_order_survives_reopening_and_rebuilding() {
         assert_eq!(pairs(&table, ScanOptions::new()), with_new, "round {round}");
     }
     database.close().expect("closes");
+}
+
+#[test]
+fn a_scan_in_pieces_gives_each_key_once() {
+    let (_directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        filled(&table);
+        for scan_options in [
+            ScanOptions::new(),
+            ScanOptions::new().prefix(b"a"),
+            ScanOptions::new().keys_only(true),
+            ScanOptions::new().limit(30),
+        ] {
+            let expected = sorted(pairs(&table, scan_options.clone()));
+            let mut scan = table.scan(scan_options).expect("begun");
+            let mut found = Pairs::new();
+            loop {
+                let end = found.len() + 7;
+                let broken_off = scan.next_with(|key, value| {
+                    found.push((key.to_vec(), value.to_vec()));
+                    if found.len() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+                if !broken_off.expect("readable") {
+                    break;
+                }
+                // By itself it goes on behind what was handed over.
+                found.extend(scan.next().transpose().expect("readable"));
+            }
+            assert!(!scan.next_with(|_, _| panic!("behind the end")).expect("nothing to read"));
+            assert_eq!(sorted(found), expected);
+        }
+    }
 }

@@ -228,6 +228,38 @@ fn a_sharder_that_lies_is_an_error() {
 }
 
 #[test]
+fn a_hasher_that_fails_refuses_the_key() {
+    #[derive(Debug)]
+    struct Fastidious;
+    impl KeyHasher for Fastidious {
+        fn identity(&self) -> Identity {
+            Identity::new("fastidious", 1)
+        }
+
+        fn hash(&self, seed: u64, key: &[u8]) -> u64 {
+            Fnv.hash(seed, key)
+        }
+
+        fn try_hash(&self, seed: u64, key: &[u8]) -> std::result::Result<u64, String> {
+            if key == b"bad" { Err("not this one".to_string()) } else { Ok(self.hash(seed, key)) }
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(&directory.path().join("db"));
+    let services = Services::new().with_hasher(Fastidious);
+    let table = database.table("t", TableOptions::new().services(services)).expect("created");
+    table.put(b"good", b"v").expect("put");
+    let is_refused =
+        |error: &Error| matches!(error, Error::InvalidKey { reason } if reason == "not this one");
+    assert!(table.put(b"bad", b"v").is_err_and(|error| is_refused(&error)));
+    assert!(table.get(b"bad").is_err_and(|error| is_refused(&error)));
+    assert!(table.delete(b"bad").is_err_and(|error| is_refused(&error)));
+    assert!(table.get_many(&[b"good".as_slice(), b"bad"]).is_err_and(|error| is_refused(&error)));
+    assert_eq!(table.get(b"good").expect("readable").as_deref(), Some(&b"v"[..]));
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
 fn a_watch_of_all_tables_does_not_give_own_compressions_to_another() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = open(&directory.path().join("db"));

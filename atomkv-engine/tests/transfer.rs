@@ -13,9 +13,9 @@ use std::time::Duration;
 use atomkv_engine::services::{Gzip, Identity, KeyValidator, RedisSlots, Services};
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{
-    Database, DumpOptions, Durability, Encoding, Error, ExportOptions, Format, IfExists, ImportOptions,
-    Options, Position, ReportHandle, Result, Retention, ScanOptions, Table, TableOptions, TransferReport,
-    Watcher, WriteOptions,
+    Database, DumpOptions, Durability, Encoding, Error, Expect, ExportOptions, Format, IfExists,
+    ImportOptions, Options, Position, ReportHandle, Result, Retention, ScanOptions, Table, TableOptions,
+    TransferReport, Watcher, WriteOptions,
 };
 use common::{Random, for_each_seed, sim_options};
 
@@ -1273,4 +1273,33 @@ fn a_load_is_what_puts_would_be() {
     assert!(matches!(to.load(pairs, Watcher::none()), Err(Error::KeyEmpty)));
     assert!((1_500..2_100).contains(&to.len()), "{}", to.len());
     assert_eq!(to.load(Vec::<(Vec<u8>, Vec<u8>)>::new(), Watcher::none()).expect("nothing").records, 0);
+}
+
+#[test]
+fn a_load_can_have_an_expiry_a_durability_and_a_condition() {
+    let (sim, database) = database();
+    let to = table(&database, "t");
+    assert_eq!(to.durability(), Durability::Buffered);
+    let pairs = |from: u32| (from..from + 3_000).map(|number| (number.to_be_bytes(), b"v"));
+    let far = 4_000_000_000_000;
+    let options = WriteOptions::new().durability(Durability::Sync).expires_at_ms(far);
+    let report = to.load_with(pairs(0), options, Watcher::none()).expect("loaded");
+    assert_eq!(report.records, 3_000);
+    sim.power_loss();
+    drop((to, database));
+    let database = Database::open(Path::new("/sim/db"), sim_options(&sim, 4)).expect("opens");
+    let to = table(&database, "t");
+    assert_eq!(to.len(), 3_000);
+    let entry = to.get_entry(&7_u32.to_be_bytes()).expect("readable").expect("there");
+    assert_eq!(entry.expires_at_ms, Some(far));
+    // The first commit that meets a key is not there, those before are.
+    let options = WriteOptions::new().expect(Expect::Absent);
+    let outcome = to.load_with(
+        (5_000..7_000).chain(2_999..3_000).map(u32::to_be_bytes).map(|key| (key, b"w")),
+        options,
+        Watcher::none(),
+    );
+    assert!(matches!(outcome, Err(Error::Conflict { key, .. }) if key == 2_999_u32.to_be_bytes()));
+    assert!((4_000..5_000).contains(&to.len()), "{}", to.len());
+    assert_eq!(to.get(&2_999_u32.to_be_bytes()).expect("readable").as_deref(), Some(&b"v"[..]));
 }

@@ -162,9 +162,15 @@ impl Log {
     /// that the helper has not made ready yet waits a little, or it would have to do the helper's work under locks.
     #[inline]
     pub(crate) fn pace(&self) {
-        if self.behind.load(Ordering::Relaxed) || memory::head_start().is_some() {
+        if self.is_behind() {
             self.wait_for_helper();
         }
+    }
+
+    /// Whether a writer is about to come to something that the helpers have not made ready yet.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) || memory::head_start().is_some()
     }
 
     #[cold]

@@ -155,13 +155,21 @@ impl Hashed {
         }
     }
 
-    /// See [`Table::for_each`].
+    /// Goes on in any order, until `f` breaks off: see [`crate::Scan::next_with`].
     pub(super) fn visit(
-        mut self,
+        &mut self,
         table: &Table,
         view: &View,
+        options: &ScanOptions,
         mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        // What was read for calls of the other kind.
+        while let Some((_, entry)) = self.ready.pop_front() {
+            let entry = entry?;
+            if f(&entry.key, &entry.value).is_break() {
+                return Ok(true);
+            }
+        }
         let verify = table.inner.options.verify_checksums;
         while !self.is_done {
             table.inner.health.check_open()?;
@@ -169,22 +177,25 @@ impl Hashed {
             while let Some(next) = self.next_waiting() {
                 let flow = next.segment.peek(next.address.offset(), verify, |record| {
                     let found = Found::new(*record, next.address, &next.segment, &guard);
-                    if !is_visible(&found, &next, view)? {
+                    if !is_visible(&found, &next, view)? || !options.admits(record.key) {
                         return Ok(ControlFlow::Continue(()));
                     }
                     let Some(stored) = Stored::of(record) else {
                         return Ok(ControlFlow::Continue(()));
                     };
+                    if options.is_keys_only() {
+                        return Ok(f(record.key, &[]));
+                    }
                     let flow = table.with_plain(stored, |value| f(record.key, value))?;
                     Ok(flow.unwrap_or(ControlFlow::Continue(())))
                 })??;
                 if flow.is_break() {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             self.fill(table, view)?;
         }
-        Ok(())
+        Ok(false)
     }
 
     #[inline]

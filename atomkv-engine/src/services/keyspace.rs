@@ -20,6 +20,14 @@ pub trait KeyHasher: Debug + Send + Sync + 'static {
     /// The hash. The seed is the database's; a hasher that ignores it makes tables that strangers can slow down by
     /// choosing their keys.
     fn hash(&self, seed: u64, key: &[u8]) -> u64;
+
+    /// The same for hashers that can fail, such as those that are written in another language.
+    ///
+    /// # Errors
+    /// The reason to refuse the key.
+    fn try_hash(&self, seed: u64, key: &[u8]) -> std::result::Result<u64, String> {
+        Ok(self.hash(seed, key))
+    }
 }
 
 /// Gives each key its slot, 0 to 16,383. A key's slot never changes.
@@ -246,7 +254,9 @@ impl Keyspace {
     fn place_by_services(&self, key: &[u8]) -> Result<u64> {
         let hash = match &self.hashing {
             Hashing::Rapid(secrets) => rapidhash_v3_seeded(key, secrets),
-            Hashing::Other(hasher, seed) => hasher.hash(*seed, key),
+            Hashing::Other(hasher, seed) => {
+                hasher.try_hash(*seed, key).map_err(|reason| Error::InvalidKey { reason })?
+            }
         };
         match &self.sharding {
             Sharding::Hash => Ok(hash),

@@ -14,7 +14,7 @@ use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
 use crate::segment::Segment;
 use crate::services::{Codec, decompress_builtin};
-use crate::types::{Address, Entry};
+use crate::types::{Address, Entry, Ready};
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -22,6 +22,9 @@ thread_local! {
 
 /// How many lookups wait for memory together: more than the processor keeps under way gains nothing.
 const GET_MANY_GROUP: usize = 32;
+
+/// Longer values are nobody's business at once, see [`Table::get_at_once`].
+const AT_ONCE_BYTES_MAX: u64 = 64 << 10;
 
 /// A thread keeps its scratch buffer for decompressed values up to this size.
 const SCRATCH_KEEP_BYTES: usize = 1 << 20;
@@ -320,6 +323,52 @@ impl Table {
     /// As [`Table::get`].
     pub fn get_with<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         self.find_plain(key, None, |_, value| Ok(f(value)))
+    }
+
+    /// [`Table::get_with`] for callers that hold a lock of their own, which others wait for, such as that of an interpreter:
+    /// answers only if the value, or that the key is not there, can be told from mapped memory, without a call to the
+    /// system and without handling more than 64 KiB. Memory that has to come from the disk is waited for all the same.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, Ready, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let users = database.table("users", TableOptions::new())?;
+    /// users.put(b"ada", b"1815")?;
+    /// let length = match users.get_at_once(b"ada", |value| value.len())? {
+    ///     Ready::Now(length) => length,
+    ///     Ready::Later => users.get_with(b"ada", |value| value.len())?,
+    /// };
+    /// assert_eq!(length, Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_at_once<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Ready<Option<R>>> {
+        self.inner.health.check_open()?;
+        let place = self.place(key)?;
+        let guard = epoch::pin();
+        let counts = self.inner.counters.shard();
+        let began = counts.is_read_timed().then(Instant::now);
+        let value = match self.find_at_once(place, key, &guard) {
+            AtOnce::Found(found) => {
+                let stored = found.stored()?;
+                if matches!(stored, Stored::Extent(..)) || stored.is_longer_than(AT_ONCE_BYTES_MAX) {
+                    return Ok(Ready::Later);
+                }
+                self.with_plain(stored, f)?
+            }
+            AtOnce::Absent => None,
+            AtOnce::Unsure => return Ok(Ready::Later),
+        };
+        counts.note_read(value.is_some());
+        if let Some(began) = began {
+            self.inner.counters.get_latency.add(began.elapsed());
+        }
+        Ok(Ready::Now(value))
     }
 
     /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read at some moment

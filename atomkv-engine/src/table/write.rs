@@ -13,6 +13,9 @@ use crate::options::{Durability, Expiry, WriteOptions};
 use crate::services::Codec;
 use crate::types::{Changed, Update, VALUE_BYTES_MAX, Written};
 
+/// Longer values take a while, see [`Table::write_may_wait`].
+const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+
 impl Table {
     /// Stores a value under a key, whether or not the key is there. Durable as the table's default says.
     ///
@@ -58,6 +61,16 @@ impl Table {
             self.inner.counters.put_latency.add(began.elapsed());
         }
         written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
+    }
+
+    /// Whether a write of a value of so many bytes, with this durability or the table's, would have to wait as things are: for
+    /// the disk, or because writers are slowed down. A guess, for callers that hold a lock of their own, such as
+    /// that of an interpreter, and would rather let go of it first.
+    #[inline]
+    pub fn write_may_wait(&self, value_bytes: usize, durability: Option<Durability>) -> bool {
+        value_bytes > AT_ONCE_BYTES_MAX
+            || durability.unwrap_or(self.durability) == Durability::Sync
+            || self.inner.is_writer_held_up()
     }
 
     /// Stores a value if what is expected is there: compare-and-set.

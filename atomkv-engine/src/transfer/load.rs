@@ -37,6 +37,20 @@ impl Table {
         pairs: impl IntoIterator<Item = (K, V)>,
         watcher: Watcher<'_>,
     ) -> Result<TransferReport> {
+        self.load_with(pairs, WriteOptions::new(), watcher)
+    }
+
+    /// [`Table::load`] with a durability, a condition or an expiry for all of the pairs.
+    ///
+    /// # Errors
+    /// As [`Table::load`] and [`Table::put_with`]. The commits before are done.
+    pub fn load_with<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        pairs: impl IntoIterator<Item = (K, V)>,
+        options: impl Into<WriteOptions>,
+        watcher: Watcher<'_>,
+    ) -> Result<TransferReport> {
+        let options = options.into();
         let mut pairs = pairs.into_iter();
         let mut report = TransferReport::default();
         let mut reporter = watcher.begin(0);
@@ -51,7 +65,7 @@ impl Table {
             if chunk.is_empty() {
                 break;
             }
-            self.load_chunk(&chunk)?;
+            self.load_chunk(&chunk, &options)?;
             let records = chunk.len() as u64;
             chunk.clear();
             report.records += records;
@@ -59,22 +73,25 @@ impl Table {
             report.position = Position { records: report.records, offset: report.bytes };
             reporter.advance(bytes as u64, records)?;
         }
-        if self.durability == Durability::Sync {
+        if self.durability_of(&options) == Durability::Sync {
             self.sync()?;
         }
         report.elapsed = reporter.finish().elapsed;
         Ok(report)
     }
 
-    fn load_chunk<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, chunk: &[(K, V)]) -> Result<()> {
+    fn load_chunk<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        chunk: &[(K, V)],
+        options: &WriteOptions,
+    ) -> Result<()> {
         let mut order = Vec::with_capacity(chunk.len());
         for (number, (key, _)) in (0..).zip(chunk) {
             order.push(order_word(self, self.locate(key.as_ref())?, number));
         }
-        let options = WriteOptions::new();
         let changes = in_lock_order(order, |place, number| {
             let (key, value) = &chunk[number as usize];
-            self.put_change(place, key.as_ref(), value.as_ref(), &options, None)
+            self.put_change(place, key.as_ref(), value.as_ref(), options, None)
         })?;
         self.inner.commit_many(&changes, Durability::Buffered).map(drop)
     }

@@ -1,0 +1,147 @@
+//! The change feed.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use atomkv_engine::{ChangeEvent, ChangeKind, WatchOptions};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::errors::{OrRaise, raise, refuse_pickle};
+use crate::input::Input;
+use crate::table::Table;
+
+/// So often a wait looks whether there is a signal, such as that of Ctrl-C, or the watch was closed.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The committed changes, one after the other.
+#[pyclass(frozen, subclass, weakref, module = "atomkv._atomkv")]
+pub struct Watch {
+    watch: Mutex<Option<atomkv_engine::Watch>>,
+    tables: Vec<(String, std::sync::Arc<crate::input::Form>)>,
+}
+
+impl Watch {
+    fn with<R: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&mut atomkv_engine::Watch) -> atomkv_engine::Result<R> + Send,
+    ) -> PyResult<R> {
+        let outcome = py.detach(|| {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.as_mut().map(f)
+        });
+        match outcome {
+            Some(result) => result.or_raise(py),
+            None => Err(raise(py, "ClosedError", "the watch was closed")),
+        }
+    }
+
+    /// Table, key, kind, value, superseded, version, sequence, time, expiry, whether it is the last of its commit.
+    fn object<'py>(&self, py: Python<'py>, change: &ChangeEvent) -> PyResult<Bound<'py, PyAny>> {
+        let form = self.tables.iter().find(|(name, _)| **name == *change.table).map(|(_, form)| form);
+        let kind = match change.kind {
+            ChangeKind::Put => "put",
+            ChangeKind::Delete => "delete",
+            _ => "state",
+        };
+        let value = change.value.as_ref().map(|value| PyBytes::new(py, value));
+        let (key, value) = match form {
+            Some(form) => {
+                let value = value.map(|value| form.value_object(value)).transpose()?;
+                (form.key_object(py, &change.key)?, value)
+            }
+            None => (PyBytes::new(py, &change.key).into_any(), value.map(Bound::into_any)),
+        };
+        let first = (&*change.table, key, kind, value, change.superseded).into_pyobject(py)?;
+        let rest =
+            (change.version, change.sequence, change.time_ms, change.expires_at_ms, change.last_of_commit);
+        first.as_any().add(rest.into_pyobject(py)?)
+    }
+}
+
+#[pymethods]
+impl Watch {
+    #[new]
+    #[pyo3(signature = (database, tables, prefix, start, state_first))]
+    fn new(
+        py: Python<'_>,
+        database: &Bound<'_, crate::database::Database>,
+        tables: Vec<Bound<'_, Table>>,
+        prefix: Option<&Bound<'_, PyAny>>,
+        start: Option<u64>,
+        state_first: bool,
+    ) -> PyResult<Watch> {
+        let mut options = WatchOptions::new().state_first(state_first);
+        for table in &tables {
+            options = options.table(&table.get().inner);
+        }
+        if let Some(prefix) = prefix {
+            options = options.prefix(Input::of(prefix, "prefix")?.get());
+        }
+        if let Some(start) = start {
+            options = options.from(start);
+        }
+        let database = &database.get().inner;
+        let watch = py.detach(|| database.watch(options)).or_raise(py)?;
+        let form =
+            |table: &Bound<'_, Table>| (table.get().inner.name().to_string(), table.get().form.clone());
+        Ok(Watch { watch: Mutex::new(Some(watch)), tables: tables.iter().map(form).collect() })
+    }
+
+    /// The next change; waits for so many seconds, `None` for ever. `None` if none has come.
+    fn _next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let deadline = timeout
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let wait = left.map_or(SLICE, |left| left.min(SLICE));
+            if let Some(change) = self.with(py, |watch| watch.next(wait))? {
+                return self.object(py, &change).map(Some);
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Some of the changes that come next, at most so many; waits for the first one for so many seconds.
+    fn _some<'py>(&self, py: Python<'py>, timeout: f64, most: usize) -> PyResult<Bound<'py, PyList>> {
+        let wait = Duration::try_from_secs_f64(timeout).unwrap_or(SLICE);
+        let changes = self.with(py, |watch| {
+            let mut changes = Vec::from_iter(watch.next(wait)?);
+            while !changes.is_empty() && changes.len() < most {
+                match watch.try_next() {
+                    Ok(Some(change)) => changes.push(change),
+                    // Told again by the next call.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            Ok(changes)
+        })?;
+        let list = PyList::empty(py);
+        for change in &changes {
+            list.append(self.object(py, change)?)?;
+        }
+        Ok(list)
+    }
+
+    /// Where to begin after a restart, to be given every change that was not handed over yet: for `watch(start=...)`.
+    #[getter]
+    fn resume_from(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |watch| Ok(watch.resume_from()))
+    }
+
+    /// Ends the watch; the log need not be kept for it any more.
+    fn close(&self, py: Python<'_>) {
+        let watch = self.watch.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| drop(watch));
+    }
+
+    fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
+        Err(refuse_pickle("Watch"))
+    }
+}

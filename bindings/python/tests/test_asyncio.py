@@ -1,0 +1,123 @@
+"""asyncio: nothing blocks the loop."""
+
+import asyncio
+import pathlib
+import time
+from datetime import timedelta
+from typing import Any, List
+
+import atomkv
+import pytest
+
+
+def test_calls(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t = db.table("t", ordered=True)
+            written = await t.aput("a", "1", sync=True)
+            assert written.version == 1 and await t.aget("a") == b"1" and await t.aget("x", 5) == 5
+            many = await asyncio.gather(*(t.aput(str(number), str(number)) for number in range(1000)))
+            assert len({w.sequence for w in many}) == 1000
+            assert await t.aget_many(["1", "x"]) == [b"1", None]
+            assert await t.aput_many({"p": "q"}) == 1
+            assert await t.adelete("p") is not None
+            with pytest.raises(atomkv.ConflictError):
+                await t.aput("a", "2", expect="absent")
+            with pytest.raises(TypeError):
+                await t.aget(5)
+            assert [key async for key in t.ascan(part="keys", prefix="99")] == [b"99"] + [b"99%d" % n for n in range(10)]
+            assert (await db.run(db.compact)).segments_damaged == 0
+        with pytest.raises(atomkv.ClosedError):
+            await t.aget("a")
+
+    asyncio.run(main())
+
+
+def test_the_loop_goes_on(path: pathlib.Path) -> None:
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            slow = db.table("slow", serializer=(lambda v: time.sleep(0.3) or v, bytes))
+            turns = 0
+
+            async def turn() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0.001)
+
+            task = asyncio.ensure_future(turn())
+            await slow.aput("k", b"v")
+            task.cancel()
+            assert turns > 10
+
+    asyncio.run(main())
+
+
+def test_one_sync_serves_a_turn(path: pathlib.Path) -> None:
+    async def main() -> None:
+        with atomkv.open(path, sync_interval=timedelta(hours=1)) as db:
+            t, always = db["t"], db.table("always", sync=True)
+
+            def synced() -> int:
+                return db.stats()["syncs"]
+
+            before = synced()
+            await asyncio.gather(*(t.aput(str(number), "v") for number in range(200)))
+            unsynced = synced() - before
+            before = synced()
+            await asyncio.gather(*(t.aput(str(number), "v", sync=True) for number in range(200)),
+                                 *(always.aput(str(number), "v") for number in range(200)),
+                                 always.adelete("1"), t.aput_many({"a": "b"}, sync=True))
+            assert unsynced <= 2 and 1 <= synced() - before <= 10
+            with pytest.raises(TypeError, match="sync must be True or False, not int"):
+                await t.aput("k", "v", sync=1)  # type: ignore[arg-type]
+
+    asyncio.run(main())
+
+
+def test_a_watch_is_followed(path: pathlib.Path) -> None:
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            t, seen = db["t"], []  # type: ignore[var-annotated]
+            watch = t.watch()
+
+            async def follow() -> None:
+                async for change in watch:
+                    seen.append(change.key)
+
+            task = asyncio.ensure_future(follow())
+            for number in range(500):
+                await t.aput(str(number), "v")
+            while len(seen) < 500:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            # What comes while nobody waits is not lost, nor what a cancelled wait has got.
+            waiting = asyncio.ensure_future(watch.__anext__())
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            await t.aput("last", "v")
+            change = await asyncio.wait_for(watch.__anext__(), 10)
+            assert change.key == b"last" and seen == [str(number).encode() for number in range(500)]
+            waiting = asyncio.ensure_future(watch.__anext__())
+            await asyncio.sleep(0.01)
+            watch.close()
+            with pytest.raises(atomkv.ClosedError):
+                await waiting
+
+    asyncio.run(main())
+
+
+def test_cancelled_calls_harm_nobody(path: pathlib.Path) -> None:
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            t = db["t"]
+            tasks: List[Any] = [asyncio.ensure_future(t.aput(str(number), "v")) for number in range(10)]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            assert sum(isinstance(outcome, atomkv.Written) for outcome in done) == 5
+
+    asyncio.run(main())
