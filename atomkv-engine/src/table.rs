@@ -95,11 +95,6 @@ impl Table {
         self.core.index.partitions()
     }
 
-    /// The durability of this handle's writes that do not name one. A batch has one of its own.
-    pub fn durability(&self) -> Durability {
-        self.durability
-    }
-
     /// The number of keys.
     pub fn len(&self) -> u64 {
         self.core.index.len()

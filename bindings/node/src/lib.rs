@@ -1,7 +1,7 @@
 //! The native part of the npm package `atomkv`, on Node-API version 8.
 //!
 //! JavaScript (`lib/`) holds the public face; what is here is few functions, called with small integers. A *handle* is
-//! the number of a [`slots::Slot`] of this environment (the main thread or a worker). Keys and small values cross in one
+//! the number of a `slots::Slot` of this environment (the main thread or a worker). Keys and small values cross in one
 //! buffer that both sides know, so that a read makes no object: `hot.rs`. Everything else is an operation with a name and
 //! options in JSON, which runs at once or on a thread of the crew: `operations/`, `jobs.rs`.
 //!
