@@ -107,7 +107,7 @@ bench-instructions:
 
 # The Node binding: its tools, and the native part for this machine, ready for `npm install ./bindings/node`.
 node:
-	@scripts/need.sh cargo cc
+	@scripts/need.sh cargo cc node npm
 	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
 
 # Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
