@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::app::App;
 use crate::keys::unprocessable;
@@ -139,15 +139,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
                 return Err(problem);
             }
         };
-        serde_json::from_slice(&bytes).map(Json).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => {
-                unprocessable(&format!("the JSON is not what is wanted: {error}"))
+        serde_json::from_slice(&bytes).map(Json).map_err(|error| {
+            // The parser's own classes tell a syntax error where a value of another type begins.
+            match serde_json::from_slice::<IgnoredAny>(&bytes) {
+                Ok(_) => unprocessable(&format!("the JSON is not what is wanted: {error}")),
+                Err(error) => {
+                    let detail = format!("the body is not JSON: {error}");
+                    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
+                }
             }
-            _ => Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed-json",
-                format!("the body is not JSON: {error}"),
-            ),
         })
     }
 }

@@ -155,13 +155,26 @@ fn tell(
     events: &mpsc::Sender<Result<Event, Infallible>>,
     is_ending: impl Fn() -> bool,
 ) {
+    // A change of which it is not known yet whether others follow that the client sees.
+    let mut held: Option<(ChangeEvent, u64)> = None;
     while !events.is_closed() && !is_ending() {
-        let event = match watch.next(TURN) {
-            Ok(None) => continue,
-            Ok(Some(change)) if change.table.starts_with(OWN_PREFIX) || !client.sees(&change.table) => {
-                continue;
+        let ready = match watch.next(TURN) {
+            Ok(None) => held.take(),
+            Ok(Some(change)) => {
+                let resume_from = watch.resume_from();
+                if change.table.starts_with(OWN_PREFIX) || !client.sees(&change.table) {
+                    match &mut held {
+                        // The commit ends with something that the client does not see.
+                        Some((before, resumes)) if change.last_of_commit => {
+                            (before.last_of_commit, *resumes) = (true, resume_from);
+                            held.take()
+                        }
+                        _ => None,
+                    }
+                } else {
+                    held.replace((change, resume_from))
+                }
             }
-            Ok(Some(change)) => told(change, watch.resume_from(), values),
             // The service is ending.
             Err(Error::Closed) => return,
             Err(error) => {
@@ -171,8 +184,11 @@ fn tell(
                 return;
             }
         };
-        if events.blocking_send(Ok(event)).is_err() {
-            return;
+        let whole = held.take_if(|(change, _)| change.last_of_commit);
+        for (change, resume_from) in ready.into_iter().chain(whole) {
+            if events.blocking_send(Ok(told(change, resume_from, values))).is_err() {
+                return;
+            }
         }
     }
 }
