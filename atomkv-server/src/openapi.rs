@@ -21,7 +21,8 @@ use crate::routes::{batch, compatibility, documents, health, list, operations, p
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     modifiers(&Bearer),
-    security(("bearer" = [])),
+    // A service without tokens needs none.
+    security((), ("bearer" = [])),
     tags(
         (name = "documents", description = "Documents, one or many"),
         (name = "tables", description = "Tables"),

@@ -22,13 +22,20 @@ pub struct Problem {
     #[serde(rename = "type")]
     kind: String,
     /// What the status means.
-    title: String,
+    title: &'static str,
     /// The HTTP status.
     status: u16,
     /// A word to act upon, which stays the same from release to release.
     code: &'static str,
     /// What happened to this very request, and what to do.
     detail: String,
+    #[serde(flatten)]
+    rest: Box<Rest>,
+}
+
+/// What only some problems have.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Rest {
     /// The table concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<String>,
@@ -55,17 +62,11 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         Problem {
             kind: format!("urn:atomkv:problem:{code}"),
-            title: status.canonical_reason().unwrap_or("Error").to_string(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
             detail: detail.into(),
-            table: None,
-            key: None,
-            key_base64: None,
-            etag: None,
-            oldest_sequence: None,
-            headers: Vec::new(),
-            private: None,
+            rest: Box::default(),
         }
     }
 
@@ -117,7 +118,7 @@ impl Problem {
     fn internal(code: &'static str, error: &Error) -> Problem {
         let detail = "the database could not do this; the log of the service says why, by the request's id";
         let mut problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail);
-        problem.private = Some(error.to_string());
+        problem.rest.private = Some(error.to_string());
         problem
     }
 
@@ -127,7 +128,7 @@ impl Problem {
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.headers.push((name, value));
+        self.rest.headers.push((name, value));
         self
     }
 
@@ -136,16 +137,16 @@ impl Problem {
     }
 
     pub(crate) fn about(mut self, table: &str, key: &[u8]) -> Problem {
-        self.table = Some(table.to_string());
+        self.rest.table = Some(table.to_string());
         match std::str::from_utf8(key) {
-            Ok(text) => self.key = Some(text.to_string()),
-            Err(_) => self.key_base64 = Some(data_encoding::BASE64URL_NOPAD.encode(key)),
+            Ok(text) => self.rest.key = Some(text.to_string()),
+            Err(_) => self.rest.key_base64 = Some(data_encoding::BASE64URL_NOPAD.encode(key)),
         }
         self
     }
 
     fn found(mut self, found: Option<Written>) -> Problem {
-        self.etag = found.map(etag);
+        self.rest.etag = found.map(etag);
         self
     }
 
@@ -174,7 +175,7 @@ impl From<&Error> for Problem {
             Error::TableNotFound { name } => {
                 let mut problem = told(StatusCode::NOT_FOUND, "table-not-found");
                 problem.detail.push_str("; PUT /v1/tables/{table} creates one");
-                problem.table = Some(name.clone());
+                problem.rest.table = Some(name.clone());
                 problem
             }
             Error::TableMismatch { .. } => told(StatusCode::CONFLICT, "table-mismatch"),
@@ -183,12 +184,12 @@ impl From<&Error> for Problem {
             Error::VersionNotFound { .. } => told(StatusCode::NOT_FOUND, "version-not-found"),
             Error::VersionCompacted { oldest } => {
                 let mut problem = told(StatusCode::GONE, "version-compacted");
-                problem.oldest_sequence = (*oldest > 0).then_some(*oldest);
+                problem.rest.oldest_sequence = (*oldest > 0).then_some(*oldest);
                 problem
             }
             Error::Compacted { oldest } => {
                 let mut problem = told(StatusCode::GONE, "changes-compacted");
-                problem.oldest_sequence = Some(*oldest);
+                problem.rest.oldest_sequence = Some(*oldest);
                 problem
             }
             Error::Document { .. } => told(StatusCode::UNPROCESSABLE_ENTITY, "document-refused"),
@@ -205,26 +206,26 @@ impl From<&Error> for Problem {
                 let detail =
                     "the database takes no writes until the service is started anew: an earlier one failed";
                 let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", detail);
-                problem.private = Some(error.to_string());
+                problem.rest.private = Some(error.to_string());
                 problem
             }
             Error::NoSpace { .. } | Error::TooManySegments => {
                 let detail = "the database is full; delete documents and compact, or give it space";
                 let mut problem = Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail);
-                problem.private = Some(error.to_string());
+                problem.rest.private = Some(error.to_string());
                 problem
             }
             Error::Locked { .. } => {
                 let mut problem =
                     Problem::new(StatusCode::CONFLICT, "locked", "another process uses this directory");
-                problem.private = Some(error.to_string());
+                problem.rest.private = Some(error.to_string());
                 problem
             }
             Error::AlreadyExists { .. } => {
                 let detail =
                     "something is there already that is not a backup of this database; give another name";
                 let mut problem = Problem::new(StatusCode::CONFLICT, "already-exists", detail);
-                problem.private = Some(error.to_string());
+                problem.rest.private = Some(error.to_string());
                 problem
             }
             Error::Corrupt { .. } => Problem::internal("corrupt", error),
@@ -247,11 +248,11 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        if let Some(private) = &self.private {
+        if let Some(private) = &self.rest.private {
             tracing::error!(code = self.code, error = %private, "request failed");
         }
-        let (status, headers) = (self.status(), self.headers.clone());
-        let tag = self.etag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+        let (status, headers) = (self.status(), self.rest.headers.clone());
+        let tag = self.rest.etag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
         let mut response = (status, Json(self)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, content_type);
