@@ -1,5 +1,6 @@
 //! Several changes that happen together or not at all.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::expect::{Condition, Expect};
 use crate::options::WriteOptions;
 use crate::table::Table;
+use crate::types::Written;
 
 /// Puts, deletes and conditions over any tables of one database, applied atomically by [`crate::Database::apply`] under one
 /// sequence. All conditions are checked first, against the state before the batch. Of several operations on one key the
@@ -163,6 +165,27 @@ impl Batch {
             let operation = &self.operations[number as usize];
             self.change(place, operation, at_ms)
         })
+    }
+
+    /// What each operation became, in their order, of the changes that [`Batch::changes`] has told.
+    pub(crate) fn outcomes(
+        &self,
+        changes: &[Change<'_>],
+        written: &[Option<Written>],
+    ) -> Vec<Option<Written>> {
+        let of_key: HashMap<(u32, &[u8]), Option<Written>> = changes
+            .iter()
+            .zip(written)
+            .map(|(change, written)| ((change.table.id, change.key), *written))
+            .collect();
+        let outcome = |operation: &Operation| match operation.action {
+            Action::Check(_) => None,
+            Action::Put(_) | Action::Delete => {
+                let key = &self.bytes[operation.key.clone()];
+                of_key.get(&(self.tables[operation.table].core.id, key)).copied().flatten()
+            }
+        };
+        self.operations.iter().map(outcome).collect()
     }
 
     fn change(&self, place: u64, operation: &Operation, at_ms: Option<u64>) -> Result<Change<'_>> {

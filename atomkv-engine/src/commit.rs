@@ -106,6 +106,8 @@ pub(crate) struct Committed {
     sequence: u64,
     /// The version of the first key that it changed.
     version: u64,
+    /// The versions of all changes, 0 of those that had nothing to do, if they were asked for and are several.
+    versions: Vec<u64>,
     /// The documents and tombstones that it has written.
     puts: u64,
     deletes: u64,
@@ -113,7 +115,8 @@ pub(crate) struct Committed {
 
 impl Committed {
     /// There was nothing to do.
-    const NOTHING: Committed = Committed { sequence: 0, version: 0, puts: 0, deletes: 0 };
+    const NOTHING: Committed =
+        Committed { sequence: 0, version: 0, versions: Vec::new(), puts: 0, deletes: 0 };
 }
 
 impl Inner {
@@ -147,6 +150,24 @@ impl Inner {
         self.backpressure();
         let Committed { sequence, .. } = self.commit(changes, validation, how, epoch::pin())?;
         Ok((sequence > 0).then_some(sequence))
+    }
+
+    /// [`Inner::commit_many`], which tells what each change became: `None` of those that had nothing to do.
+    pub(crate) fn commit_telling(
+        &self,
+        changes: &[Change<'_>],
+        how: Durability,
+    ) -> Result<Vec<Option<Written>>> {
+        self.backpressure();
+        let validation = Validation { tells_versions: true, ..Validation::default() };
+        let Committed { sequence, version, versions, .. } =
+            self.commit(changes, &validation, how, epoch::pin())?;
+        let written = |version| (version > 0).then_some(Written { version, sequence });
+        Ok(match (sequence, changes.len()) {
+            (0, count) => vec![None; count],
+            (_, 1) => vec![written(version)],
+            _ => versions.into_iter().map(written).collect(),
+        })
     }
 
     /// No two changes may be of one key, and they come in the order of tables and places, in which partitions are locked.
@@ -277,7 +298,8 @@ impl Inner {
         self.swing(&lock, &mut records, 0, stamp);
         poison.lift();
         let puts = u64::from(change.body.is_put());
-        Ok(Some(Committed { sequence: stamp.sequence, version, puts, deletes: 1 - puts }))
+        let versions = Vec::new();
+        Ok(Some(Committed { sequence: stamp.sequence, version, versions, puts, deletes: 1 - puts }))
     }
 
     fn try_commit_many(
@@ -308,6 +330,13 @@ impl Inner {
             return Ok(Some(Committed::NOTHING));
         };
         let version = lookups[first].version(&changes[first]);
+        let mut versions = Vec::new();
+        if validation.tells_versions {
+            versions.resize(changes.len(), 0);
+            for &kept in &kept {
+                versions[kept] = lookups[kept].version(&changes[kept]);
+            }
+        }
         let mut addresses = vec![None; kept.len()];
         let mut records = Records {
             changes,
@@ -343,7 +372,7 @@ impl Inner {
         poison.lift();
         let puts = kept.iter().filter(|kept| changes[**kept].body.is_put()).count() as u64;
         let deletes = kept.len() as u64 - puts;
-        Ok(Some(Committed { sequence: stamp.sequence, version, puts, deletes }))
+        Ok(Some(Committed { sequence: stamp.sequence, version, versions, puts, deletes }))
     }
 
     /// What was there when the keys were looked up has expired by the log's time: look again by that.

@@ -34,7 +34,7 @@ use crate::stats::{CompactionReport, Stats};
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::tables::{TableCore, Tables};
-use crate::types::{SEQUENCE_MAX, TIME_MS_MAX};
+use crate::types::{SEQUENCE_MAX, TIME_MS_MAX, Written};
 use crate::watch::{Watch, WatchOptions};
 
 /// What all handles of one database share.
@@ -296,6 +296,38 @@ impl Database {
             return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
         }
         inner.commit_many(&batch.changes(inner, None)?, durability)
+    }
+
+    /// [`Database::apply`], which tells what each operation became, in their order: `None` of conditions, and of deletes of
+    /// keys that are not there. Several operations on one key all became what the last one has left.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Batch, Database, Durability, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let users = database.table("users", TableOptions::new())?;
+    /// let first = users.put(b"ada", b"countess")?;
+    /// let mut batch = Batch::new();
+    /// batch.put(&users, b"ada", b"programmer").delete(&users, b"nobody").put(&users, b"alan", b"1912");
+    /// let written = database.apply_told(&batch, Durability::Buffered)?;
+    /// let versions: Vec<_> = written.iter().map(|written| written.map(|written| written.version)).collect();
+    /// assert_eq!(versions, [Some(first.version + 1), None, Some(1)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Database::apply`].
+    pub fn apply_told(&self, batch: &Batch, durability: Durability) -> Result<Vec<Option<Written>>> {
+        let inner = self.inner();
+        inner.health.check_open()?;
+        if batch.is_empty() {
+            return Err(Error::InvalidArgument { reason: "the batch is empty".to_string() });
+        }
+        let changes = batch.changes(inner, None)?;
+        let written = inner.commit_telling(&changes, durability)?;
+        Ok(batch.outcomes(&changes, &written))
     }
 
     /// Applies a batch that another database has applied, with the sequence and at the time that it had there (in

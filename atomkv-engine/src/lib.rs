@@ -100,7 +100,7 @@ pub use expect::Expect;
 pub use inspect::Damage;
 pub use latency::Latency;
 pub use merge::{JSON_DEPTH_MAX, Merge};
-pub use options::{Durability, Expiry, Options, Retention, TableOptions, WriteOptions};
+pub use options::{Durability, Expiry, Options, Retention, TableOptions, TableSettings, WriteOptions};
 pub use progress::{Progress, Watcher};
 pub use resize::ResizeReport;
 pub use salvage::{SalvageOptions, SalvageReport, SalvagedKey, SalvagedTable, salvage};

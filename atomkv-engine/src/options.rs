@@ -411,6 +411,24 @@ pub struct TableOptions {
     pub(crate) services: Services,
 }
 
+/// How a table was created, see [`crate::Table::settings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableSettings {
+    /// The present number of partitions.
+    pub partitions: u32,
+    /// Whether it follows the table's size, see [`TableOptions::auto_partitions`].
+    pub auto_partitions: bool,
+    /// The durability of writes that do not name one.
+    pub durability: Durability,
+    /// Whether the table knows the order of its keys.
+    pub ordered: bool,
+    /// Which versions of a key are kept.
+    pub retention: Retention,
+    /// After how long documents expire whose writers do not say.
+    pub ttl: Option<Duration>,
+}
+
 /// The number of partitions of a table created without a word about them.
 pub(crate) const PARTITIONS_DEFAULT: u32 = 16;
 

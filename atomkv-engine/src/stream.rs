@@ -13,7 +13,8 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use crate::commit::Body;
+use crate::batch::Batch;
+use crate::commit::{Body, Change};
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::extents::{ChunkedFile, ChunkedWriter};
@@ -22,7 +23,7 @@ use crate::health::Health;
 use crate::options::WriteOptions;
 use crate::storage::StorageFile;
 use crate::sync::Mutex;
-use crate::table::{Parts, Pinned, Table, View};
+use crate::table::{About, Parts, Pinned, Table, View};
 use crate::types::{STREAM_BYTES_MAX, Written};
 
 /// What a writer writes before it looks whether the database is being closed.
@@ -96,17 +97,15 @@ impl Table {
         let Some(parts) = self.open_parts(key, view)? else {
             return Ok(None);
         };
-        let (source, version, sequence) = match parts {
+        let (source, about) = match parts {
             Parts::Held(pinned) => {
-                let (version, sequence) = (pinned.version(), pinned.sequence());
-                (Source::Held(pinned), version, sequence)
+                let about = pinned.about();
+                (Source::Held(pinned), about)
             }
-            Parts::Chunked { file, version, sequence } => {
-                (Source::Chunked { file, buffer: Mutex::default() }, version, sequence)
-            }
+            Parts::Chunked { file, about } => (Source::Chunked { file, buffer: Mutex::default() }, about),
         };
         let health = self.inner.health.clone();
-        Ok(Some(StreamReader { source, health, version, sequence, position: 0 }))
+        Ok(Some(StreamReader { source, health, about, position: 0 }))
     }
 }
 
@@ -211,6 +210,32 @@ impl StreamWriter {
         Ok(sealed)
     }
 
+    /// [`StreamWriter::finish_with`] together with a batch: the document and everything in the batch become visible under
+    /// one sequence, or nothing of it. What is told is the document's.
+    ///
+    /// # Errors
+    /// As [`StreamWriter::finish_with`] and [`crate::Database::apply`]; [`Error::InvalidArgument`] if the batch writes or
+    /// checks the document's own key.
+    pub fn finish_in(mut self, batch: &Batch, options: impl Into<WriteOptions>) -> Result<Written> {
+        let options = options.into();
+        self.check()?;
+        let (reference, file) = self.seal().map_err(|error| self.fail(error))?;
+        let inner = &self.table.inner;
+        let mut changes = batch.changes(inner, None)?;
+        let body = Body::Stream { reference, file };
+        let change = self.table.write_change(self.place, &self.key, body, &options, None)?;
+        let order = |other: &Change<'_>| (other.table.id, other.place) < (change.table.id, change.place);
+        let at = changes.partition_point(order);
+        if changes.iter().any(|other| other.table.id == change.table.id && other.key == change.key) {
+            let reason = "the batch has the key of the streamed document".to_string();
+            return Err(Error::InvalidArgument { reason });
+        }
+        changes.insert(at, change);
+        let written = inner.commit_telling(&changes, self.table.durability_of(&options))?;
+        let written = written.get(at).copied().flatten();
+        written.ok_or_else(|| Error::Internal { reason: "a stream that wrote nothing".to_string() })
+    }
+
     /// Whether it can go on.
     fn check(&self) -> Result<()> {
         self.table.inner.health.check_writable()?;
@@ -282,8 +307,7 @@ impl std::fmt::Debug for StreamWriter {
 pub struct StreamReader {
     source: Source,
     health: Arc<Health>,
-    version: u64,
-    sequence: u64,
+    about: About,
     position: u64,
 }
 
@@ -342,12 +366,22 @@ impl StreamReader {
 
     /// The key's version, see [`Written::version`].
     pub fn version(&self) -> u64 {
-        self.version
+        self.about.version
     }
 
     /// The commit that wrote the document, see [`Written::sequence`].
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.about.sequence
+    }
+
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub fn time_ms(&self) -> u64 {
+        self.about.time_ms
+    }
+
+    /// When it expires, in milliseconds since the Unix epoch; `None` for never.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.about.expires_at_ms
     }
 
     /// How much one call of [`std::io::Read`] takes at most: no more than the rest of a chunk, so that damage in the
@@ -426,7 +460,7 @@ impl Seek for StreamReader {
 impl std::fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("StreamReader");
-        debug.field("length", &self.len()).field("version", &self.version).finish_non_exhaustive()
+        debug.field("length", &self.len()).field("version", &self.about.version).finish_non_exhaustive()
     }
 }
 

@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use crate::database::Inner;
 use crate::error::{Error, Result};
-use crate::options::Durability;
+use crate::options::{Durability, TableSettings};
 use crate::services::{Keyspace, Services};
 use crate::tables::TableCore;
 use crate::types::Written;
 pub(crate) use found::{Found, Look, Stored, View};
-pub(crate) use pinned::Parts;
 pub use pinned::Pinned;
+pub(crate) use pinned::{About, Parts};
 
 /// A named key space of a database. Cheap to clone; may be used by many threads at once. A handle keeps the
 /// database's memory and file descriptors alive; after [`crate::Database::close`] it answers [`Error::Closed`].
@@ -93,6 +93,32 @@ impl Table {
     /// The number of partitions, which [`Table::resize`] changes.
     pub fn partitions(&self) -> u32 {
         self.core.index.partitions()
+    }
+
+    /// How the table was created, as far as that can be said by [`TableOptions`]; the number of partitions is the present
+    /// one.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, Retention, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let users = database.table("users", TableOptions::new().retention(Retention::Versions(3)))?;
+    /// assert_eq!((users.settings().retention, users.settings().ordered), (Retention::Versions(3), false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settings(&self) -> TableSettings {
+        let record = &self.core.record;
+        let (partitions, auto_partitions) = self.core.layout();
+        TableSettings {
+            partitions,
+            auto_partitions,
+            durability: if record.durability == 1 { Durability::Sync } else { Durability::Buffered },
+            ordered: record.ordered,
+            retention: self.core.retention(),
+            ttl: record.ttl_ms.map(Duration::from_millis),
+        }
     }
 
     /// The number of keys.

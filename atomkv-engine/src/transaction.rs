@@ -280,8 +280,11 @@ impl Transaction {
         // Its own snapshot must not keep what its own writes replace.
         self.snapshot = None;
         let check = || self.tables.values().try_for_each(|touched| touched.check_scans(snapshot));
-        let validation =
-            Validation { tables: &scanned, check: (!scanned.is_empty()).then_some(&check), at: None };
+        let validation = Validation {
+            tables: &scanned,
+            check: (!scanned.is_empty()).then_some(&check),
+            ..Validation::default()
+        };
         self.inner.commit_validated(&batch.changes(&self.inner, None)?, &validation, durability)
     }
 }

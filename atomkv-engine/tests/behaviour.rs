@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use atomkv_engine::{Batch, Database, Durability, Error, Options, Ready, Table, TableOptions};
+use atomkv_engine::{
+    Batch, Database, Durability, Error, Expect, Options, Ready, Table, TableOptions, Written,
+};
 use serde::{Deserialize, Serialize};
 
 mod common;
@@ -496,4 +498,29 @@ fn what_is_at_hand_is_read_without_waiting() {
     assert!(table.write_may_wait(5, Some(Durability::Sync)) && table.write_may_wait(1 << 20, None));
     database.close().expect("closed");
     assert!(matches!(table.get_at_once(b"short", <[u8]>::len), Err(Error::Closed)));
+}
+
+#[test]
+fn a_batch_tells_what_each_operation_became() {
+    let (_directory, database, table) = fresh();
+    let other = database.table("other", TableOptions::new()).expect("a table");
+    table.put(b"there", b"1").expect("written");
+    let mut batch = Batch::new();
+    batch.put(&table, b"there", b"2").expect(&other, b"there", Expect::Absent).delete(&table, b"not there");
+    batch.put(&other, b"twice", b"1").put(&other, b"twice", b"2").delete(&other, b"nobody");
+    let written = database.apply_told(&batch, Durability::Buffered).expect("applied");
+    let sequence = written[0].expect("written").sequence;
+    let put = |version| Some(Written { version, sequence });
+    assert_eq!(written, [put(2), None, None, put(1), put(1), None]);
+    assert_eq!(table.get_entry(b"there").expect("read").expect("there").sequence, sequence);
+
+    let mut one = Batch::new();
+    one.delete(&table, b"there");
+    let deleted = database.apply_told(&one, Durability::Sync).expect("applied");
+    assert_eq!(deleted[0].map(|written| written.version), Some(3));
+    assert_eq!(database.apply_told(&one, Durability::Sync).expect("nothing to do"), [None]);
+
+    batch.expect(&other, b"twice", Expect::Absent);
+    assert!(matches!(database.apply_told(&batch, Durability::Buffered), Err(Error::Conflict { .. })));
+    assert_eq!(other.get(b"twice").expect("read").as_deref(), Some(&b"2"[..]));
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Options, STREAM_BYTES_MAX, StreamReader, Table, TableOptions,
+    Batch, Database, Durability, Error, Expect, Options, STREAM_BYTES_MAX, StreamReader, Table, TableOptions,
 };
 use common::{Random, directory, for_each_seed};
 
@@ -830,4 +830,33 @@ fn a_document_larger_than_memory_takes_little_of_it() {
     assert!(peak < 100 << 20, "{peak} bytes");
     assert_eq!(reader.len(), length);
     assert!(STREAM_BYTES_MAX > length);
+}
+
+/// What describes a document is written with it, or not at all.
+#[test]
+fn a_stream_and_a_batch_are_one_commit() {
+    let (_sim, database, table) = simulated(1);
+    let about = database.table("about", TableOptions::new()).expect("a table");
+    let bytes = noise(3, 2 * CHUNK + 5);
+    let begin = || {
+        let mut writer = table.write_stream(b"film").expect("begun");
+        writer.append(&bytes).expect("written");
+        writer
+    };
+    let mut batch = Batch::new();
+    batch.put(&about, b"film", b"video/webm");
+    let written = begin().finish_in(&batch, Durability::Sync).expect("finished");
+    let reader = table.read_stream(b"film").expect("opens").expect("there");
+    assert_eq!((reader.sequence(), reader.len()), (written.sequence, bytes.len() as u64));
+    let entry = about.get_entry(b"film").expect("read").expect("there");
+    assert_eq!((entry.sequence, entry.time_ms), (written.sequence, reader.time_ms()));
+
+    let mut refused = Batch::new();
+    refused.put(&about, b"film", b"image/png").expect(&about, b"film", Expect::Absent);
+    assert!(matches!(begin().finish_in(&refused, Durability::Sync), Err(Error::Conflict { .. })));
+    let mut same = Batch::new();
+    same.delete(&table, b"film");
+    assert!(matches!(begin().finish_in(&same, Durability::Sync), Err(Error::InvalidArgument { .. })));
+    assert_eq!(about.get(b"film").expect("read").as_deref(), Some(&b"video/webm"[..]));
+    assert_eq!(table.read_stream(b"film").expect("opens").expect("there").sequence(), written.sequence);
 }

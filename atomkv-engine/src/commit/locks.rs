@@ -17,6 +17,8 @@ pub(crate) struct Validation<'a> {
     pub(crate) check: Option<&'a dyn Fn() -> Result<()>>,
     /// Sequence and time of a commit that is a copy of another database's.
     pub(crate) at: Option<Stamp>,
+    /// Whether the versions of all changes are asked for.
+    pub(crate) tells_versions: bool,
 }
 
 impl Validation<'_> {

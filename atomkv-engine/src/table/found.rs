@@ -1,5 +1,6 @@
 //! What a lookup finds.
 
+use super::pinned::About;
 use crate::epoch::Guard;
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Header, Kind, Peek, RecordError};
@@ -60,6 +61,12 @@ impl<'a> Found<'a> {
     pub(crate) fn entry(&self, value: &[u8]) -> Result<Entry> {
         let Header { version, sequence, time_ms, expiry_ms, .. } = self.header()?;
         Ok(Entry { value: value.to_vec(), version, sequence, time_ms, expires_at_ms: expiry_ms })
+    }
+
+    /// The same without the value.
+    pub(crate) fn about(&self) -> Result<About> {
+        let Header { version, sequence, time_ms, expiry_ms, .. } = self.header()?;
+        Ok(About { version, sequence, time_ms, expires_at_ms: expiry_ms })
     }
 
     #[cold]

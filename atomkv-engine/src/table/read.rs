@@ -9,7 +9,7 @@ use super::pinned::{Parts, Pinned, PinnedBytes};
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
 use crate::events;
-use crate::format::record::{ExtentRef, Header, Peek};
+use crate::format::record::{ExtentRef, Peek};
 use crate::index::history::ChainId;
 use crate::index::subtable::{Candidates, First};
 use crate::segment::Segment;
@@ -348,6 +348,22 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn get_at_once<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Ready<Option<R>>> {
+        self.find_ready(key, |_, value| Ok(f(value)))
+    }
+
+    /// [`Table::get_entry`] on the terms of [`Table::get_at_once`].
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn get_entry_at_once(&self, key: &[u8]) -> Result<Ready<Option<Entry>>> {
+        self.find_ready(key, |found, value| found.entry(value))
+    }
+
+    fn find_ready<R>(
+        &self,
+        key: &[u8],
+        f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    ) -> Result<Ready<Option<R>>> {
         self.inner.health.check_open()?;
         let place = self.place(key)?;
         let guard = epoch::pin();
@@ -359,7 +375,7 @@ impl Table {
                 if matches!(stored, Stored::Extent(..)) || stored.is_longer_than(AT_ONCE_BYTES_MAX) {
                     return Ok(Ready::Later);
                 }
-                self.with_plain(stored, f)?
+                self.with_plain(stored, |value| f(&found, value))?.transpose()?
             }
             AtOnce::Absent => None,
             AtOnce::Unsure => return Ok(Ready::Later),
@@ -532,8 +548,8 @@ impl Table {
             }
             other => self.with_plain(other, <[u8]>::to_vec)?.map(PinnedBytes::Owned),
         };
-        let Header { version, sequence, .. } = found.header()?;
-        Ok(bytes.map(|bytes| Pinned { bytes, version, sequence }))
+        let about = found.about()?;
+        Ok(bytes.map(|bytes| Pinned { bytes, about }))
     }
 
     /// Holds what a document is read from by parts.
@@ -548,8 +564,7 @@ impl Table {
             let Some(file) = self.inner.extents.open_chunked(&extent, chunk_bits, verify)? else {
                 return Ok(None);
             };
-            let Header { version, sequence, .. } = found.header()?;
-            Ok(Some(Parts::Chunked { file, version, sequence }))
+            Ok(Some(Parts::Chunked { file, about: found.about()? }))
         })
     }
 

@@ -1,0 +1,159 @@
+//! Bodies of requests: read with limits of length and of patience; JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::app::App;
+use crate::keys::unprocessable;
+use crate::problem::Problem;
+
+/// How much of a body that is not wanted is taken in all the same, and for how long.
+const DISCARD_BYTES_MAX: usize = 16 << 20;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A body that is read piece by piece.
+pub(crate) struct Pieces {
+    pub(crate) body: Body,
+    left: u64,
+    limit: u64,
+    patience: Duration,
+}
+
+impl Pieces {
+    pub(crate) fn of(app: &App, body: Body, limit: u64) -> Pieces {
+        let patience = match app.config.request_timeout_ms {
+            0 => Duration::MAX,
+            limit_ms => Duration::from_millis(limit_ms),
+        };
+        Pieces { body, left: limit, limit, patience }
+    }
+
+    /// # Errors
+    /// 413 if the body says that it is longer than the limit.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match announced(headers) {
+            Some(length) if length > self.limit => Err(Problem::payload_too_large(self.limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// 413 beyond the limit; 408 if nothing comes; 400 if the body breaks off.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = match tokio::time::timeout(self.patience, self.body.frame()).await {
+                Err(_) => {
+                    let detail = "the body did not go on";
+                    return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail));
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    return Err(Problem::bad_request(format!("the body breaks off: {error}")));
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            // Trailers say nothing here.
+            let Ok(data) = frame.into_data() else { continue };
+            let left = self.left.checked_sub(data.len() as u64);
+            self.left = left.ok_or_else(|| Problem::payload_too_large(self.limit))?;
+            return Ok(Some(data));
+        }
+    }
+
+    /// The whole body, or its beginning of at least so many bytes; and whether it is the whole.
+    ///
+    /// # Errors
+    /// As [`Pieces::next`].
+    pub(crate) async fn beginning(&mut self, bytes: usize) -> Result<(Bytes, bool), Problem> {
+        let Some(first) = self.next().await? else { return Ok((Bytes::new(), true)) };
+        // Most bodies are one piece.
+        let Some(second) = self.next().await? else { return Ok((first, true)) };
+        let mut all = BytesMut::with_capacity(first.len() + second.len());
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while all.len() < bytes {
+            match self.next().await? {
+                Some(piece) => all.extend_from_slice(&piece),
+                None => return Ok((all.freeze(), true)),
+            }
+        }
+        Ok((all.freeze(), false))
+    }
+}
+
+/// Takes in what a client still sends of a body that is not wanted, for a while: who is sending and does not read would not see
+/// the answer if the connection was closed at once. Who waits to be asked for the body is not asked.
+pub(crate) async fn discard(headers: &HeaderMap, mut body: Body) {
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let take = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // If it takes longer, the client sees a connection that was closed.
+    let _ = tokio::time::timeout(DISCARD_TIME_MAX, take).await;
+}
+
+/// The length that a body says it has.
+pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        if !is_json(&parts.headers) {
+            let detail = "the body is to be JSON: Content-Type: application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+        }
+        let mut pieces = Pieces::of(app, body, app.config.body_bytes_max);
+        let bytes = match pieces.check(&parts.headers) {
+            Ok(()) => pieces.beginning(usize::MAX).await,
+            Err(problem) => Err(problem),
+        };
+        let bytes = match bytes {
+            Ok((bytes, _)) => bytes,
+            Err(problem) => {
+                discard(&parts.headers, pieces.body).await;
+                return Err(problem);
+            }
+        };
+        serde_json::from_slice(&bytes).map(Json).map_err(|error| {
+            // The parser's own classes tell a syntax error where a value of another type begins.
+            match serde_json::from_slice::<IgnoredAny>(&bytes) {
+                Ok(_) => unprocessable(&format!("the JSON is not what is wanted: {error}")),
+                Err(error) => {
+                    let detail = format!("the body is not JSON: {error}");
+                    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", detail)
+                }
+            }
+        })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

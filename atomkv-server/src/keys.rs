@@ -1,0 +1,146 @@
+//! How keys, which are any bytes, are written in URLs and JSON.
+
+use axum::http::Uri;
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+
+/// How the keys of a request, and of its answer, are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyEncoding {
+    /// The key's bytes themselves; in a URL with percent-encoding, which can also write bytes that are no text.
+    #[default]
+    Text,
+    /// Two hexadecimal digits a byte.
+    Hex,
+    /// Base64 for URLs (RFC 4648, section 5), without padding.
+    Base64url,
+}
+
+impl KeyEncoding {
+    /// # Errors
+    /// 400 for what is not so encoded.
+    pub(crate) fn decode(self, text: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let decoded = match self {
+            KeyEncoding::Text => return Ok(text),
+            KeyEncoding::Hex => HEXLOWER_PERMISSIVE.decode(&text),
+            KeyEncoding::Base64url => {
+                let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(&text);
+                BASE64URL_NOPAD.decode(unpadded)
+            }
+        };
+        decoded.map_err(|error| Problem::bad_request(format!("the key is not in {self:?} encoding: {error}")))
+    }
+
+    pub(crate) fn written(self, key: &[u8]) -> Key {
+        match self {
+            KeyEncoding::Text => Key::of(key),
+            KeyEncoding::Hex => Key { key: Some(HEXLOWER_PERMISSIVE.encode(key)), key_base64: None },
+            KeyEncoding::Base64url => Key { key: Some(BASE64URL_NOPAD.encode(key)), key_base64: None },
+        }
+    }
+}
+
+/// A key in JSON: one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Key {
+    /// The key, if it is text, or in the encoding that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// The key in base64url, if it is not text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_base64: Option<String>,
+}
+
+impl Key {
+    pub(crate) fn of(key: &[u8]) -> Key {
+        match std::str::from_utf8(key) {
+            Ok(text) => Key { key: Some(text.to_string()), key_base64: None },
+            Err(_) => Key { key: None, key_base64: Some(BASE64URL_NOPAD.encode(key)) },
+        }
+    }
+
+    /// # Errors
+    /// 422 unless it is exactly one of the two.
+    pub(crate) fn bytes(self) -> Result<Vec<u8>, Problem> {
+        match (self.key, self.key_base64) {
+            (Some(text), None) => Ok(text.into_bytes()),
+            (None, Some(encoded)) => KeyEncoding::Base64url.decode(encoded.into_bytes()),
+            _ => Err(unprocessable("exactly one of key and key_base64")),
+        }
+    }
+}
+
+/// A value in JSON: text, or base64.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Value {
+    /// The value, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+    /// The value in base64, if it is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value_base64: Option<String>,
+}
+
+impl Value {
+    pub(crate) fn of(value: Vec<u8>) -> Value {
+        match String::from_utf8(value) {
+            Ok(text) => Value { value: Some(text), value_base64: None },
+            Err(bytes) => Value { value: None, value_base64: Some(BASE64.encode(bytes.as_bytes())) },
+        }
+    }
+}
+
+/// # Errors
+/// 422.
+pub(crate) fn decode_base64(text: &str) -> Result<Vec<u8>, Problem> {
+    BASE64
+        .decode(text.as_bytes())
+        .map_err(|error| unprocessable(&format!("a value that is not base64: {error}")))
+}
+
+/// JSON that is well-formed and yet not what is wanted.
+pub(crate) fn unprocessable(detail: &str) -> Problem {
+    Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail)
+}
+
+/// The segments of a path, decoded: the router hands out text only, and keys need not be text.
+pub(crate) fn segment(uri: &Uri, number: usize) -> Vec<u8> {
+    let raw = uri.path().split('/').nth(number).unwrap_or_default();
+    percent_decode_str(raw).collect()
+}
+
+/// The name of the table in the path.
+///
+/// # Errors
+/// 400 for one that is not text.
+pub(crate) fn table_name(uri: &Uri) -> Result<String, Problem> {
+    String::from_utf8(segment(uri, 3))
+        .map_err(|_| Problem::bad_request("the table's name is not text in UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_any_bytes_come_through() {
+        let uri: Uri = "/v1/tables/a%20b/documents/x%2Fy%ff%00z?q=1".parse().expect("a path");
+        assert_eq!(table_name(&uri).expect("text"), "a b");
+        assert_eq!(segment(&uri, 5), b"x/y\xff\0z");
+        for key in [&b"text"[..], b"\xff\x00", "\u{1f600}".as_bytes(), b"a/b"] {
+            for encoding in [KeyEncoding::Hex, KeyEncoding::Base64url] {
+                let written = encoding.written(key).key.expect("written");
+                assert_eq!(encoding.decode(written.into_bytes()).expect("decodes"), key);
+            }
+            assert_eq!(Key::of(key).bytes().expect("decodes"), key);
+        }
+        assert!(KeyEncoding::Hex.decode(b"abc".to_vec()).is_err());
+        assert!(KeyEncoding::Base64url.decode(b"a+/b".to_vec()).is_err());
+        assert!(Key::default().bytes().is_err());
+    }
+}

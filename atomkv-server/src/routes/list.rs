@@ -1,0 +1,413 @@
+//! Many documents at once: lists of keys, versions of one, the values of many.
+
+use std::sync::Arc;
+
+use atomkv_engine::{Error, ScanOptions, Snapshot};
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::auth::{Client, Scope};
+use crate::blocking::call;
+use crate::body::Json as JsonBody;
+use crate::etag::etag;
+use crate::keys::{Key, KeyEncoding, Value, segment, table_name, unprocessable};
+use crate::problem::Problem;
+use crate::request::Query;
+use crate::tables::{TableHandle, own_type};
+
+/// How many documents a page has unless it is told.
+const LIMIT: u64 = 100;
+/// How many it has at most.
+const LIMIT_MAX: u64 = 10_000;
+/// Longer values are not told in lists and by many.
+const VALUE_BYTES_MAX: u64 = 1 << 20;
+/// Once the values of an answer have so many bytes, it ends.
+const ANSWER_BYTES_MAX: u64 = 32 << 20;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Only keys that begin so.
+    prefix: Option<String>,
+    /// From this key on.
+    start: Option<String>,
+    /// Up to this key, which is not among them.
+    end: Option<String>,
+    /// Only keys in which this occurs.
+    contains: Option<String>,
+    /// Only keys that match this as a whole: `*`, `?`, `[a-z]`.
+    glob: Option<String>,
+    /// From the last key to the first; of ordered tables only.
+    #[serde(default)]
+    reverse: bool,
+    /// How many at most, 1 to 10,000. Default 100.
+    #[param(minimum = 1, maximum = 10_000)]
+    limit: Option<u64>,
+    /// Goes on behind an earlier page: its `cursor`, with the same other parameters.
+    cursor: Option<String>,
+    /// With values, of up to 1 MiB each; the page ends at 32 MiB of them.
+    #[serde(default)]
+    values: bool,
+    /// How `prefix`, `start`, `end` and `contains` are written, and the keys of the answer.
+    #[serde(default)]
+    #[param(inline)]
+    key_encoding: KeyEncoding,
+}
+
+/// A document in a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Listed {
+    #[serde(flatten)]
+    key: Key,
+    version: u64,
+    sequence: u64,
+    /// The entity tag, with its quotes.
+    etag: String,
+    /// When it was written, in milliseconds since the Unix epoch.
+    time_ms: u64,
+    /// When it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<u64>,
+    /// The length of the value, if values are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// The media type, if values are told and it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(flatten)]
+    value: Value,
+    /// The value is longer than 1 MiB and is read by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_large: Option<bool>,
+}
+
+/// A page of documents.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Page {
+    documents: Vec<Listed>,
+    /// Where the next page goes on, if there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// Lists documents.
+///
+/// Of an ordered table in the order of the keys, else in none; a page sees one moment. An ordered table costs what it returns,
+/// another one is looked through.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}/documents", tag = "documents",
+    params(("table" = String, Path), ListQuery),
+    responses(
+        (status = 200, body = Page),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    client: Client,
+    uri: Uri,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Problem> {
+    let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
+    let limit = query.limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit={limit}; a page has 1 to {LIMIT_MAX} documents")));
+    }
+    let options = options(&query, limit)?;
+    let (values, encoding) = (query.values, query.key_encoding);
+    call(move || page(&app, &handle, options, limit, values, encoding)).await.map(Json)
+}
+
+fn options(query: &ListQuery, limit: u64) -> Result<ScanOptions, Problem> {
+    let bytes = |text: &Option<String>| {
+        text.as_ref().map(|text| query.key_encoding.decode(text.clone().into_bytes())).transpose()
+    };
+    let mut options = ScanOptions::new().keys_only(true).reverse(query.reverse).limit(limit).paged(true);
+    let (start, end) = (bytes(&query.start)?, bytes(&query.end)?);
+    match (bytes(&query.prefix)?, start.or(end.is_some().then(Vec::new)), end) {
+        (Some(_), Some(_), _) => return Err(Problem::bad_request("prefix excludes start and end")),
+        (Some(prefix), None, _) => options = options.prefix(&prefix),
+        (None, Some(start), Some(end)) => options = options.range(start..end),
+        (None, Some(start), None) => options = options.range(start..),
+        (None, None, _) => {}
+    }
+    if let Some(part) = bytes(&query.contains)? {
+        options = options.contains(&part);
+    }
+    if let Some(pattern) = &query.glob {
+        options = options.glob(pattern.as_bytes());
+    }
+    if let Some(cursor) = &query.cursor {
+        let token = BASE64URL_NOPAD.decode(cursor.as_bytes());
+        options =
+            options.after(&token.map_err(|_| Problem::bad_request("cursor: it is none of an earlier page"))?);
+    }
+    Ok(options)
+}
+
+fn page(
+    app: &App,
+    handle: &TableHandle,
+    options: ScanOptions,
+    limit: u64,
+    values: bool,
+    encoding: KeyEncoding,
+) -> Result<Page, Problem> {
+    let snapshot = app.database.snapshot()?;
+    let mut scan = snapshot.scan(&handle.table, options)?;
+    let mut documents = Vec::new();
+    let mut told_bytes = 0;
+    while told_bytes < ANSWER_BYTES_MAX
+        && let Some(entry) = scan.next_entry().transpose()?
+    {
+        let told = if values { tell(&snapshot, handle, &entry.key)? } else { None };
+        let told = told.unwrap_or_default();
+        told_bytes += told.bytes.filter(|_| told.too_large.is_none()).unwrap_or(0);
+        let written = atomkv_engine::Written { version: entry.version, sequence: entry.sequence };
+        documents.push(Listed {
+            key: encoding.written(&entry.key),
+            version: entry.version,
+            sequence: entry.sequence,
+            etag: etag(written),
+            time_ms: entry.time_ms,
+            expires_at_ms: entry.expires_at_ms,
+            bytes: told.bytes,
+            content_type: told.content_type,
+            value: told.value,
+            too_large: told.too_large,
+        });
+    }
+    let may_go_on = documents.len() as u64 == limit || told_bytes >= ANSWER_BYTES_MAX;
+    let cursor = if may_go_on { scan.page_token() } else { None };
+    Ok(Page { documents, cursor: cursor.map(|token| BASE64URL_NOPAD.encode(&token)) })
+}
+
+/// A value as answers about many documents tell it.
+#[derive(Default)]
+struct Told {
+    bytes: Option<u64>,
+    content_type: Option<String>,
+    value: Value,
+    too_large: Option<bool>,
+    about: Option<(atomkv_engine::Written, u64, Option<u64>)>,
+}
+
+fn tell(snapshot: &Snapshot, handle: &TableHandle, key: &[u8]) -> Result<Option<Told>, Error> {
+    let Some(reader) = snapshot.read_stream(&handle.table, key)? else { return Ok(None) };
+    let sequence = reader.sequence();
+    let written = atomkv_engine::Written { version: reader.version(), sequence };
+    let mut told = Told {
+        bytes: Some(reader.len()),
+        content_type: own_type(sequence, handle.media(key)?),
+        about: Some((written, reader.time_ms(), reader.expires_at_ms())),
+        ..Told::default()
+    };
+    if reader.len() > VALUE_BYTES_MAX {
+        told.too_large = Some(true);
+        return Ok(Some(told));
+    }
+    let mut value = vec![0; reader.len() as usize];
+    let read = reader.read_at(0, &mut value)?;
+    value.truncate(read);
+    told.value = Value::of(value);
+    Ok(Some(told))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct VersionsQuery {
+    /// How the key in the path is written.
+    #[serde(default)]
+    #[param(inline)]
+    key_encoding: KeyEncoding,
+}
+
+/// A version of a document.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ToldVersion {
+    version: u64,
+    sequence: u64,
+    /// The entity tag, with its quotes.
+    etag: String,
+    /// When it was written, in milliseconds since the Unix epoch.
+    time_ms: u64,
+    /// When it expires or has expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<u64>,
+    /// Whether this is a deletion.
+    deleted: bool,
+    /// The length of the value; 0 of a deletion.
+    bytes: u64,
+}
+
+/// The versions of a document.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Versions {
+    /// The newest first.
+    versions: Vec<ToldVersion>,
+}
+
+/// Lists the versions of a document that the table keeps.
+///
+/// Deletions are among them. `GET` of the document with `version=` reads one. 404 if there are none.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}/documents/{key}/versions", tag = "documents",
+    params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), VersionsQuery),
+    responses(
+        (status = 200, body = Versions),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn versions(
+    State(app): State<Arc<App>>,
+    client: Client,
+    uri: Uri,
+    Query(query): Query<VersionsQuery>,
+) -> Result<Json<Versions>, Problem> {
+    let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
+    let key = query.key_encoding.decode(segment(&uri, 5))?;
+    let versions = call(move || handle.table.history(&key)).await?;
+    if versions.is_empty() {
+        return Err(Problem::document_not_found());
+    }
+    let tell = |version: atomkv_engine::Version| ToldVersion {
+        version: version.version,
+        sequence: version.sequence,
+        etag: etag(atomkv_engine::Written { version: version.version, sequence: version.sequence }),
+        time_ms: version.time_ms,
+        expires_at_ms: version.expires_at_ms,
+        deleted: version.value.is_none(),
+        bytes: version.value.map_or(0, |value| value.len() as u64),
+    };
+    Ok(Json(Versions { versions: versions.into_iter().map(tell).collect() }))
+}
+
+/// A document that is asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    table: String,
+    key: Option<String>,
+    /// The key in base64url, instead of `key`.
+    key_base64: Option<String>,
+}
+
+/// Documents that are asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GetMany {
+    /// Up to 10,000.
+    #[schema(max_items = 10_000)]
+    documents: Vec<Asked>,
+}
+
+/// A document, or that it is not there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Found {
+    found: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(flatten)]
+    value: Value,
+    /// The value is longer than 1 MiB, or the answer than 32 MiB: it is read by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_large: Option<bool>,
+}
+
+/// The documents that were asked for, in the order in which they were.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FoundMany {
+    /// The commit up to which all of them were seen.
+    sequence: u64,
+    documents: Vec<Found>,
+}
+
+/// Reads many documents, of any tables, as of one moment.
+#[utoipa::path(
+    post, path = "/v1/get-many", tag = "documents",
+    request_body = GetMany,
+    responses(
+        (status = 200, body = FoundMany),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get_many(
+    State(app): State<Arc<App>>,
+    client: Client,
+    JsonBody(asked): JsonBody<GetMany>,
+) -> Result<Json<FoundMany>, Problem> {
+    if asked.documents.len() as u64 > LIMIT_MAX {
+        return Err(unprocessable(&format!("more than {LIMIT_MAX} documents")));
+    }
+    let resolve = |asked: Asked| {
+        let handle = app.table(&client, Scope::Read, &asked.table)?;
+        let key = Key { key: asked.key, key_base64: asked.key_base64 }.bytes()?;
+        Ok((handle, key))
+    };
+    let wanted: Vec<_> = asked.documents.into_iter().map(resolve).collect::<Result<_, Problem>>()?;
+    let snapshot = app.database.snapshot()?;
+    call(move || {
+        let mut left = ANSWER_BYTES_MAX;
+        let documents = wanted.iter().map(|(handle, key)| find(&snapshot, handle, key, &mut left));
+        let documents = documents.collect::<Result<_, Error>>()?;
+        Ok::<_, Problem>(FoundMany { sequence: snapshot.sequence(), documents })
+    })
+    .await
+    .map(Json)
+}
+
+fn find(snapshot: &Snapshot, handle: &TableHandle, key: &[u8], left: &mut u64) -> Result<Found, Error> {
+    let told = tell(snapshot, handle, key)?;
+    let found = told.is_some();
+    let mut told = told.unwrap_or_default();
+    let told_bytes = told.bytes.filter(|_| told.too_large.is_none()).unwrap_or(0);
+    match left.checked_sub(told_bytes) {
+        Some(rest) => *left = rest,
+        None => (told.value, told.too_large) = (Value::default(), Some(true)),
+    }
+    let about = told.about;
+    Ok(Found {
+        found,
+        version: about.map(|(written, ..)| written.version),
+        sequence: about.map(|(written, ..)| written.sequence),
+        etag: about.map(|(written, ..)| etag(written)),
+        time_ms: about.map(|(_, time_ms, _)| time_ms),
+        expires_at_ms: about.and_then(|(.., expires_at_ms)| expires_at_ms),
+        bytes: told.bytes,
+        content_type: told.content_type,
+        value: told.value,
+        too_large: told.too_large,
+    })
+}

@@ -1,0 +1,220 @@
+//! The change feed as server-sent events: `/v1/watch`.
+//!
+//! A watch has a thread that reads the log and waits at its end, and a short queue to the connection. A client that takes its
+//! events slowly is waited for by this thread alone; when it has fallen too far behind, it is told so and its watch ends.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use atomkv_engine::{ChangeEvent, ChangeKind, Error, Watch, WatchOptions};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::auth::{Client, Scope};
+use crate::blocking::call;
+use crate::keys::{Key, KeyEncoding, Value};
+use crate::problem::Problem;
+use crate::request::Query;
+use crate::tables::OWN_PREFIX;
+
+/// How long a watch waits before it looks whether its client is still there.
+const TURN: Duration = Duration::from_millis(250);
+/// How many events wait for the connection.
+const QUEUE: usize = 64;
+/// So often something is sent in any case, so that nobody takes the connection for a dead one.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Longer values are not told.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+#[derive(serde::Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WatchQuery {
+    /// Names of tables, with commas between; a comma in a name is written `%2C`, encoded once more. Default: all that the token
+    /// is for.
+    tables: Option<String>,
+    /// Only keys that begin so.
+    prefix: Option<String>,
+    /// How `prefix` is written.
+    #[serde(default)]
+    #[param(inline)]
+    key_encoding: KeyEncoding,
+    /// From the commit with this sequence on, instead of from now. `Last-Event-ID` takes its place.
+    from: Option<u64>,
+    /// First every document that is there, as events `state`, then what changes. Takes the place of `from`.
+    #[serde(default)]
+    state: bool,
+    /// With values, of up to 1 MiB.
+    #[serde(default)]
+    values: bool,
+}
+
+/// The data of an event. Its name is `put`, `delete` or `state`; its id is the sequence from which to go on, for
+/// `Last-Event-ID` or `from`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Change {
+    table: String,
+    #[serde(flatten)]
+    key: Key,
+    version: u64,
+    /// The commit. The changes of a batch have the same.
+    sequence: u64,
+    /// When it was committed, in milliseconds since the Unix epoch.
+    time_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_ms: Option<u64>,
+    /// Whether no other change of this commit follows.
+    last_of_commit: bool,
+    #[serde(flatten)]
+    value: Value,
+    /// The value is longer than 1 MiB, or has gone meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_large: Option<bool>,
+}
+
+/// Watches what changes, as server-sent events.
+///
+/// Commits come in their order, each change once. The connection may be resumed with `Last-Event-ID`, as browsers do by
+/// themselves; 410, or an event `error`, if the log does not hold what is missing any more: then read with `state=true`. The
+/// stream ends when the service does.
+#[utoipa::path(
+    get, path = "/v1/watch", tag = "documents",
+    params(WatchQuery, ("Last-Event-ID" = Option<u64>, Header)),
+    responses(
+        (status = 200, description = "Events, each with a change as its data", body = Change, content_type = "text/event-stream"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 410, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn watch(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Query(query): Query<WatchQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    client.allows_some(Scope::Read)?;
+    let options = options(&app, &client, &query, &headers)?;
+    let permit = app.watches.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::overloaded("too many watches; end one, or ask later"))?;
+    let database = app.database.clone();
+    let watch = call(move || database.watch(options)).await?;
+    let (events, received) = mpsc::channel::<Result<Event, Infallible>>(QUEUE);
+    let (values, is_open) = (query.values, app.clone());
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        is_open.metrics.watches.inc();
+        tell(watch, &client, values, &events, || *is_open.ending.borrow());
+        is_open.metrics.watches.dec();
+    });
+    let stream = Sse::new(ReceiverStream::new(received)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok(stream.into_response())
+}
+
+fn options(
+    app: &App,
+    client: &Client,
+    query: &WatchQuery,
+    headers: &HeaderMap,
+) -> Result<WatchOptions, Problem> {
+    let mut options = WatchOptions::new();
+    for name in query.tables.iter().flat_map(|names| names.split(',')) {
+        let name = percent_encoding::percent_decode_str(name).decode_utf8();
+        let name = name.map_err(|_| Problem::bad_request("tables: a name that is not text"))?;
+        options = options.table(&app.table(client, Scope::Read, &name)?.table);
+    }
+    if let Some(prefix) = &query.prefix {
+        options = options.prefix(&query.key_encoding.decode(prefix.clone().into_bytes())?);
+    }
+    let last = headers.get("last-event-id").filter(|value| !value.is_empty());
+    let last = last.map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(()));
+    let last: Option<u64> =
+        last.transpose().map_err(|()| Problem::bad_request("Last-Event-ID: a sequence"))?;
+    match last.or(query.from.filter(|_| !query.state)) {
+        Some(from) => Ok(options.from(from)),
+        None => Ok(options.state_first(query.state)),
+    }
+}
+
+/// Hands the changes over until the client has gone, the service ends, or the watch cannot go on.
+fn tell(
+    mut watch: Watch,
+    client: &Client,
+    values: bool,
+    events: &mpsc::Sender<Result<Event, Infallible>>,
+    is_ending: impl Fn() -> bool,
+) {
+    // A change of which it is not known yet whether others follow that the client sees.
+    let mut held: Option<(ChangeEvent, u64)> = None;
+    while !events.is_closed() && !is_ending() {
+        let ready = match watch.next(TURN) {
+            Ok(None) => held.take(),
+            Ok(Some(change)) => {
+                let resume_from = watch.resume_from();
+                if change.table.starts_with(OWN_PREFIX) || !client.sees(&change.table) {
+                    match &mut held {
+                        // The commit ends with something that the client does not see.
+                        Some((before, resumes)) if change.last_of_commit => {
+                            (before.last_of_commit, *resumes) = (true, resume_from);
+                            held.take()
+                        }
+                        _ => None,
+                    }
+                } else {
+                    held.replace((change, resume_from))
+                }
+            }
+            // The service is ending.
+            Err(Error::Closed) => return,
+            Err(error) => {
+                let problem = Problem::from(&error);
+                let event = Event::default().event("error").json_data(&problem);
+                let _ = events.blocking_send(Ok(event.unwrap_or_default()));
+                return;
+            }
+        };
+        let whole = held.take_if(|(change, _)| change.last_of_commit);
+        for (change, resume_from) in ready.into_iter().chain(whole) {
+            if events.blocking_send(Ok(told(change, resume_from, values))).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn told(change: ChangeEvent, resume_from: u64, values: bool) -> Event {
+    let name = match change.kind {
+        ChangeKind::Delete => "delete",
+        ChangeKind::State => "state",
+        _ => "put",
+    };
+    let is_put = name != "delete";
+    let value = change.value.filter(|value| values && value.len() <= VALUE_BYTES_MAX);
+    let is_missing = values && is_put && value.is_none();
+    let data = Change {
+        table: change.table.to_string(),
+        key: Key::of(&change.key),
+        version: change.version,
+        sequence: change.sequence,
+        time_ms: change.time_ms,
+        expires_at_ms: change.expires_at_ms,
+        last_of_commit: change.last_of_commit,
+        value: value.map(Value::of).unwrap_or_default(),
+        too_large: is_missing.then_some(true),
+    };
+    let event = Event::default().event(name);
+    // The state cannot be taken up again in the middle.
+    let event = if resume_from == 0 { event } else { event.id(resume_from.to_string()) };
+    event.json_data(&data).unwrap_or_default()
+}

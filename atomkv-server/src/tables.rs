@@ -1,0 +1,313 @@
+//! The tables as the service holds them: each with what it knows of its documents' media types.
+//!
+//! A document's value is stored as it is, so that every other program sees what was sent. Its media type is kept beside it, in
+//! a table of the service's own named `_types.` and the table's name, under the same key, written by the same commit. So it
+//! belongs to the document if both have the same sequence: a document that somebody else has written since has none, and
+//! is `application/octet-stream`. That type, which is also that of requests without any, is not kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use atomkv_engine::services::Services;
+use atomkv_engine::{
+    Batch, Database, Durability, Entry, Error, Expect, Expiry, Ready, Result, StreamReader, StreamWriter,
+    Table, TableOptions, WriteOptions, Written,
+};
+
+/// Tables whose names begin so are the service's own.
+pub(crate) const OWN_PREFIX: &str = "_types.";
+/// The type of documents of which none is known.
+pub(crate) const DEFAULT_TYPE: &str = "application/octet-stream";
+/// How often a read is repeated if documents and types do not go together because others write.
+const ATTEMPTS: usize = 8;
+
+/// What a document is, and how its value is read.
+pub(crate) struct Document {
+    pub(crate) written: Written,
+    pub(crate) time_ms: u64,
+    pub(crate) expires_at_ms: Option<u64>,
+    pub(crate) media_type: Option<String>,
+    pub(crate) content: Content,
+}
+
+/// The value, or what it is read from by parts.
+pub(crate) enum Content {
+    Bytes(Vec<u8>),
+    Parts(Arc<StreamReader>),
+}
+
+impl Content {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Parts(reader) => reader.len(),
+        }
+    }
+}
+
+/// A table and its media types.
+pub(crate) struct TableHandle {
+    pub(crate) table: Table,
+    /// There since the first document that has a type.
+    types: OnceLock<Table>,
+}
+
+/// The tables that were asked for so far.
+#[derive(Default)]
+pub(crate) struct Tables {
+    known: RwLock<HashMap<String, Arc<TableHandle>>>,
+}
+
+impl Tables {
+    /// # Errors
+    /// [`Error::TableNotFound`], also of the service's own tables; those of [`Database::open_table`].
+    pub(crate) fn open(&self, database: &Database, name: &str) -> Result<Arc<TableHandle>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(handle) = known {
+            return Ok(handle);
+        }
+        if name.starts_with(OWN_PREFIX) {
+            return Err(Error::TableNotFound { name: name.to_string() });
+        }
+        let table = database.open_table(name, Services::default())?;
+        let types = OnceLock::new();
+        match database.open_table(&own_name(name), Services::default()) {
+            Ok(table) => drop(types.set(table)),
+            Err(Error::TableNotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.entry(name.to_string()).or_insert(Arc::new(TableHandle { table, types })).clone())
+    }
+}
+
+fn own_name(table: &str) -> String {
+    format!("{OWN_PREFIX}{table}")
+}
+
+/// What a write of a document asks for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wish {
+    pub(crate) expect: Expect,
+    pub(crate) expiry: Expiry,
+}
+
+impl Wish {
+    fn options(self) -> WriteOptions {
+        WriteOptions::new().expect(self.expect).expiry(self.expiry)
+    }
+}
+
+impl TableHandle {
+    /// A document, if it can be told without waiting.
+    pub(crate) fn find_at_once(&self, key: &[u8]) -> Result<Ready<Option<Document>>> {
+        for _ in 0..ATTEMPTS {
+            let entry = match self.table.get_entry_at_once(key)? {
+                Ready::Later => return Ok(Ready::Later),
+                Ready::Now(None) => return Ok(Ready::Now(None)),
+                Ready::Now(Some(entry)) => entry,
+            };
+            let media = match self.types.get().map(|types| types.get_entry_at_once(key)).transpose()? {
+                Some(Ready::Later) => return Ok(Ready::Later),
+                Some(Ready::Now(media)) => media,
+                None => None,
+            };
+            if media.as_ref().is_some_and(|media| media.sequence > entry.sequence) {
+                continue;
+            }
+            return Ok(Ready::Now(Some(document(entry, media))));
+        }
+        Ok(Ready::Later)
+    }
+
+    /// A document; may wait.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Document>> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Some(reader) = self.table.read_stream(key)? else { return Ok(None) };
+            let media = self.media(key)?;
+            let sequence = reader.sequence();
+            if attempts < ATTEMPTS && media.as_ref().is_some_and(|media| media.sequence > sequence) {
+                continue;
+            }
+            return Ok(Some(Document {
+                written: Written { version: reader.version(), sequence },
+                time_ms: reader.time_ms(),
+                expires_at_ms: reader.expires_at_ms(),
+                media_type: own_type(sequence, media),
+                content: Content::Parts(Arc::new(reader)),
+            }));
+        }
+    }
+
+    /// A version of a document that is kept; `None` if it is that of a deletion.
+    pub(crate) fn find_version(&self, key: &[u8], version: u64) -> Result<Option<Document>> {
+        let version = self.table.get_version(key, version)?;
+        let Some(value) = version.value else { return Ok(None) };
+        let media = match self.types.get() {
+            Some(types) => match types.get_at(key, version.sequence) {
+                Ok(media) => media.filter(|media| media.sequence == version.sequence),
+                // The types that it knew are gone before the documents are.
+                Err(Error::VersionCompacted { .. }) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        Ok(Some(Document {
+            written: Written { version: version.version, sequence: version.sequence },
+            time_ms: version.time_ms,
+            expires_at_ms: version.expires_at_ms,
+            media_type: media.and_then(|media| media.value).and_then(|text| String::from_utf8(text).ok()),
+            content: Content::Bytes(value),
+        }))
+    }
+
+    /// What is known of the media type of a key's present or earlier document.
+    pub(crate) fn media(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.types.get().map_or(Ok(None), |types| types.get_entry(key))
+    }
+
+    /// The key's present version, if it is there.
+    pub(crate) fn written(&self, key: &[u8]) -> Result<Option<Written>> {
+        let reader = self.table.read_stream(key)?;
+        Ok(reader.map(|reader| Written { version: reader.version(), sequence: reader.sequence() }))
+    }
+
+    /// Whether a write of so many bytes might wait.
+    pub(crate) fn may_wait(&self, bytes: usize, media_type: Option<&str>) -> bool {
+        let creates = media_type.is_some() && self.types.get().is_none();
+        creates || self.table.write_may_wait(bytes, Some(Durability::Buffered))
+    }
+
+    /// The table of types, made if it is not there yet.
+    fn types_for_writing(&self, database: &Database) -> Result<&Table> {
+        if let Some(types) = self.types.get() {
+            return Ok(types);
+        }
+        let name = own_name(self.table.name());
+        if name.len() > 255 {
+            let reason = format!(
+                "documents of tables with names of more than {} bytes have no Content-Type but {DEFAULT_TYPE}",
+                255 - OWN_PREFIX.len()
+            );
+            return Err(Error::InvalidArgument { reason });
+        }
+        // What is known of a document goes when the document goes.
+        let settings = self.table.settings();
+        let mut options =
+            TableOptions::new().partitions(1).auto_partitions(true).retention(settings.retention);
+        if let Some(ttl) = settings.ttl {
+            options = options.ttl(ttl);
+        }
+        let types = database.table(&name, options)?;
+        Ok(self.types.get_or_init(|| types))
+    }
+
+    /// What is to be written besides a document: its type, or that it has none; empty if nothing is.
+    fn with_type(
+        &self,
+        database: &Database,
+        batch: &mut Batch,
+        key: &[u8],
+        media_type: Option<&str>,
+        expiry: Expiry,
+    ) -> Result<()> {
+        match (media_type, self.types.get()) {
+            (Some(media_type), _) => {
+                let types = self.types_for_writing(database)?;
+                batch.put_with(types, key, media_type.as_bytes(), WriteOptions::new().expiry(expiry));
+            }
+            (None, Some(types)) if types.contains(key)? => {
+                batch.delete(types, key);
+            }
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Stores a document, buffered.
+    pub(crate) fn put(
+        &self,
+        database: &Database,
+        key: &[u8],
+        value: &[u8],
+        media_type: Option<&str>,
+        wish: Wish,
+    ) -> Result<Written> {
+        let mut batch = Batch::new();
+        self.with_type(database, &mut batch, key, media_type, wish.expiry)?;
+        if batch.is_empty() {
+            return self.table.put_with(key, value, wish.options().durability(Durability::Buffered));
+        }
+        batch.put_with(&self.table, key, value, wish.options());
+        let written = database.apply_told(&batch, Durability::Buffered)?.pop().flatten();
+        written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
+    }
+
+    /// Adds a put to a batch.
+    pub(crate) fn put_in(
+        &self,
+        database: &Database,
+        batch: &mut Batch,
+        key: &[u8],
+        value: &[u8],
+        media_type: Option<&str>,
+        wish: Wish,
+    ) -> Result<()> {
+        self.with_type(database, batch, key, media_type, wish.expiry)?;
+        batch.put_with(&self.table, key, value, wish.options());
+        Ok(())
+    }
+
+    /// Adds a delete to a batch.
+    pub(crate) fn delete_in(
+        &self,
+        database: &Database,
+        batch: &mut Batch,
+        key: &[u8],
+        expect: Expect,
+    ) -> Result<()> {
+        self.with_type(database, batch, key, None, Expiry::Default)?;
+        batch.delete_with(&self.table, key, WriteOptions::new().expect(expect));
+        Ok(())
+    }
+
+    /// Makes a streamed document visible.
+    pub(crate) fn finish(
+        &self,
+        database: &Database,
+        writer: StreamWriter,
+        key: &[u8],
+        media_type: Option<&str>,
+        wish: Wish,
+        durability: Durability,
+    ) -> Result<Written> {
+        let mut batch = Batch::new();
+        self.with_type(database, &mut batch, key, media_type, wish.expiry)?;
+        writer.finish_in(&batch, wish.options().durability(durability))
+    }
+
+    /// Removes a document, buffered. `None` if it was not there.
+    pub(crate) fn delete(&self, database: &Database, key: &[u8], expect: Expect) -> Result<Option<Written>> {
+        let mut batch = Batch::new();
+        self.delete_in(database, &mut batch, key, expect)?;
+        Ok(database.apply_told(&batch, Durability::Buffered)?.pop().flatten())
+    }
+}
+
+fn document(entry: Entry, media: Option<Entry>) -> Document {
+    Document {
+        written: Written { version: entry.version, sequence: entry.sequence },
+        time_ms: entry.time_ms,
+        expires_at_ms: entry.expires_at_ms,
+        media_type: own_type(entry.sequence, media),
+        content: Content::Bytes(entry.value),
+    }
+}
+
+/// The type, if it was written with the document.
+pub(crate) fn own_type(sequence: u64, media: Option<Entry>) -> Option<String> {
+    let media = media.filter(|media| media.sequence == sequence)?;
+    String::from_utf8(media.value).ok()
+}

@@ -1,0 +1,284 @@
+//! Documents over HTTP: what is put is got, with its type, its tag, its conditions, its versions.
+
+mod common;
+
+use atomkv_engine::services::Services;
+use atomkv_engine::{Database, Options};
+use common::{Answer, Service};
+
+const ADA: &str = "/v1/tables/users/documents/ada";
+
+fn service() -> Service {
+    let service = Service::start();
+    service.table("users", "{}");
+    service
+}
+
+#[test]
+fn what_is_put_is_got_with_its_type_and_its_tag() {
+    let service = service();
+    let put =
+        service.request("PUT", ADA).header("Content-Type", "text/plain; charset=utf-8").body(b"1815").send();
+    assert_eq!((put.status, put.header("location")), (201, Some(ADA)), "{put:?}");
+    let tag = put.header("etag").expect("a tag").to_string();
+    assert_eq!(put.header("atomkv-version"), Some("1"));
+    assert_eq!(format!("\"1-{}\"", put.header("atomkv-sequence").expect("a sequence")), tag);
+
+    let got = service.get(ADA);
+    assert_eq!((got.status, &got.body[..]), (200, &b"1815"[..]));
+    assert_eq!(got.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(got.header("etag"), Some(tag.as_str()));
+    assert!(got.header("last-modified").is_some_and(|date| date.ends_with(" GMT")), "{got:?}");
+    assert_eq!(got.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(got.header("content-security-policy"), Some("sandbox"));
+
+    let head = service.request("HEAD", ADA).send();
+    assert_eq!((head.status, head.header("content-length")), (200, Some("4")));
+    assert_eq!(head.header("etag"), Some(tag.as_str()));
+
+    // Without a type, the type of the document before is gone.
+    assert_eq!(service.put(ADA, b"\xff\x00").status, 204);
+    let got = service.get(ADA);
+    assert_eq!(
+        (got.header("content-type"), &got.body[..]),
+        (Some("application/octet-stream"), &b"\xff\x00"[..])
+    );
+    assert_eq!(got.header("atomkv-version"), Some("2"));
+
+    assert_eq!(service.request("DELETE", ADA).send().status, 204);
+    service.get(ADA).is_problem(404, "document-not-found");
+    assert_eq!(service.request("HEAD", ADA).send().status, 404);
+    service.request("DELETE", ADA).send().is_problem(404, "document-not-found");
+}
+
+#[test]
+fn an_empty_document_is_a_document() {
+    let service = service();
+    assert_eq!(service.put(ADA, b"").status, 201);
+    let got = service.get(ADA);
+    assert_eq!((got.status, got.header("content-length"), got.body.len()), (200, Some("0"), 0));
+}
+
+/// The value in the database is the body and nothing else, and a program that writes it takes the type with it.
+#[test]
+fn other_programs_see_the_plain_value() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let service = Service::at(&path, |_| {});
+    service.table("users", "{}");
+    let put = |key: &str| {
+        let path = format!("/v1/tables/users/documents/{key}");
+        service
+            .request("PUT", &path)
+            .header("Content-Type", "application/json")
+            .body(b"{\"born\": 1815}")
+            .send()
+    };
+    assert_eq!((put("ada").status, put("alan").status), (201, 201));
+    service.stop().expect("ended");
+
+    let database = Database::open(&path, Options::default()).expect("opens");
+    let users = database.open_table("users", Services::default()).expect("there");
+    assert_eq!(users.get(b"ada").expect("read").as_deref(), Some(&b"{\"born\": 1815}"[..]));
+    users.put(b"ada", b"countess").expect("written");
+    database.close().expect("closed");
+
+    let service = Service::at(&path, |_| {});
+    let ada = service.get(ADA);
+    assert_eq!((ada.text(), ada.header("content-type")), ("countess", Some("application/octet-stream")));
+    let alan = service.get("/v1/tables/users/documents/alan");
+    assert_eq!(alan.header("content-type"), Some("application/json"));
+    let tables = service.get("/v1/tables").json();
+    assert_eq!(tables["tables"].as_array().map(Vec::len), Some(1), "only the user's own: {tables}");
+    service.get("/v1/tables/_types.users/documents/ada").is_problem(404, "table-not-found");
+    service.put("/v1/tables/_types.users/documents/ada", b"x").is_problem(404, "table-not-found");
+}
+
+#[test]
+fn conditions_are_compare_and_set() {
+    let service = service();
+    let create = || service.request("PUT", ADA).header("If-None-Match", "*").body(b"1").send();
+    let first = create();
+    assert_eq!(first.status, 201);
+    let tag = first.header("etag").expect("a tag").to_string();
+    let refused = create();
+    refused.is_problem(412, "precondition-failed");
+    assert_eq!(refused.header("etag"), Some(tag.as_str()), "tells what is there");
+    assert_eq!(refused.json()["etag"], tag);
+
+    let swap =
+        |tag: &str, value: &[u8]| service.request("PUT", ADA).header("If-Match", tag).body(value).send();
+    let second = swap(&tag, b"2");
+    assert_eq!(second.status, 204);
+    swap(&tag, b"3").is_problem(412, "precondition-failed");
+    let newer = second.header("etag").expect("a tag").to_string();
+    assert_eq!(swap(&format!("\"x\", {newer}"), b"4").status, 204, "one of several");
+    assert_eq!(service.get(ADA).text(), "4");
+    service
+        .request("PUT", ADA)
+        .header("If-Match", "nonsense")
+        .body(b"5")
+        .send()
+        .is_problem(400, "bad-request");
+
+    let newest = service.get(ADA).header("etag").expect("a tag").to_string();
+    let unless = |tag: &str| service.request("GET", ADA).header("If-None-Match", tag).send();
+    let unchanged = unless(&newest);
+    assert_eq!(
+        (unchanged.status, unchanged.body.len(), unchanged.header("etag")),
+        (304, 0, Some(newest.as_str()))
+    );
+    assert_eq!(unless(&tag).status, 200);
+    let changed = service.request("PUT", ADA).header("If-None-Match", &newest).body(b"6").send();
+    changed.is_problem(412, "precondition-failed");
+    assert_eq!(service.request("PUT", ADA).header("If-None-Match", &tag).body(b"6").send().status, 204);
+
+    let delete = |tag: &str| service.request("DELETE", ADA).header("If-Match", tag).send();
+    delete(&newest).is_problem(412, "precondition-failed");
+    assert_eq!(delete("*").status, 204);
+    delete("*").is_problem(412, "precondition-failed");
+    service.request("GET", ADA).header("If-Match", "*").send().is_problem(412, "precondition-failed");
+}
+
+#[test]
+fn of_many_who_compare_and_set_one_wins_each_round() {
+    let service = service();
+    let path = "/v1/tables/users/documents/counter";
+    assert_eq!(service.put(path, b"0").status, 201);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    loop {
+                        let got = service.get(path);
+                        let next: u64 = got.text().parse::<u64>().expect("a number") + 1;
+                        let tag = got.header("etag").expect("a tag");
+                        let put = service.request("PUT", path).header("If-Match", tag);
+                        let put = put
+                            .header("Prefer", "durability=buffered")
+                            .body(next.to_string().as_bytes())
+                            .send();
+                        match put.status {
+                            204 => break,
+                            412 => {}
+                            other => panic!("{other}"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(service.get(path).text(), "100");
+}
+
+#[test]
+fn keys_are_any_bytes() {
+    let service = service();
+    for (path, listed) in [
+        ("a%2Fb", "a/b"),
+        ("%20", " "),
+        ("a+b", "a+b"),
+        ("%F0%9F%98%80", "\u{1f600}"),
+        ("..", ".."),
+        ("x?key_encoding=text", "x"),
+        ("6869?key_encoding=hex", "hi"),
+        ("aGV5?key_encoding=base64url", "hey"),
+    ] {
+        let path = format!("/v1/tables/users/documents/{path}");
+        let put = service.put(&path, listed.as_bytes());
+        assert_eq!(put.status, 201, "{path}: {put:?}");
+        assert_eq!(service.get(&path).text(), listed, "{path}");
+    }
+    assert_eq!(service.get("/v1/tables/users/documents/hi").text(), "hi", "however it was written");
+    assert_eq!(service.put("/v1/tables/users/documents/%FF%00", b"bytes").status, 201);
+    assert_eq!(service.get("/v1/tables/users/documents/ff00?key_encoding=hex").text(), "bytes");
+    let list = service.get("/v1/tables/users/documents").json();
+    let keys = list["documents"].as_array().expect("documents");
+    assert!(keys.iter().any(|document| document["key_base64"] == "_wA"), "{list}");
+
+    service.get("/v1/tables/users/documents/abc?key_encoding=hex").is_problem(400, "bad-request");
+    service.put("/v1/tables/users/documents/abc?key_encoding=rot13", b"").is_problem(400, "bad-request");
+    service.get("/v1/tables/users/documents/?key_encoding=hex").is_problem(404, "route-not-found");
+    let long = format!("/v1/tables/users/documents/{}", "k".repeat(65_536));
+    assert_eq!(service.put(&long, b"").status, 414, "no path is so long");
+    let put = |length| {
+        let key = "k".repeat(length);
+        let batch =
+            format!(r#"{{"operations": [{{"op": "put", "table": "users", "key": "{key}", "value": ""}}]}}"#);
+        service.post_json("/v1/batch", &batch)
+    };
+    put(65_536).is_problem(400, "invalid-key");
+    assert_eq!(put(65_535).status, 200);
+    let longest = format!("/v1/tables/users/documents/{}", "k".repeat(65_000));
+    assert_eq!(service.put(&longest, b"x").status, 201);
+}
+
+#[test]
+fn documents_expire() {
+    let service = service();
+    let put = |query: &str| {
+        service
+            .request("PUT", &format!("{ADA}?{query}"))
+            .header("Content-Type", "text/plain")
+            .body(b"x")
+            .send()
+    };
+    assert_eq!(put("ttl=1h").status, 201);
+    let got = service.get(ADA);
+    let expires: u64 = got.header("atomkv-expires-at-ms").expect("an expiry").parse().expect("a number");
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis()
+            as u64;
+    assert!(expires > now && expires <= now + 3_600_000, "{expires} {now}");
+    assert_eq!(put("expires_at_ms=1").status, 400, "in the past");
+    assert_eq!(put("ttl=soon").status, 400);
+    assert_eq!(put("ttl=1s&expires_at_ms=99999999999999").status, 400);
+    assert_eq!(put("ttl=none").status, 204);
+    assert_eq!(service.get(ADA).header("atomkv-expires-at-ms"), None);
+    assert_eq!(put("ttl=1ms").status, 204);
+    while service.get(ADA).status == 200 {
+        std::thread::yield_now();
+    }
+    service.get(ADA).is_problem(404, "document-not-found");
+}
+
+#[test]
+fn durability_is_told_if_it_was_preferred() {
+    let service = service();
+    let put = |query: &str, prefer: &str| -> Answer {
+        service.request("PUT", &format!("{ADA}{query}")).header("Prefer", prefer).body(b"x").send()
+    };
+    assert_eq!(put("", "durability=buffered").header("preference-applied"), Some("durability=buffered"));
+    assert_eq!(put("", "respond-async").header("preference-applied"), None);
+    assert_eq!(put("?durability=sync", "durability=buffered").header("preference-applied"), None);
+    put("?durability=maybe", "").is_problem(400, "bad-request");
+    let stats = service.get("/v1/stats").json();
+    assert!(stats["syncs"].as_u64() >= Some(1), "{stats}");
+}
+
+#[test]
+fn versions_are_listed_and_read() {
+    let service = Service::start();
+    service.table("users", r#"{"retention": {"versions": 3}}"#);
+    for (value, media_type) in [("a", "text/plain"), ("b", "text/html"), ("c", "text/css")] {
+        let put =
+            service.request("PUT", ADA).header("Content-Type", media_type).body(value.as_bytes()).send();
+        assert!(put.status < 300, "{put:?}");
+    }
+    let second = service.get(&format!("{ADA}?version=2"));
+    assert_eq!((second.text(), second.header("content-type")), ("b", Some("text/html")));
+    assert_eq!(service.request("DELETE", ADA).send().status, 204);
+    let versions = service.get(&format!("{ADA}/versions")).json();
+    let versions: Vec<_> = versions["versions"]
+        .as_array()
+        .expect("versions")
+        .iter()
+        .map(|version| (version["version"].as_u64(), version["deleted"].as_bool(), version["bytes"].as_u64()))
+        .collect();
+    let told = |version, deleted, bytes| (Some(version), Some(deleted), Some(bytes));
+    assert_eq!(versions, [told(4, true, 0), told(3, false, 1), told(2, false, 1)]);
+    service.get(&format!("{ADA}?version=4")).is_problem(404, "document-not-found");
+    service.get(&format!("{ADA}?version=1")).is_problem(410, "version-compacted");
+    service.get(&format!("{ADA}?version=9")).is_problem(404, "version-not-found");
+    service.get("/v1/tables/users/documents/nobody/versions").is_problem(404, "document-not-found");
+}

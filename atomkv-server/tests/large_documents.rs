@@ -1,0 +1,142 @@
+//! Documents that are larger than a piece: streamed in and out, read in parts, there as a whole or not at all.
+
+mod common;
+
+use std::io::Write;
+
+use common::{Answer, Service, connect};
+
+const FILM: &str = "/v1/tables/films/documents/kid";
+
+fn service() -> Service {
+    let service = Service::start();
+    service.table("films", "{}");
+    service
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn a_large_document_comes_back_whole_and_in_parts() {
+    let service = service();
+    let film = noise((5 << 20) + 17);
+    let put = service.request("PUT", FILM).header("Content-Type", "video/webm").body(&film).send();
+    assert_eq!(put.status, 201, "{put:?}");
+    let got = service.get(FILM);
+    assert_eq!(got.header("content-type"), Some("video/webm"));
+    assert_eq!((got.header("etag"), got.body == film), (put.header("etag"), true));
+    let part = |range: &str| service.request("GET", FILM).header("Range", range).send();
+    for (range, from, to) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=1048570-1048590", 1_048_570, 1_048_591),
+        ("bytes=-9", film.len() - 9, film.len()),
+        ("bytes=5242880-", 5 << 20, film.len()),
+    ] {
+        let got = part(range);
+        assert_eq!(got.status, 206, "{range}");
+        assert!(got.body == film[from..to], "{range}");
+        let told = format!("bytes {from}-{}/{}", to - 1, film.len());
+        assert_eq!(got.header("content-range"), Some(told.as_str()));
+    }
+    let beyond = part("bytes=99999999-");
+    beyond.is_problem(416, "range-not-satisfiable");
+    assert_eq!(beyond.header("content-range"), Some(format!("bytes */{}", film.len()).as_str()));
+    assert_eq!(part("bytes=1-2,5-6").status, 200, "several ranges: the whole");
+    let if_range =
+        |tag: &str| service.request("GET", FILM).header("Range", "bytes=0-3").header("If-Range", tag).send();
+    assert_eq!(if_range(put.header("etag").expect("a tag")).status, 206);
+    assert_eq!(if_range("\"1-1\"").status, 200);
+
+    // A small one in its place, and a range of that.
+    assert_eq!(service.put(FILM, b"short").status, 204);
+    let got = part("bytes=1-3");
+    assert_eq!(
+        (got.status, got.text(), got.header("content-type")),
+        (206, "hor", Some("application/octet-stream"))
+    );
+}
+
+#[test]
+fn a_body_in_chunks_needs_no_length() {
+    let service = service();
+    let film = noise(3 << 20);
+    let mut stream = connect(service.address);
+    let head =
+        format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    for chunk in film.chunks(100_000) {
+        stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).expect("sent");
+        stream.write_all(chunk).expect("sent");
+        stream.write_all(b"\r\n").expect("sent");
+    }
+    stream.write_all(b"0\r\n\r\n").expect("sent");
+    let answer = Answer::read(&mut std::io::BufReader::new(stream), false).expect("an answer");
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert!(service.get(FILM).body == film);
+}
+
+#[test]
+fn what_breaks_off_leaves_the_document_as_it_was() {
+    let service = service();
+    assert_eq!(service.put(FILM, b"before").status, 201);
+    for sent in [10, 3 << 20] {
+        let mut stream = connect(service.address);
+        let head = format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", 8 << 20);
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&noise(sent)).expect("sent");
+        drop(stream);
+    }
+    assert_eq!(service.put("/v1/tables/films/documents/other", b"x").status, 201);
+    let got = service.get(FILM);
+    assert_eq!((got.text(), got.header("atomkv-version")), ("before", Some("1")));
+}
+
+#[test]
+fn conditions_hold_for_large_documents_too() {
+    let service = service();
+    let film = noise(2 << 20);
+    let first = service.request("PUT", FILM).header("If-None-Match", "*").body(&film).send();
+    assert_eq!(first.status, 201);
+    let tag = first.header("etag").expect("a tag").to_string();
+    // Refused before the body is read: the client sees it even though it has not sent all.
+    let mut stream = connect(service.address);
+    let head = format!(
+        "PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nIf-None-Match: *\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        8 << 20
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let refused = Answer::read(&mut std::io::BufReader::new(stream), false).expect("an answer");
+    refused.is_problem(412, "precondition-failed");
+    let second = service.request("PUT", FILM).header("If-Match", &tag).body(&noise(3 << 20)).send();
+    assert_eq!(second.status, 204, "{second:?}");
+    let got = service.request("HEAD", FILM).send();
+    assert_eq!(got.header("content-length"), Some("3145728"));
+}
+
+#[test]
+fn too_long_is_too_long() {
+    let service = Service::with(|config| config.document_bytes_max = 2 << 20);
+    service.table("films", "{}");
+    service.put(FILM, &noise((2 << 20) + 1)).is_problem(413, "payload-too-large");
+    assert_eq!(service.put(FILM, &noise(2 << 20)).status, 201);
+    let mut stream = connect(service.address);
+    let head =
+        format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..3 {
+        let _ = stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes());
+        let _ = stream.write_all(&chunk);
+        let _ = stream.write_all(b"\r\n");
+    }
+    let answer = Answer::read(&mut std::io::BufReader::new(stream), false).expect("an answer");
+    answer.is_problem(413, "payload-too-large");
+    assert_eq!(service.request("HEAD", FILM).send().header("atomkv-version"), Some("1"));
+}

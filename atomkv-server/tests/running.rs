@@ -1,0 +1,347 @@
+//! Running the service: health, figures, tokens, limits, HTTPS, and an end that loses nothing.
+
+mod common;
+
+use std::io::{BufReader, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use atomkv_engine::services::Services;
+use atomkv_engine::{Database, Options};
+use common::{Answer, Events, Service, connect, read_head};
+use serde_json::json;
+
+#[test]
+fn errors_are_problems_whatever_is_wrong() {
+    let service = Service::with(|config| config.body_bytes_max = 1000);
+    service.table("t", "{}");
+    service.get("/nowhere").is_problem(404, "route-not-found");
+    service.get("/v1/tables/t/documents/a/b").is_problem(404, "route-not-found");
+    service.get("/v1/tables/none/documents/a").is_problem(404, "table-not-found");
+    let wrong = service.request("PATCH", "/v1/tables/t/documents/a").send();
+    wrong.is_problem(405, "method-not-allowed");
+    assert!(wrong.header("allow").is_some_and(|allow| allow.contains("PUT")), "{wrong:?}");
+    service.request("DELETE", "/v1/tables/t").send().is_problem(405, "method-not-allowed");
+    service.request("POST", "/v1/batch").body(b"{}").send().is_problem(415, "unsupported-media-type");
+    service.post_json("/v1/batch", "{").is_problem(400, "malformed-json");
+    service.post_json("/v1/batch", "").is_problem(400, "malformed-json");
+    service.post_json("/v1/batch", "[]").is_problem(422, "unprocessable");
+    service
+        .post_json("/v1/batch", &format!("{{\"operations\": \"{}\"}}", "x".repeat(1000)))
+        .is_problem(413, "payload-too-large");
+    let deep = format!("{}{}", "[".repeat(450), "]".repeat(450));
+    service.post_json("/v1/batch", &deep).is_problem(422, "unprocessable");
+    let answer = service.request("GET", "/nowhere").header("X-Request-Id", "mine-7").send();
+    assert_eq!(answer.header("x-request-id"), Some("mine-7"));
+    let made = service.request("GET", "/nowhere").header("X-Request-Id", "not one").send();
+    assert!(made.header("x-request-id").is_some_and(|id| !id.contains(' ')), "{made:?}");
+}
+
+#[test]
+fn nonsense_on_the_wire_ends_the_connection_and_nothing_else() {
+    let service = Service::start();
+    service.table("t", "{}");
+    for nonsense in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\n",
+        b"GET /%zz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ] {
+        let mut stream = connect(service.address);
+        stream.write_all(nonsense).expect("sent");
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+    }
+    service.get("/v1/tables/t/documents/a").is_problem(404, "document-not-found");
+}
+
+#[test]
+fn health_and_figures_are_told() {
+    let service = Service::start();
+    service.table("t", "{}");
+    assert_eq!(service.get("/health/live").json(), json!({"status": "live"}));
+    assert_eq!(service.get("/health/ready").json(), json!({"status": "ready"}));
+    for _ in 0..3 {
+        service.put("/v1/tables/t/documents/a", b"x");
+    }
+    let metrics = service.get("/metrics");
+    assert!(
+        metrics.header("content-type").is_some_and(|text| text.starts_with("application/openmetrics-text"))
+    );
+    let line = "atomkv_http_requests_total{method=\"PUT\",route=\"/v1/tables/{table}/documents/{key}\",status=\"204\"} 2";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+    assert!(metrics.text().contains("atomkv_engine_keys 1"), "{}", metrics.text());
+    assert!(metrics.text().contains("atomkv_http_request_seconds_bucket"), "{}", metrics.text());
+    assert!(metrics.text().trim_end().ends_with("# EOF"));
+}
+
+fn tokens(service_file: &std::path::Path, entries: &[(&str, &str, &str)]) -> Vec<String> {
+    let mut text = String::new();
+    let mut tokens = Vec::new();
+    for (name, scopes, tables) in entries {
+        let (token, sha256) = atomkv_server::new_token().expect("a token");
+        text.push_str(&format!(
+            "[[token]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\nscopes = {scopes}\n{tables}\n"
+        ));
+        tokens.push(token);
+    }
+    std::fs::write(service_file, text).expect("written");
+    tokens
+}
+
+#[test]
+fn tokens_say_who_may_do_what() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tokens.toml");
+    let all = tokens(
+        &file,
+        &[
+            ("root", r#"["read", "write", "admin"]"#, ""),
+            ("reader", r#"["read"]"#, ""),
+            ("writer", r#"["write"]"#, r#"tables = ["log*"]"#),
+            ("clerk", r#"["read", "write"]"#, r#"tables = ["users"]"#),
+        ],
+    );
+    let [root, reader, writer, clerk] = all.as_slice() else { panic!() };
+    let service = Service::with(|config| config.tokens = Some(file.clone()));
+    let send = |token: &str, method: &str, path: &str, body: &str| -> Answer {
+        let request = service.request(method, path).header("Authorization", &format!("Bearer {token}"));
+        if body.is_empty() { request.send() } else { request.json(body).send() }
+    };
+    let anonymous = service.get("/v1/tables");
+    anonymous.is_problem(401, "unauthorized");
+    assert!(anonymous.header("www-authenticate").is_some_and(|text| text.starts_with("Bearer")));
+    send("nonsense", "GET", "/v1/tables", "").is_problem(401, "unauthorized");
+    for open in ["/health/live", "/health/ready", "/openapi.json", "/docs"] {
+        assert_eq!(service.get(open).status, 200, "{open}");
+    }
+    service.get("/metrics").is_problem(401, "unauthorized");
+    service.get("/nowhere").is_problem(401, "unauthorized");
+    assert_eq!(send(root, "PUT", "/v1/tables/users", "{}").status, 201);
+    assert_eq!(send(root, "PUT", "/v1/tables/log-1", "{}").status, 201);
+    send(reader, "PUT", "/v1/tables/more", "{}").is_problem(403, "forbidden");
+    assert_eq!(send(clerk, "PUT", "/v1/tables/users/documents/a", "1").status, 201);
+    send(clerk, "PUT", "/v1/tables/log-1/documents/a", "1").is_problem(403, "forbidden");
+    assert_eq!(send(writer, "PUT", "/v1/tables/log-1/documents/a", "1").status, 201);
+    send(writer, "GET", "/v1/tables/log-1/documents/a", "").is_problem(403, "forbidden");
+    send(reader, "DELETE", "/v1/tables/log-1/documents/a", "").is_problem(403, "forbidden");
+    assert_eq!(send(reader, "GET", "/v1/tables/log-1/documents/a", "").status, 200);
+    assert_eq!(send(reader, "GET", "/metrics", "").status, 200);
+    send(clerk, "GET", "/v1/stats", "").is_problem(403, "forbidden");
+    send(reader, "POST", "/v1/operations", r#"{"kind": "compact"}"#).is_problem(403, "forbidden");
+    send(reader, "GET", "/v1/operations", "").is_problem(403, "forbidden");
+    let seen = send(clerk, "GET", "/v1/tables", "").json();
+    assert_eq!(seen["tables"].as_array().map(Vec::len), Some(1), "{seen}");
+    let batch = json!({"operations": [
+        {"op": "put", "table": "users", "key": "b", "value": "1"}, {"op": "put", "table": "log-1", "key": "b", "value": "1"},
+    ]});
+    send(clerk, "POST", "/v1/batch", &batch.to_string()).is_problem(403, "forbidden");
+    send(clerk, "GET", "/v1/tables/users/documents/b", "").is_problem(404, "document-not-found");
+    send(clerk, "POST", "/v1/get-many", r#"{"documents": [{"table": "log-1", "key": "a"}]}"#)
+        .is_problem(403, "forbidden");
+    send(clerk, "GET", "/v1/watch?tables=log-1", "").is_problem(403, "forbidden");
+
+    // A watch of all tables tells of those that the token is for.
+    let watch = service.request("GET", "/v1/watch").header("Authorization", &format!("Bearer {clerk}"));
+    let mut events = Events::of(watch);
+    send(root, "PUT", "/v1/tables/log-1/documents/secret", "1");
+    send(root, "PUT", "/v1/tables/users/documents/open", "1");
+    assert_eq!(events.next().expect("an event").data["key"], "open");
+}
+
+#[test]
+fn limits_are_kept() {
+    let service = Service::with(|config| (config.rate_per_second, config.rate_burst) = (1, 5));
+    service.table("t", "{}");
+    let answers: Vec<Answer> = (0..20).map(|_| service.get("/v1/tables/t/documents/a")).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(refused.len() >= 10, "{answers:?}");
+    refused[0].is_problem(429, "too-many-requests");
+    assert!(refused[0].header("retry-after").is_some());
+    assert_eq!(service.get("/health/live").status, 200, "health is not limited");
+
+    let service = Service::with(|config| (config.requests_max, config.request_timeout_ms) = (1, 200));
+    service.table("t", "{}");
+    let path = "/v1/tables/t/documents/a";
+    let mut slow = connect(service.address);
+    slow.write_all(format!("PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nab").as_bytes())
+        .expect("sent");
+    // Until the slow one is being answered, the other one may be.
+    let busy = loop {
+        let answer = service.get(path);
+        if answer.status == 503 {
+            break answer;
+        }
+    };
+    busy.is_problem(503, "overloaded");
+    let timed_out = Answer::read(&mut BufReader::new(slow), false).expect("an answer");
+    timed_out.is_problem(408, "body-timed-out");
+    service.get(path).is_problem(404, "document-not-found");
+
+    let service = Service::with(|config| config.connections_max = 2);
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = BufReader::new(connect(service.address));
+            stream.get_mut().write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").expect("sent");
+            assert_eq!(read_head(&mut stream).expect("an answer").0, 200);
+            stream
+        })
+        .collect();
+    let mut third = connect(service.address);
+    let _ = third.write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(read_head(&mut BufReader::new(third)).is_none(), "closed at once");
+    drop(held);
+}
+
+#[test]
+fn browsers_of_other_origins_are_let_in_only_by_name() {
+    let preflight = |service: &Service, origin: &str| {
+        let request = service.request("OPTIONS", "/v1/tables").header("Origin", origin);
+        request.header("Access-Control-Request-Method", "GET").send()
+    };
+    let service = Service::start();
+    assert_eq!(preflight(&service, "https://app.example").header("access-control-allow-origin"), None);
+    let service = Service::with(|config| config.cors_origins = vec!["https://app.example".to_string()]);
+    let allowed = preflight(&service, "https://app.example");
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example"), "{allowed:?}");
+    assert_eq!(preflight(&service, "https://other.example").header("access-control-allow-origin"), None);
+}
+
+/// What makes durable writes of many connections fast, however slow the disk or the machine is.
+#[test]
+fn durable_writes_at_the_same_time_share_syncs() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let syncs = || service.get("/v1/stats").json()["syncs"].as_u64().expect("a number");
+    let (connections, each) = (32, 20);
+    let before = syncs();
+    std::thread::scope(|scope| {
+        for connection in 0..connections {
+            let address = service.address;
+            scope.spawn(move || {
+                let mut stream = BufReader::new(connect(address));
+                for n in 0..each {
+                    let path = format!("/v1/tables/t/documents/{connection}:{n}");
+                    let request = format!("PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+                    stream.get_mut().write_all(request.as_bytes()).expect("sent");
+                    assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
+                }
+            });
+        }
+    });
+    let (syncs, writes) = (syncs() - before, connections * each);
+    assert!(syncs > 0 && syncs < writes / 2, "{writes} writes took {syncs} syncs");
+}
+
+/// Whatever was acknowledged is there, also what was acknowledged while the service was ending, buffered or not.
+#[test]
+fn an_end_in_the_middle_of_the_traffic_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let mut service = Service::at(&path, |_| {});
+    service.table("t", "{}");
+    let acknowledged: Vec<AtomicU64> = (0..4).map(|_| AtomicU64::new(0)).collect();
+    let refused = AtomicBool::new(false);
+    let address = service.address;
+    std::thread::scope(|scope| {
+        for (writer, acknowledged) in acknowledged.iter().enumerate() {
+            let refused = &refused;
+            scope.spawn(move || {
+                let durability = if writer % 2 == 0 { "sync" } else { "buffered" };
+                let mut stream = BufReader::new(connect(address));
+                for n in 1.. {
+                    let path = format!("/v1/tables/t/documents/{writer}?durability={durability}");
+                    let body = n.to_string();
+                    let request = format!(
+                        "PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    let sent = stream.get_mut().write_all(request.as_bytes());
+                    match sent.ok().and_then(|()| Answer::read(&mut stream, false)) {
+                        Some(answer) if answer.status < 300 => acknowledged.store(n, Ordering::Relaxed),
+                        _ => break,
+                    }
+                }
+                refused.store(true, Ordering::Relaxed);
+            });
+        }
+        while acknowledged.iter().any(|count| count.load(Ordering::Relaxed) < 20) {
+            std::thread::yield_now();
+        }
+        service.tell_to_end();
+    });
+    service.stop().expect("ended");
+    assert!(refused.load(Ordering::Relaxed));
+    let database = Database::open(&path, Options::default()).expect("opens");
+    assert_eq!(database.stats().replayed_records, 0, "closed as it should be");
+    let table = database.open_table("t", Services::default()).expect("there");
+    for (writer, acknowledged) in acknowledged.iter().enumerate() {
+        let value = table.get(writer.to_string().as_bytes()).expect("read").expect("there");
+        let value: u64 = String::from_utf8(value).expect("text").parse().expect("a number");
+        assert!(value >= acknowledged.load(Ordering::Relaxed), "writer {writer}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn https_shows_the_newest_certificate() {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let issue = || {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).expect("a certificate");
+        std::fs::write(&certificate, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        made.cert.der().clone()
+    };
+    let first = issue();
+    let service = Service::with(|config| {
+        config.tls_certificate = Some(certificate.clone());
+        config.tls_key = Some(key.clone());
+    });
+    let ask = |trusted: &rustls::pki_types::CertificateDer<'static>| -> Option<u16> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connection = ClientConnection::new(config, name).expect("begins");
+        let mut stream = StreamOwned::new(connection, connect(service.address));
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        Some(read_head(&mut BufReader::new(stream))?.0)
+    };
+    assert_eq!(ask(&first), Some(200));
+    let mut plain = connect(service.address);
+    let _ = plain.write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(read_head(&mut BufReader::new(plain)).is_none_or(|(status, _)| status >= 400), "no plain HTTP");
+    std::fs::write(&key, "nonsense").expect("written");
+    let second = issue();
+    let signalled = hang_up();
+    assert!(signalled);
+    let began = std::time::Instant::now();
+    while ask(&second).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(60), "never read again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(ask(&first), None, "the one before is shown no more");
+}
+
+/// Sends `SIGHUP` to this process, which its services read their files again for.
+#[cfg(feature = "tls")]
+fn hang_up() -> bool {
+    std::process::Command::new("kill")
+        .args(["-HUP", &std::process::id().to_string()])
+        .status()
+        .is_ok_and(|status| status.success())
+}
