@@ -110,7 +110,7 @@ impl TableHandle {
         Ok(value.map_or(Dynamic::UNIT, |value| from_bytes(&value)))
     }
 
-    fn bytes(&self, key: &Dynamic) -> Answer<Dynamic> {
+    fn raw(&self, key: &Dynamic) -> Answer<Dynamic> {
         let value = self.value(key)?;
         Ok(value.map_or(Dynamic::UNIT, Dynamic::from_blob))
     }
@@ -230,7 +230,7 @@ fn bind_table(engine: &mut Engine) {
 fn bind_chosen(engine: &mut Engine, context: &Rc<Context>) {
     bind!(engine, context, "get", |table, key: Dynamic| table.get(&key));
     bind!(engine, context, "text", |table, key: Dynamic| table.text(&key));
-    bind!(engine, context, "bytes", |table, key: Dynamic| table.bytes(&key));
+    bind!(engine, context, "raw", |table, key: Dynamic| table.raw(&key));
     bind!(engine, context, "entry", |table, key: Dynamic| table.entry(&key));
     bind!(engine, context, "exists", |table, key: Dynamic| table.value(&key).map(|value| value.is_some()));
     bind!(engine, context, "put", |table, key: Dynamic, value: Dynamic| table.put(&key, &value, &Map::new()));
@@ -336,6 +336,10 @@ fn show(context: &Context, text: &str) {
     for line in text.split('\n') {
         let line = if is_terminal { visible(line) } else { line.to_string() };
         let _ = output.line(&line);
+    }
+    if is_terminal {
+        // What is printed within a long loop is to be seen before it ends.
+        let _ = output.flush();
     }
 }
 

@@ -220,6 +220,6 @@ All else is a script (https://rhai.rs/book):
   for i in 0..1000 { put(`user:${i}`, #{name: \"Bob\", n: i}) }
   let old = scan(\"user:\").filter(|e| e.value.n > 990).map(|e| e.key)
   transact(|| { put(\"a\", get(\"a\") + 1); put(\"b\", get(\"b\") - 1) })
-Functions: table(name) with the methods put get text bytes entry exists del scan count history each ttl; the same for the
+Functions: table(name) with the methods put get text raw entry exists del scan count history each ttl; the same for the
 chosen table without it; begin commit abort transact tables json parse hex now sleep print. docs/cli.md tells more.
 ";

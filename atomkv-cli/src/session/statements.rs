@@ -133,8 +133,8 @@ fn is_complete_script(text: &str) -> bool {
         }
     }
     let is_code = matches!(inside, Inside::Code | Inside::LineComment);
-    let ends_open = matches!(last.1, '=' | '+' | '-' | '*' | '/' | '%' | ',' | '.' | '&' | '?' | ':' | '<')
-        || last == ('|', '|');
+    let ends_open =
+        matches!(last.1, '=' | '+' | '-' | '*' | '/' | '%' | ',' | '.' | '&') || last == ('|', '|');
     is_code && depth <= 0 && !ends_open
 }
 

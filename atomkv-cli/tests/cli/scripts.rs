@@ -88,7 +88,7 @@ fn scripts_have_tables_entries_and_loops() {
         table users
         put("visits", 41)
         put("visits", get("visits") + 1)
-        text("visits") + bytes("visits").len()
+        text("visits") + raw("visits").len()
         let k = "user:5"
         let fetched = get $k
         fetched.name
@@ -175,8 +175,8 @@ fn help_tells_about_every_verb() {
 #[test]
 fn the_care_of_a_database() {
     let place = Place::new();
-    let script = "table t\nfor n in 0..100 { put(n, n) }\nresize 8\nlet s = stats t\ns.partitions\ncompact\nsync\n\
-                  backup copy\nverify\nwatch from 1 limit 1\n";
+    let script = "table t\nfor n in 0..100 { put(n, n) }\nresize 8\nlet s = stats t\ns.partitions\nsync\n\
+                  watch from 1 limit 1\nbackup copy\ncompact\nverify\n";
     let printed = good(&place, script);
     assert!(printed.starts_with("8\n{\"table\":\"t\",\"kind\":\"put\""), "{printed}");
     assert_eq!(place.good(&["scan", "copy", "t", "--count"]), "100\n");
