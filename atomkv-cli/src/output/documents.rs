@@ -19,8 +19,11 @@ const CELL_CHARACTERS: usize = 400;
 pub fn document_json(document: &Document, look: Look) -> String {
     let mut members = vec![bytes_json("key", &document.key)];
     members.extend(document.value.as_deref().map(value_json));
-    members.push(format!("\"version\":{},\"sequence\":{}", document.version, document.sequence));
-    members.push(format!("\"time_ms\":{}", document.time_ms));
+    // A transaction does not know what its documents will be.
+    if document.version > 0 {
+        let Document { version, sequence, time_ms, .. } = document;
+        members.push(format!("\"version\":{version},\"sequence\":{sequence},\"time_ms\":{time_ms}"));
+    }
     members.extend(document.expires_at_ms.map(|time_ms| format!("\"expires_at_ms\":{time_ms}")));
     let line = format!("{{{}}}", members.join(","));
     if look.is_terminal { json::visible(&line) } else { line }

@@ -73,6 +73,17 @@ pub fn failure_of(error: &EvalAltResult) -> Failure {
     }
 }
 
+/// What is no data, for people.
+pub fn described(value: &Dynamic) -> Option<String> {
+    if let Some(table) = value.read_lock::<TableHandle>() {
+        return Some(format!("table {}", table.name));
+    }
+    if value.is_fnptr() {
+        return Some("a function".to_string());
+    }
+    value.read_lock::<Failure>().map(|failure| failure.to_string())
+}
+
 /// An engine with everything bound, and limits on.
 pub fn engine(context: &Rc<Context>, operations: u64) -> Engine {
     let mut engine = Engine::new();

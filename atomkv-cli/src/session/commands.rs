@@ -264,18 +264,19 @@ fn get(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Res
     let moment = moment(clauses)?;
     if context.is_in_transaction() && matches!(moment, Moment::Now) {
         let value = context.get(&table, &key)?.ok_or_else(|| missing(&table, &key))?;
-        let look = output.look;
-        return if look.is_terminal { output.line(&shown_value(&value, look)) } else { output.bytes(&value) };
+        let shown =
+            if output.look.is_terminal { shown_value(&value, output.look).into_bytes() } else { value };
+        output.bytes(&shown)?;
+        return if is_redirected(context) { Ok(()) } else { output.line("") };
     }
-    let document = document(context, &table, &key, &moment)?;
-    show_value(&document, false, output)?;
+    show_value(&document(context, &table, &key, &moment)?, false, output)?;
     // What a script prints ends with a line break; what goes into a file or a pipe is the value alone.
-    let is_line = !output.look.is_terminal && !output.look.is_json && !is_redirected(context, output);
-    if is_line { output.line("") } else { Ok(()) }
+    let is_ended = output.look.is_terminal || output.look.is_json || is_redirected(context);
+    if is_ended { Ok(()) } else { output.line("") }
 }
 
-fn is_redirected(context: &Context, _output: &Output) -> bool {
-    // The session's own output is borrowed while a verb writes to it.
+/// Whether the output of the verb goes elsewhere: the session's own is borrowed while a verb writes to it.
+fn is_redirected(context: &Context) -> bool {
     context.output.try_borrow().is_ok()
 }
 

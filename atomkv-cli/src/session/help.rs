@@ -183,6 +183,36 @@ pub const VERBS: &[Verb] = &[
     },
 ];
 
+/// The words of the script language.
+pub const KEYWORDS: &[&str] = &[
+    "let",
+    "const",
+    "if",
+    "else",
+    "for",
+    "in",
+    "while",
+    "loop",
+    "do",
+    "until",
+    "fn",
+    "return",
+    "try",
+    "catch",
+    "throw",
+    "true",
+    "false",
+    "break",
+    "continue",
+    "switch",
+    "import",
+    "export",
+    "as",
+    "private",
+    "this",
+    "is_def_var",
+];
+
 /// The verb with this name.
 pub fn verb(name: &str) -> Option<&'static Verb> {
     let name = if name == "exit" { "quit" } else { name };

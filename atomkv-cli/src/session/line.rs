@@ -181,7 +181,7 @@ impl Highlighter for Colours {
 
 /// How long the token is that a text begins with, and how it looks.
 fn token(text: &str, first: char) -> (usize, Style) {
-    let end_of = |is_end: &dyn Fn(char) -> bool| text.find(|next| is_end(next)).unwrap_or(text.len());
+    let end_of = |is_end: &dyn Fn(char) -> bool| text.find(is_end).unwrap_or(text.len());
     if matches!(first, '"' | '\'' | '`') {
         let mut is_escaped = false;
         let end = text.char_indices().skip(1).find(|(_, next)| {
@@ -203,11 +203,8 @@ fn token(text: &str, first: char) -> (usize, Style) {
     if first.is_alphabetic() || first == '_' {
         let end = end_of(&|next| !next.is_alphanumeric() && next != '_');
         let word = text.get(..end).unwrap_or_default();
-        let keywords = [
-            "let", "const", "if", "else", "for", "in", "while", "loop", "fn", "return", "try", "catch",
-            "throw", "true", "false", "break", "continue", "switch",
-        ];
-        let style = if keywords.contains(&word) { Style::new().fg(Color::Magenta) } else { Style::new() };
+        let style =
+            if help::KEYWORDS.contains(&word) { Style::new().fg(Color::Magenta) } else { Style::new() };
         return (end, style);
     }
     (first.len_utf8(), Style::new())

@@ -1,7 +1,7 @@
 //! The session: lines that begin with a verb are words, all others a script.
 //!
 //! [`words`] takes lines of words apart, [`commands`] does what they say; [`binding`] gives the script language the same
-//! operations. [`statements`] finds where each ends, in a script as at the prompt ([`line`]).
+//! operations. [`statements`] finds where each ends, in a script as at the prompt ([`mod@line`]).
 
 mod binding;
 mod clauses;
@@ -226,7 +226,7 @@ impl Session {
             let text = if look.is_terminal { json::pretty(&text, look) } else { text };
             return output.line(&text);
         }
-        let text = value.to_string();
+        let text = binding::described(value).unwrap_or_else(|| value.to_string());
         let lines: Vec<String> =
             text_of(text.as_bytes()).unwrap_or_default().split('\n').map(|line| look.safe(line)).collect();
         output.line(&lines.join("\n"))
@@ -244,14 +244,15 @@ enum Flow {
 fn suggest(failure: Failure, text: &str) -> Failure {
     let word = text.split_whitespace().next().unwrap_or_default();
     let is_word = word.chars().all(|character| character.is_ascii_alphabetic());
-    if failure.kind == Kind::Cancelled || !is_word || word.is_empty() {
+    let is_told = !matches!(failure.kind, Kind::Usage | Kind::Refused) || failure.hint.is_some();
+    if is_told || !is_word || word.is_empty() || help::KEYWORDS.contains(&word) {
         return failure;
     }
     let rest = text.trim_start().get(word.len()..).unwrap_or_default().trim_start();
     let is_line =
         rest.is_empty() || rest.starts_with(|next: char| next.is_alphanumeric() || "{['\"$@-".contains(next));
     match nearest(word, help::names()) {
-        Some(verb) if is_line && failure.hint.is_none() => {
+        Some(verb) if is_line => {
             Failure::usage(format!("there is no verb {word:?}")).hint(format!("did you mean {verb:?}?"))
         }
         _ => failure,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Read;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -251,14 +251,13 @@ impl Store for Directory {
         loop {
             interrupt::check()?;
             let event = if following.is_finite { watch.try_next()? } else { watch.next(LOOK)? };
-            match event {
-                Some(event) => {
-                    if each(change(event))?.is_break() {
-                        return Ok(());
-                    }
-                }
-                None if following.is_finite => return Ok(()),
-                None => {}
+            let flow = match event {
+                Some(event) => each(change(event))?,
+                None if following.is_finite => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            };
+            if flow.is_break() {
+                return Ok(());
             }
         }
     }

@@ -20,7 +20,7 @@ pub struct Document {
     pub key: Vec<u8>,
     /// Its value; `None` for a version that deleted it, and where only keys were asked for.
     pub value: Option<Vec<u8>>,
-    /// The key's version.
+    /// The key's version; 0 within a transaction, where it is not known.
     pub version: u64,
     /// The commit that wrote it.
     pub sequence: u64,

@@ -121,10 +121,10 @@ fn ctrl_c_stops_the_command_and_not_the_session() {
     terminal.wait("cancelled");
     terminal.enter("print(\"still\" + \" here\")", "\nstill here");
     terminal.enter("table t", "a new table");
-    terminal.enter("watch", "\n");
+    terminal.enter("put k followed", "version 1, sequence");
+    terminal.enter("watch from 1", "put t k followed");
     terminal.press("\u{3}");
-    // A line that was begun is forgotten, and the session goes on.
-    terminal.wait("t");
+    terminal.wait("> ");
     terminal.enter("print(6 * 7 * 1000)", "\n42000");
     terminal.end();
 }
