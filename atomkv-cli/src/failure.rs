@@ -129,9 +129,11 @@ impl From<Error> for Failure {
             }
             Error::Compacted { .. } => (Kind::NotFound, ""),
             Error::Conflict { .. } => (Kind::Conflict, ""),
+            Error::ValueTooLarge { .. } => {
+                (Kind::Usage, "values from files and standard input, and into them, may be longer")
+            }
             Error::KeyEmpty
             | Error::KeyTooLong { .. }
-            | Error::ValueTooLarge { .. }
             | Error::InvalidKey { .. }
             | Error::InvalidArgument { .. }
             | Error::TableMismatch { .. }

@@ -17,16 +17,12 @@ impl Bar {
     /// A bar with a word before it; hidden if nobody would see it.
     pub fn new(word: &'static str, is_quiet: bool) -> Bar {
         interrupt::listen();
-        let bar = ProgressBar::no_length();
-        if is_quiet || !io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        bar.set_message(word);
-        if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {msg} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}")
-        {
-            bar.set_style(style);
-        }
+        let is_hidden = is_quiet || !io::stderr().is_terminal();
+        let target = if is_hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let template = "{spinner} {msg} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style).with_message(word);
         bar.enable_steady_tick(Duration::from_millis(120));
         Bar { bar }
     }

@@ -24,8 +24,8 @@ use crate::literal::{self, duration, number, time, visible};
 use crate::output::{Bar, Grid, Look, Output, cell, document_json, shown_value};
 use crate::store::{Document, Following, Range, TableSettings, scan_options};
 use crate::verbs::{
-    format_of, missing, retention, show_change, show_compaction, show_history, show_listing, show_stats,
-    show_tables, show_transfer, show_value, show_verification, written_line,
+    copy, format_of, missing, retention, show_change, show_compaction, show_history, show_listing,
+    show_stats, show_tables, show_transfer, show_value, show_verification, written_line,
 };
 
 /// So many documents a scan shows on a terminal unless it is told otherwise.
@@ -269,7 +269,12 @@ fn get(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Res
         output.bytes(&shown)?;
         return if is_redirected(context) { Ok(()) } else { output.line("") };
     }
-    show_value(&document(context, &table, &key, &moment)?, false, output)?;
+    match moment {
+        Moment::Now if !output.look.is_terminal && !output.look.is_json => {
+            copy(&*context.store, &table, &key, output)?;
+        }
+        moment => show_value(&document(context, &table, &key, &moment)?, false, output)?,
+    }
     // What a script prints ends with a line break; what goes into a file or a pipe is the value alone.
     let is_ended = output.look.is_terminal || output.look.is_json || is_redirected(context);
     if is_ended { Ok(()) } else { output.line("") }

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::literal::{self, Source, duration, time, visible};
 use crate::output::{Grid, Output, cell, document_json, facts, grey, shown_value};
-use crate::store::{Access, Directory, Document, Range, Store};
+use crate::store::{Access, Document, Range, Store};
 
 /// A value is copied in pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
@@ -42,7 +42,11 @@ pub(super) fn get(
     })
 }
 
-fn copy(store: &Directory, table: &str, bytes: &[u8], output: &mut Output) -> Result<()> {
+/// Writes a value as it is, however large.
+///
+/// # Errors
+/// If it is not there; those of the store and of the writer.
+pub fn copy(store: &dyn Store, table: &str, bytes: &[u8], output: &mut Output) -> Result<()> {
     let (_, mut reader) = store.reader(table, bytes)?.ok_or_else(|| missing(table, bytes))?;
     let mut piece = vec![0; PIECE_BYTES];
     loop {

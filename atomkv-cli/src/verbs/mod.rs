@@ -18,7 +18,7 @@ use crate::output::{Look, Output};
 use crate::store::{Access, Directory, Store};
 
 pub use care::{show_compaction, show_stats, show_tables, show_verification};
-pub use documents::{missing, show_history, show_listing, show_value, written_line};
+pub use documents::{copy, missing, show_history, show_listing, show_value, written_line};
 pub use settings::retention;
 pub use transfer::{format_of, show_transfer};
 pub use watch::show_change;
@@ -75,7 +75,7 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
     let flushed = output.flush();
     // A reader that was interrupted has failed for that reason.
     outcome.and(flushed).map_err(|failure| match interrupt::is_asked() {
-        true => Failure { kind: Kind::Cancelled, ..failure },
+        true => Failure { kind: Kind::Cancelled, message: "cancelled".to_string(), ..failure },
         false => failure,
     })
 }
