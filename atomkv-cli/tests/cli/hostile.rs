@@ -121,7 +121,7 @@ fn endless_and_greedy_scripts_are_ended() {
     assert!(limited("let s = \"x\"; loop { s += s }").contains("line 2"));
     assert!(limited("let a = []; loop { a.push(a) }").contains("line 2"));
     assert!(place.bad(2, &["db", "-e", "eval(\"1\")"]).contains("eval"));
-    assert!(place.bad(6, &["db", "-e", "if true { import \"os\" as os }"]).contains("os"));
+    assert!(place.bad(6, &["db", "-e", "if true { import \"os\" as os; os::f() }"]).contains("os"));
 }
 
 #[cfg(unix)]
