@@ -2,6 +2,7 @@
 # make test   everything that is tested
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
+# make cli    the command line, target/release/atomkv; cargo install --path atomkv-cli installs it
 # make examples   the tour of examples/ in every language that this machine runs
 # make node   the Node binding, ready for `npm install ./bindings/node`; make bench-node measures it
 # make python builds the Python binding, make bench-python measures it.
@@ -23,6 +24,11 @@ lib:
 	@scripts/need.sh cargo cc
 	cargo rustc --release --locked -p atomkv-ffi --lib -- --print native-static-libs=$(abspath $(RELEASE))/native-static-libs
 	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
+
+# The command line.
+cli:
+	@scripts/need.sh cargo
+	cargo build --release --locked -p atomkv-cli
 
 demo: lib
 	@scripts/need.sh gzip
@@ -133,5 +139,5 @@ clean:
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples node python test header figures figures-c bench bench-report benchmark bench-instructions \
-	bench-node bench-python c-docs abi-baseline abi-check test-sanitize clean
+.PHONY: all lib cli demo examples node python test header figures figures-c bench bench-report benchmark \
+	bench-instructions bench-node bench-python c-docs abi-baseline abi-check test-sanitize clean
