@@ -480,6 +480,34 @@ Example:\n  atomkv bench /tmp/atomkv-bench --documents 1000000 --value-bytes 100
         #[arg(long, value_name = "N", default_value_t = 1000)]
         durable: u64,
     },
+    /// Serves a database over HTTP, until SIGTERM or Ctrl-C
+    ///
+    /// Each setting is a flag, an environment variable or a line of a TOML file. The log goes to standard error.
+    #[command(
+        after_help = "docs/service.md tells how to call it, docs/operations/service.md how to run it.\n
+Examples:
+  atomkv serve data
+  atomkv serve data --listen 0.0.0.0:7070 --tokens tokens.toml --tls-certificate c.pem --tls-key k.pem"
+    )]
+    Serve {
+        /// The settings.
+        #[command(flatten)]
+        settings: Box<atomkv_server::Args>,
+    },
+    /// Makes a token for the service: an entry of its file of tokens on standard output, the token on standard error
+    #[command(after_help = "Examples:
+  atomkv token ada --scopes read,write >> tokens.toml
+  atomkv token logger --scopes write --tables 'log-*' >> tokens.toml")]
+    Token {
+        /// Whose it is, for the log
+        name: String,
+        /// What it is for: read, write, admin
+        #[arg(long, value_enum, value_delimiter = ',', required = true)]
+        scopes: Vec<TokenScope>,
+        /// Only these tables: names, or beginnings of names with * behind
+        #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+        tables: Vec<String>,
+    },
     /// Prints completions for a shell
     #[command(after_help = "Examples:
   atomkv completions bash > ~/.local/share/bash-completion/completions/atomkv
@@ -498,4 +526,15 @@ Example:\n  atomkv bench /tmp/atomkv-bench --documents 1000000 --value-bytes 100
         #[arg(long, value_name = "DIRECTORY")]
         directory: Option<PathBuf>,
     },
+}
+
+/// What a token of the service is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenScope {
+    /// Documents, lists, changes.
+    Read,
+    /// Documents.
+    Write,
+    /// Creating tables, operations, statistics.
+    Admin,
 }

@@ -5,6 +5,7 @@ mod care;
 mod documents;
 mod manual;
 mod range;
+mod service;
 mod settings;
 mod transfer;
 mod watch;
@@ -68,6 +69,8 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
         Verb::Bench { directory, documents, value_bytes, durable } => {
             bench::bench(&directory, &bench::Load { documents, value_bytes, durable }, &mut output)
         }
+        Verb::Serve { settings } => service::serve(*settings),
+        Verb::Token { name, scopes, tables } => service::token(&name, &scopes, &tables, &mut output),
         Verb::Completions { shell } => manual::completions(shell, &mut output),
         Verb::Man { directory } => manual::man(directory.as_deref(), &mut output),
     };

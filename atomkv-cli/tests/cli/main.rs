@@ -5,6 +5,7 @@ mod documents;
 mod examples;
 mod hostile;
 mod scripts;
+mod service;
 mod terminal;
 mod transfer;
 

@@ -10,6 +10,8 @@ use super::Place;
 
 /// Longer than any machine needs; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How a terminal is asked where its cursor is: what the editor does when it begins to read a line.
+const QUESTION: &str = "\u{1b}[6n";
 
 /// A terminal with the session in it.
 struct Terminal {
@@ -17,6 +19,10 @@ struct Terminal {
     writer: Box<dyn Write + Send>,
     output: Receiver<Vec<u8>>,
     seen: String,
+    /// The end of what has come, in which a question may have begun.
+    tail: String,
+    /// Whether the editor reads: what is typed before belongs to the terminal, which makes other keys of it.
+    is_reading: bool,
     /// Keeps the terminal.
     _master: Box<dyn MasterPty + Send>,
 }
@@ -45,7 +51,15 @@ impl Terminal {
             }
         });
         let writer = pair.master.take_writer().expect("its input");
-        Terminal { child, writer, output, seen: String::new(), _master: pair.master }
+        Terminal {
+            child,
+            writer,
+            output,
+            seen: String::new(),
+            tail: String::new(),
+            is_reading: false,
+            _master: pair.master,
+        }
     }
 
     fn press(&mut self, keys: &str) {
@@ -55,6 +69,14 @@ impl Terminal {
 
     /// Types a line and waits for what it must bring forth.
     fn enter(&mut self, line: &str, expected: &str) -> String {
+        let begin = Instant::now();
+        // Not every line is preceded by a question.
+        while !self.is_reading && begin.elapsed() < Duration::from_secs(1) {
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(50)) {
+                self.take(&bytes);
+            }
+        }
+        self.is_reading = false;
         self.press(line);
         self.press("\r");
         self.wait(expected)
@@ -70,16 +92,24 @@ impl Terminal {
             }
             let left = PATIENCE.checked_sub(begin.elapsed()).unwrap_or_default();
             match self.output.recv_timeout(left) {
-                Ok(bytes) => {
-                    let text = String::from_utf8_lossy(&bytes).into_owned();
-                    // What a terminal answers when it is asked where its cursor is.
-                    for _ in text.matches("\u{1b}[6n") {
-                        self.press("\u{1b}[1;1R");
-                    }
-                    self.seen.push_str(&text);
-                }
+                Ok(bytes) => self.take(&bytes),
                 Err(_) => panic!("{expected:?} has not come, but {:?}", self.seen),
             }
+        }
+    }
+
+    /// Reads what has come, and answers as a terminal does.
+    fn take(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.seen.push_str(&text);
+        self.tail.push_str(&text);
+        while let Some(at) = self.tail.find(QUESTION) {
+            self.tail.drain(..at + QUESTION.len());
+            self.is_reading = true;
+            self.press("\u{1b}[1;1R");
+        }
+        if let Some((begin, _)) = self.tail.char_indices().rev().nth(QUESTION.len()) {
+            self.tail.drain(..begin);
         }
     }
 
