@@ -205,7 +205,7 @@ export class Table<KI = string, KO = string, VI = string | Uint8Array, VO = Buff
   range(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   getRange(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   entries(options?: ScanOptions<KI>): Range<Item<KO, VO>>
-  prefix(prefix: KI, options?: ScanOptions<KI>): Range<Item<KO, VO>>
+  prefix(prefix: KI, options?: Omit<ScanOptions<KI>, 'prefix'>): Range<Item<KO, VO>>
   keys(options?: ScanOptions<KI>): Range<KO>
   getKeys(options?: ScanOptions<KI>): Range<KO>
   values(options?: ScanOptions<KI>): Range<VO>
