@@ -24,7 +24,13 @@ function checkName (name, what) {
 }
 
 function directory (place) {
-  if (place instanceof URL) return fileURLToPath(place)
+  if (place instanceof URL) {
+    try {
+      return fileURLToPath(place)
+    } catch (error) {
+      throw make('INVALID_ARGUMENT', `the path ${place} is no file: URL of this machine: ${error.message}`, undefined, { cause: error })
+    }
+  }
   if (typeof place !== 'string' || place === '' || place.includes('\0')) throw wrongType('the path', 'a string that is a path, or a file URL', place)
   checkName(place, 'the path')
   return path.resolve(place)
