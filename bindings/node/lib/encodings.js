@@ -2,6 +2,7 @@
 // How keys and values become bytes. A key encoding writes into a buffer and says how many bytes; a value encoding gives
 // bytes or a string. What cannot be written is an error, never something else in the database.
 
+const { isUint8Array } = require('node:util').types
 const { make, wrongType } = require('./errors')
 
 const KEY_BYTES_MAX = 65535
@@ -54,7 +55,8 @@ function isDetached (view) {
 
 /** The same bytes as a Uint8Array. */
 function checkBytes (value, what) {
-  if (!(value instanceof Uint8Array)) throw wrongType(what, 'a Buffer or a Uint8Array', value)
+  // Those of another realm (`node:vm`, test runners) are bytes too.
+  if (!(value instanceof Uint8Array) && !isUint8Array(value)) throw wrongType(what, 'a Buffer or a Uint8Array', value)
   if (value.length === 0 && isDetached(value)) {
     throw make('INVALID_TYPE', `${what} lies in an ArrayBuffer that was detached (transferred to another thread) or made too small`)
   }
@@ -123,7 +125,7 @@ function writePart (buffer, offset, part, depth) {
     buffer[offset] = NUMBER
     return offset + 1 + writeNumber(buffer, offset + 1, part === 0 ? 0 : part)
   }
-  if (typeof part === 'string' || part instanceof Uint8Array) {
+  if (typeof part === 'string' || isUint8Array(part)) {
     const isText = typeof part === 'string'
     if (isText) checkText(part, 'the key')
     const bytes = isText ? Buffer.from(part) : checkBytes(part, 'a part of a key')
@@ -234,7 +236,7 @@ const keys = {
     // What all tuples that begin so, or all strings that begin so, have in common. Of tuples it is not all: LIST_GOES_ON.
     prefix (buffer, offset, key) {
       const length = writeOrdered(buffer, offset, key)
-      return Array.isArray(key) || typeof key === 'string' || key instanceof Uint8Array ? length - 1 : length
+      return Array.isArray(key) || typeof key === 'string' || isUint8Array(key) ? length - 1 : length
     }
   }
 }

@@ -41,9 +41,10 @@ const readStream = { start: NUMBER, end: NUMBER, signal: ANY, highWaterMark: NUM
 const writeStream = { ...write, signal: ANY, highWaterMark: NUMBER }
 
 function check (options, known, what) {
-  if (options === undefined) return {}
+  // Without a prototype: what others have put on that of all objects is no option.
+  const result = Object.create(null)
+  if (options === undefined) return result
   if (options === null || typeof options !== 'object') throw wrongType(`the options of ${what}`, 'an object', options)
-  const result = {}
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, name)) {
       throw make('INVALID_ARGUMENT', `${what} has no option ${name}; there are ${Object.keys(known).join(', ')}`)

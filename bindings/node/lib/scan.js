@@ -1,5 +1,6 @@
 'use strict'
 
+const { isUint8Array } = require('node:util').types
 const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
 const { check, checkOne, scan: known } = require('./options')
@@ -25,7 +26,7 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
     if (given[name] !== undefined) result[name] = input.hexSlice(0, keys.write(input, 0, given[name]))
   }
   if (given.prefix !== undefined) {
-    const isEmpty = (typeof given.prefix === 'string' || given.prefix instanceof Uint8Array) && given.prefix.length === 0
+    const isEmpty = (typeof given.prefix === 'string' || isUint8Array(given.prefix)) && given.prefix.length === 0
     const length = isEmpty && keys.name !== 'ordered'
       ? 0
       : (keys.prefix || keys.write)(input, 0, given.prefix)

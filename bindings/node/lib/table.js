@@ -1,5 +1,6 @@
 'use strict'
 
+const { isUint8Array } = require('node:util').types
 const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
 const { Pack, KEY, PUT, DELETE } = require('./pack')
@@ -237,7 +238,7 @@ class Table {
     }
     const [operator] = given
     let operand = operation[operator]
-    if (operator === 'jsonMergePatch' && !(operand instanceof Uint8Array)) operand = json.encode(operand)
+    if (operator === 'jsonMergePatch' && !isUint8Array(operand)) operand = json.encode(operand)
     else if (operator.startsWith('add')) {
       const isText = typeof operand === 'string' && operator === 'addDecimal'
       if (!isText && !Number.isSafeInteger(operand) && typeof operand !== 'bigint') throw wrongType(operator, 'a whole number or a bigint', operand)

@@ -1,6 +1,7 @@
 'use strict'
 
 const test = require('node:test')
+const vm = require('node:vm')
 const assert = require('node:assert')
 const { atomkv, fresh, code } = require('./common')
 
@@ -232,4 +233,31 @@ test('a prefix that is a list finds the lists with those parts and no longer one
     assert.deepStrictEqual(sorted(watch.take().map(({ key }) => key)), ['["a",1]', '["a"]'])
     watch.close()
   }
+})
+
+test('bytes and lists of another realm are bytes and lists', t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { ordered: true, keyEncoding: 'ordered' })
+  const bytes = vm.runInNewContext('new Uint8Array([1, 2])')
+  const large = vm.runInNewContext('new Uint8Array(5000)')
+  table.put([bytes], bytes)
+  table.put(vm.runInNewContext('["a"]'), large)
+  assert.deepStrictEqual(table.keys().toArray(), [['a'], [Buffer.from([1, 2])]])
+  assert.deepStrictEqual([...table.get([bytes])], [1, 2])
+  assert.strictEqual(table.keys({ prefix: bytes }).count(), 0)
+  assert.strictEqual(table.getInto([bytes], large), 2)
+})
+
+test('what lies on the prototype of all objects is no option', t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  const names = { ifExists: true, ttl: 'x', durability: 'x', limit: 0 }
+  t.after(() => Object.keys(names).forEach(name => delete Object.prototype[name]))
+  for (const [name, value] of Object.entries(names)) {
+    // eslint-disable-next-line no-extend-native
+    Object.defineProperty(Object.prototype, name, { value, configurable: true, writable: true })
+  }
+  table.put('a', '1', {})
+  table.batch([{ key: 'b', value: '2' }])
+  assert.strictEqual(table.keys({}).toArray().length, 2)
 })
