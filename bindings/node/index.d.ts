@@ -205,7 +205,7 @@ export class Table<KI = string, KO = string, VI = string | Uint8Array, VO = Buff
   range(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   getRange(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   entries(options?: ScanOptions<KI>): Range<Item<KO, VO>>
-  prefix(prefix: KI, options?: ScanOptions<KI>): Range<Item<KO, VO>>
+  prefix(prefix: KI, options?: Omit<ScanOptions<KI>, 'prefix'>): Range<Item<KO, VO>>
   keys(options?: ScanOptions<KI>): Range<KO>
   getKeys(options?: ScanOptions<KI>): Range<KO>
   values(options?: ScanOptions<KI>): Range<VO>
@@ -249,7 +249,9 @@ export class Batch {
   delete<KI>(table: Table<KI, any, any, any>, key: KI, options?: Condition): this
   expect<KI>(table: Table<KI, any, any, any>, key: KI, expect: Expect): this
   clear(): this
+  /** The batch is empty then, unless this throws; an empty one is an error. */
   write(options?: CommitOptions): number | undefined
+  /** The batch is empty as soon as this returns, whatever becomes of the promise. */
   writeAsync(options?: CommitOptions): Promise<number | undefined>
 }
 
@@ -377,7 +379,9 @@ export class Database {
   backup(destination: string | URL, options?: CareOptions & { link?: boolean, verify?: boolean }): Promise<BackupReport>
   stats(): Record<string, unknown>
   refresh(): Promise<Database | undefined>
+  /** Commits what is queued first. */
   close(): Promise<void>
+  /** At once: promises of writes that are queued still are rejected. So does `using`; `await using` is `close`. */
   closeSync(): void
   [Symbol.dispose](): void
   [Symbol.asyncDispose](): Promise<void>

@@ -64,7 +64,8 @@ class Batch {
     if (type === 'put' || type === undefined) return this.put(target, key, value, given)
     if (type === 'delete' || type === 'del') return this.delete(target, key, given)
     if (type === 'expect') return this.expect(target, key, check(options, EXPECT_ONLY, 'a condition of a batch').expect)
-    throw make('INVALID_ARGUMENT', `the type of an operation is put, delete or expect, not ${String(type)}`)
+    if (typeof type !== 'string') throw wrongType('the type of an operation', 'put, delete or expect', type)
+    throw make('INVALID_ARGUMENT', `the type of an operation is put, delete or expect, not ${type}`)
   }
 
   clear () {
@@ -94,6 +95,7 @@ class Batch {
   _done () {
     this._pack.clear()
     this._default = 0
+    if (this._pack instanceof Lazy) return
     if (spare.length < 4 && this._pack.buffer.length <= 8 << 20) spare.push(this._pack)
     this._pack = new Lazy(this)
   }

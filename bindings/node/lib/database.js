@@ -24,7 +24,13 @@ function checkName (name, what) {
 }
 
 function directory (place) {
-  if (place instanceof URL) return fileURLToPath(place)
+  if (place instanceof URL) {
+    try {
+      return fileURLToPath(place)
+    } catch (error) {
+      throw make('INVALID_ARGUMENT', `the path ${place} is no file: URL of this machine: ${error.message}`, undefined, { cause: error })
+    }
+  }
   if (typeof place !== 'string' || place === '' || place.includes('\0')) throw wrongType('the path', 'a string that is a path, or a file URL', place)
   checkName(place, 'the path')
   return path.resolve(place)
@@ -66,16 +72,19 @@ class Database {
     if (known !== undefined && given === undefined) return known
     const existed = known !== undefined || this.tables().includes(name)
     const [key, value] = existed ? this._encodings(name, keys, values, existed) : []
-    const variant = JSON.stringify([name, rest])
+    // What was opened before its encodings were named goes on as it was opened.
+    const isKnown = known !== undefined && known._keys.name === key.name && known._values.name === value.name
     // As in every language, a table that is there is opened as it is where nothing else is asked for.
-    if (known !== undefined && Object.keys(rest).length === 0) return known
-    if (this._variants.has(variant)) return this._variants.get(variant)
+    if (isKnown && Object.keys(rest).length === 0) return known
+    const variant = (keys, values) => JSON.stringify([name, rest, keys.name, values.name])
+    const same = existed && this._variants.get(variant(key, value))
+    if (same) return same
     const { handle, durability } = JSON.parse(core.run('table', this._handle, { name, ...rest })[0])
     try {
       const table = new Table(this, name, handle, ...(existed ? [key, value] : this._encodings(name, keys, values, existed)), durability)
-      this._variants.set(variant, table)
+      this._variants.set(variant(table._keys, table._values), table)
       this._handles.push(handle)
-      if (known === undefined) this._tables.set(name, table)
+      if (!isKnown) this._tables.set(name, table)
       return table
     } catch (error) {
       core.native.release(handle)
@@ -103,6 +112,9 @@ class Database {
       } finally {
         core.native.release(handle)
       }
+    }
+    if (stored !== undefined && (stored === null || typeof stored.key !== 'string' || typeof stored.value !== 'string')) {
+      throw make('TABLE_MISMATCH', `what the table ${ENCODINGS} says of table "${name}" is no object with the names of a key and a value encoding; put one there`, { table: name })
     }
     if (stored === undefined) stored = { key: existed && given.key ? given.key : 'utf8', value: 'binary' }
     for (const kind of ['key', 'value']) {
@@ -202,7 +214,7 @@ class Database {
       const keys = names.size === 1 ? watched[0]._keys : encodings.keyEncoding('binary')
       bytes = Buffer.from(core.input.subarray(0, (keys.prefix || keys.write)(core.input, 0, prefix)))
     }
-    return new Watch(this, rest, bytes, watched, signal)
+    return new Watch(this, rest, bytes, watched, signal, Array.isArray(prefix))
   }
 
   /** Everything that was written before is on stable storage when this resolves; queued writes too. */
@@ -243,6 +255,8 @@ class Database {
 
   async _close () {
     await this._queue.drain()
+    // `closeSync` may not have waited for it.
+    if (this._handle === 0) return
     const handle = this._release()
     await core.start('close', handle)
     core.native.release(handle)

@@ -2,9 +2,11 @@
 // How keys and values become bytes. A key encoding writes into a buffer and says how many bytes; a value encoding gives
 // bytes or a string. What cannot be written is an error, never something else in the database.
 
+const { isUint8Array } = require('node:util').types
 const { make, wrongType } = require('./errors')
 
 const KEY_BYTES_MAX = 65535
+const VALUE_BYTES_MAX = 2 ** 31 - 1
 
 function tooLong (length) {
   return make('KEY_TOO_LONG', `the key has ${length} bytes; keys have 1 to ${KEY_BYTES_MAX} bytes`, { length, limit: KEY_BYTES_MAX })
@@ -39,12 +41,12 @@ function writeText (buffer, offset, text) {
   return buffer.utf8Write(text, offset, KEY_BYTES_MAX)
 }
 
+const at = Uint8Array.prototype.at
+
+/** Whether the bytes are gone: the ArrayBuffer was transferred, or made smaller than the view. */
 function isDetached (view) {
-  if (view.byteLength !== 0) return false
-  if (view.buffer.detached !== undefined) return view.buffer.detached
   try {
-    // eslint-disable-next-line no-new
-    new Uint8Array(view.buffer, 0, 0)
+    at.call(view, 0)
     return false
   } catch {
     return true
@@ -53,9 +55,10 @@ function isDetached (view) {
 
 /** The same bytes as a Uint8Array. */
 function checkBytes (value, what) {
-  if (!(value instanceof Uint8Array)) throw wrongType(what, 'a Buffer or a Uint8Array', value)
+  // Those of another realm (`node:vm`, test runners) are bytes too.
+  if (!(value instanceof Uint8Array) && !isUint8Array(value)) throw wrongType(what, 'a Buffer or a Uint8Array', value)
   if (value.length === 0 && isDetached(value)) {
-    throw make('INVALID_TYPE', `${what} lies in an ArrayBuffer that was detached (transferred to another thread)`)
+    throw make('INVALID_TYPE', `${what} lies in an ArrayBuffer that was detached (transferred to another thread) or made too small`)
   }
   return value
 }
@@ -83,7 +86,8 @@ function writeNumber (buffer, offset, key) {
   return 8
 }
 
-function readNumber (buffer, start) {
+function readNumber (buffer, start, end) {
+  if (end - start !== 8) throw make('ENCODING', 'the key was not written by the encoding "number"')
   const flip = buffer[start] & 128 ? 0 : 255
   for (let index = 0; index < 8; index++) floatBytes[7 - index] = buffer[start + index] ^ flip
   if (flip === 0) floatBytes[7] ^= 128
@@ -101,6 +105,8 @@ const TEXT = 48
 const BYTES = 64
 const TUPLE = 80
 const DEPTH_MAX = 32
+/** Behind the bytes of a whole list without its end: what comes is the rest of a longer text, and no further part. */
+const LIST_GOES_ON = 255
 
 function writePart (buffer, offset, part, depth) {
   const room = needed => {
@@ -119,7 +125,7 @@ function writePart (buffer, offset, part, depth) {
     buffer[offset] = NUMBER
     return offset + 1 + writeNumber(buffer, offset + 1, part === 0 ? 0 : part)
   }
-  if (typeof part === 'string' || part instanceof Uint8Array) {
+  if (typeof part === 'string' || isUint8Array(part)) {
     const isText = typeof part === 'string'
     if (isText) checkText(part, 'the key')
     const bytes = isText ? Buffer.from(part) : checkBytes(part, 'a part of a key')
@@ -144,19 +150,28 @@ function writePart (buffer, offset, part, depth) {
   throw wrongType('a key', 'null, a boolean, a number, a string, bytes, or a list of them', part)
 }
 
-const scratch = Buffer.allocUnsafeSlow(KEY_BYTES_MAX + 1)
+// A part is refused where 16 bytes have no room: the longest key needs more than its own bytes.
+const SCRATCH_BYTES = KEY_BYTES_MAX + 32
+let scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
 
 function writeOrdered (buffer, offset, key) {
-  const length = writePart(scratch, 0, key, 0)
-  if (length > KEY_BYTES_MAX) throw tooLong(length)
-  buffer.set(scratch.subarray(0, length), offset)
-  return length
+  // An element may be a getter that calls the database: whoever comes meanwhile has a buffer of its own.
+  const own = scratch || Buffer.allocUnsafeSlow(SCRATCH_BYTES)
+  scratch = undefined
+  try {
+    const length = writePart(own, 0, key, 0)
+    if (length > KEY_BYTES_MAX) throw tooLong(length)
+    buffer.set(own.subarray(0, length), offset)
+    return length
+  } finally {
+    scratch = own
+  }
 }
 
 function readOrdered (buffer, start, end) {
   let at = start
   const damaged = () => make('ENCODING', 'the key was not written by the encoding "ordered"')
-  const read = () => {
+  const read = depth => {
     const kind = at < end ? buffer[at++] : -1
     switch (kind) {
       case NULL: return null
@@ -165,7 +180,7 @@ function readOrdered (buffer, start, end) {
       case NUMBER:
         at += 8
         if (at > end) throw damaged()
-        return readNumber(buffer, at - 8)
+        return readNumber(buffer, at - 8, at)
       case TEXT:
       case BYTES: {
         const bytes = []
@@ -181,15 +196,16 @@ function readOrdered (buffer, start, end) {
         return kind === TEXT ? Buffer.from(bytes).toString() : Buffer.from(bytes)
       }
       case TUPLE: {
+        if (depth > DEPTH_MAX) throw damaged()
         const parts = []
-        while (at < end && buffer[at] !== END) parts.push(read())
+        while (at < end && buffer[at] !== END) parts.push(read(depth + 1))
         if (at++ >= end) throw damaged()
         return parts
       }
       default: throw damaged()
     }
   }
-  const key = read()
+  const key = read(0)
   if (at !== end) throw damaged()
   return key
 }
@@ -217,10 +233,10 @@ const keys = {
     name: 'ordered',
     write: writeOrdered,
     read: readOrdered,
-    // What all tuples that begin so, or all strings that begin so, have in common.
+    // What all tuples that begin so, or all strings that begin so, have in common. Of tuples it is not all: LIST_GOES_ON.
     prefix (buffer, offset, key) {
       const length = writeOrdered(buffer, offset, key)
-      return Array.isArray(key) || typeof key === 'string' || key instanceof Uint8Array ? length - 1 : length
+      return Array.isArray(key) || typeof key === 'string' || isUint8Array(key) ? length - 1 : length
     }
   }
 }
@@ -274,7 +290,8 @@ const values = {
 }
 
 function keyEncoding (encoding) {
-  const found = typeof encoding === 'string' ? keys[encoding === 'string' ? 'utf8' : encoding] : undefined
+  const name = encoding === 'string' ? 'utf8' : encoding
+  const found = typeof name === 'string' && Object.hasOwn(keys, name) && keys[name]
   if (!found) throw make('INVALID_ARGUMENT', `keyEncoding is one of utf8, binary, number, ordered, not ${String(encoding)}`)
   return found
 }
@@ -302,4 +319,4 @@ function valueEncoding (encoding) {
   throw make('INVALID_ARGUMENT', 'valueEncoding is one of binary, utf8, json, or an object with name, encode and decode')
 }
 
-module.exports = { keyEncoding, valueEncoding, checkBytes, checkText, KEY_BYTES_MAX }
+module.exports = { keyEncoding, valueEncoding, checkBytes, checkText, KEY_BYTES_MAX, VALUE_BYTES_MAX, LIST_GOES_ON }

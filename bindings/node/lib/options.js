@@ -41,9 +41,10 @@ const readStream = { start: NUMBER, end: NUMBER, signal: ANY, highWaterMark: NUM
 const writeStream = { ...write, signal: ANY, highWaterMark: NUMBER }
 
 function check (options, known, what) {
-  if (options === undefined) return {}
+  // Without a prototype: what others have put on that of all objects is no option.
+  const result = Object.create(null)
+  if (options === undefined) return result
   if (options === null || typeof options !== 'object') throw wrongType(`the options of ${what}`, 'an object', options)
-  const result = {}
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, name)) {
       throw make('INVALID_ARGUMENT', `${what} has no option ${name}; there are ${Object.keys(known).join(', ')}`)
@@ -86,16 +87,15 @@ function isWhole (number) {
   return Number.isSafeInteger(number) && number >= 0
 }
 
-/** What a write's options are in numbers, see `src/packed.rs`. */
-const flags = { bits: 0, expected: 0, expiry: 0 }
 const CONDITIONS = Object.keys(condition)
 const EXPIRIES = Object.keys(expiry)
 
+/** What a write's options are in numbers, see `src/packed.rs`. */
 function writeFlags (options, known = write, what = 'a write') {
-  flags.bits = flags.expected = flags.expiry = 0
+  const flags = { bits: 0, expected: 0, expiry: 0 }
   if (options === undefined) return flags
   const given = check(options, known, what)
-  setExpect(expectOf(given, what))
+  setExpect(flags, expectOf(given, what))
   checkOne(given, EXPIRIES, what)
   if (given.expiresAt !== undefined) {
     const at = given.expiresAt instanceof Date ? given.expiresAt.getTime() : given.expiresAt
@@ -124,26 +124,27 @@ function expectOf (given, what) {
   }
 }
 
-function setExpect (expect) {
+function setExpect (flags, expect) {
   if (expect === undefined) return
   if (expect === 'absent') flags.bits |= 1
   else if (expect === 'present') flags.bits |= 2
   else {
     // The result of a write has both; its sequence is never used again.
     const name = expect !== null && typeof expect === 'object' && expect.sequence !== undefined ? 'sequence' : 'version'
-    if (expect === null || typeof expect !== 'object' || !isWhole(expect[name])) {
+    const number = expect !== null && typeof expect === 'object' ? expect[name] : undefined
+    if (!isWhole(number)) {
       throw wrongType('expect', '"absent", "present", { version }, { sequence } or what a write has returned', expect)
     }
     flags.bits |= name === 'sequence' ? 4 : 3
-    flags.expected = expect[name]
+    flags.expected = number
   }
 }
 
 /** A condition alone. */
 function expectFlags (expect) {
-  flags.bits = flags.expected = flags.expiry = 0
+  const flags = { bits: 0, expected: 0, expiry: 0 }
   if (expect === undefined) throw wrongType('expect', '"absent", "present", { version }, { sequence } or what a write has returned', expect)
-  setExpect(expect)
+  setExpect(flags, expect)
   return flags
 }
 

@@ -13,7 +13,8 @@ class Queue {
     this._database = database
     this._groups = []
     this._group = undefined
-    this._isRunning = false
+    /** The group that is being committed. */
+    this._running = undefined
     this._isScheduled = false
     this._spare = new Pack()
     this._flush = () => {
@@ -79,7 +80,7 @@ class Queue {
     try {
       group.pack.add(kind, table._handle, table._keys, key, encoded, bits & ~0x60, expected, expiry)
     } catch (error) {
-      this._groups.pop()
+      this._groups.splice(this._groups.indexOf(group), 1)
       throw error
     }
     group.durability = bits >> 5 & 3 || (table.durability === 'sync' ? 2 : 0)
@@ -87,7 +88,7 @@ class Queue {
   }
 
   _run () {
-    if (this._isRunning) return
+    if (this._running !== undefined) return
     let group
     do {
       group = this._groups.shift()
@@ -96,13 +97,13 @@ class Queue {
       // A group of which nothing could be encoded.
       if (group.pack.count === 0) group.resolve(undefined)
     } while (group.pack.count === 0)
-    this._isRunning = true
+    this._running = group
     const { pack } = group
     const started = core.start('apply', this._database._handle, { count: pack.count, durability: group.durability }, pack.bytes())
     pack.clear()
     if (pack.buffer.length <= 2 * GROUP_BYTES_MAX) this._spare = pack
     const done = () => {
-      this._isRunning = false
+      this._running = undefined
       this._run()
     }
     started.then(sequence => {
@@ -116,11 +117,12 @@ class Queue {
 
   /** Resolves when everything that was queued before has been committed, or has failed. */
   async drain () {
-    const waiting = this._groups.map(group => group.promise)
+    const before = this._running === undefined ? this._groups : [this._running, ...this._groups]
+    const waiting = before.map(group => group.promise)
     this._group = undefined
     this._run()
+    // What is queued meanwhile is not waited for: under load there is always something.
     await Promise.allSettled(waiting)
-    while (this._isRunning) await new Promise(resolve => setImmediate(resolve))
   }
 }
 

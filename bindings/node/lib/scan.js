@@ -1,9 +1,11 @@
 'use strict'
 
+const { isUint8Array } = require('node:util').types
+const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
 const { check, checkOne, scan: known } = require('./options')
-const { checkBytes, checkText, KEY_BYTES_MAX } = require('./encodings')
-const { make } = require('./errors')
+const { checkBytes, checkText, KEY_BYTES_MAX, LIST_GOES_ON } = require('./encodings')
+const { make, wrongType } = require('./errors')
 const { native, input } = core
 
 const CHUNK_BYTES = 64 * 1024
@@ -24,12 +26,13 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
     if (given[name] !== undefined) result[name] = input.hexSlice(0, keys.write(input, 0, given[name]))
   }
   if (given.prefix !== undefined) {
-    const isEmpty = (typeof given.prefix === 'string' || given.prefix instanceof Uint8Array) && given.prefix.length === 0
+    const isEmpty = (typeof given.prefix === 'string' || isUint8Array(given.prefix)) && given.prefix.length === 0
     const length = isEmpty && keys.name !== 'ordered'
       ? 0
       : (keys.prefix || keys.write)(input, 0, given.prefix)
     const prefix = input.hexSlice(0, length)
-    if (ENDS.some(name => result[name] !== undefined)) within(result, prefix)
+    const isList = keys.name === 'ordered' && Array.isArray(given.prefix)
+    if (isList || ENDS.some(name => result[name] !== undefined)) within(result, prefix, isList)
     else result.prefix = prefix
   }
   for (const name of ['contains', 'glob', 'after']) {
@@ -48,23 +51,31 @@ function scanOptions (table, options, allowed = known, what = 'a scan') {
 
 const ENDS = ['gt', 'gte', 'lt', 'lte']
 
-/** Narrows a range to the keys that begin with a prefix. Hexadecimal text sorts as its bytes do. */
-function within (range, prefix) {
+/**
+ * Narrows a range to the keys that begin with a prefix. Hexadecimal text sorts as its bytes do. What begins with the parts
+ * of a list ends before a byte 255, with which the last part would go on (see LIST_GOES_ON).
+ */
+function within (range, prefix, isList) {
   const { gt, gte, lt, lte } = range
   const low = gt === undefined ? gte : gt
   if (low === undefined || low < prefix) {
     delete range.gt
     range.gte = prefix
   }
-  const raised = prefix.replace(/(ff)*$/, '')
-  if (raised === '') return
-  // The first key behind all that begin so.
-  const end = raised.slice(0, -2) + (parseInt(raised.slice(-2), 16) + 1).toString(16).padStart(2, '0')
+  const end = isList ? prefix + LIST_GOES_ON.toString(16) : behind(prefix)
+  if (end === undefined) return
   const high = lt === undefined ? lte : lt
   if (high === undefined || high >= end) {
     delete range.lte
     range.lt = end
   }
+}
+
+/** The first key behind all that begin so. */
+function behind (prefix) {
+  const raised = prefix.replace(/(ff)*$/, '')
+  if (raised === '') return undefined
+  return raised.slice(0, -2) + (parseInt(raised.slice(-2), 16) + 1).toString(16).padStart(2, '0')
 }
 
 /** Keys and values in a range: lazy, sync and async iterable, each iteration from the beginning. */
@@ -217,10 +228,10 @@ class Cursor {
     if (this.handle === 0) throw make('CLOSED', 'the database was closed while it was scanned')
     const isKept = this.kind !== 'keys' && this.table._values.isView
     // Values are views of the buffer: it cannot be used again then.
-    if (isKept || this.buffer === undefined || this.buffer.length < this.size) this._allocate(this.size)
+    if (isKept || this.buffer === undefined || this.buffer.length < this.size) this._allocate(this.size, isKept)
     let count = native.scanNext(this.handle, this.buffer, ENTRIES_MAX)
     if (count < 0) {
-      this._allocate(-count)
+      this._allocate(-count, isKept)
       count = native.scanNext(this.handle, this.buffer, ENTRIES_MAX)
     }
     this.size = Math.min(this.size * 2, CHUNK_BYTES)
@@ -233,15 +244,17 @@ class Cursor {
     return count > 0
   }
 
-  _allocate (size) {
-    size = (size + 7) & ~7
+  _allocate (size, isKept) {
+    size = Math.ceil(size / 8) * 8
     this.buffer = Buffer.allocUnsafeSlow(size)
+    // Sending one value to another thread must not take the others away.
+    if (isKept) markAsUntransferable(this.buffer.buffer)
     this.words = new Int32Array(this.buffer.buffer)
     this.doubles = new Float64Array(this.buffer.buffer)
   }
 
   take () {
-    const { at, buffer, words, table } = this
+    const { at, buffer, words, doubles, table } = this
     const key = at + 24
     const value = key + words[at >> 2]
     const end = value + words[(at >> 2) + 1]
@@ -251,8 +264,8 @@ class Cursor {
     if (this.kind === 'values') return table._values.read(buffer, value, end)
     const item = { key: table._keys.read(buffer, key, value), value: table._values.read(buffer, value, end) }
     if (this.versions) {
-      item.version = this.doubles[(at >> 3) + 1]
-      item.sequence = this.doubles[(at >> 3) + 2]
+      item.version = doubles[(at >> 3) + 1]
+      item.sequence = doubles[(at >> 3) + 2]
     }
     return item
   }

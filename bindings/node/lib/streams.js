@@ -43,7 +43,7 @@ function readStream (table, key, options, view = 0) {
       }).then(() => callback(), callback)
     },
     read (size) {
-      const length = Math.min(Math.max(size, 1), last - at, 4 << 20)
+      const length = Math.min(size || PART_BYTES, last - at, 4 << 20)
       if (length <= 0) {
         this.push(null)
         return

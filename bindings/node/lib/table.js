@@ -1,17 +1,36 @@
 'use strict'
 
+const { isUint8Array } = require('node:util').types
+const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
 const { Pack, KEY, PUT, DELETE } = require('./pack')
 const { writeFlags, expectFlags, write, remove, batched, condition } = require('./options')
 const { Range } = require('./scan')
 const { readStream, writeStream } = require('./streams')
-const { valueEncoding } = require('./encodings')
+const { valueEncoding, checkBytes } = require('./encodings')
 const { make, wrongType } = require('./errors')
 const { native, input, numbers, POOLED_BYTES_MAX, INPUT_VALUE_BYTES_MAX } = core
 
-const keyPack = new Pack()
+let keyPack = new Pack()
+const NO_FLAGS = { bits: 0, expected: 0, expiry: 0 }
 const json = valueEncoding('json')
 const bytes = valueEncoding('binary')
+
+function checkIterable (list, what, expected) {
+  if (list === null || typeof list !== 'object' || typeof list[Symbol.iterator] !== 'function') throw wrongType(what, expected, list)
+}
+
+function checkEntry (entry) {
+  if (entry === null || typeof entry !== 'object') throw wrongType('an entry', '[key, value]', entry)
+}
+
+/** Options among which there is none that the call itself gives. */
+function without (options, name, what) {
+  if (options === undefined) return undefined
+  if (options === null || typeof options !== 'object') throw wrongType(`the options of ${what}`, 'an object', options)
+  if (options[name] !== undefined) throw make('INVALID_ARGUMENT', `${what} has no option ${name}, which is given already`)
+  return options
+}
 
 /** A table. Everything here that returns no promise has happened when it returns. */
 class Table {
@@ -70,7 +89,7 @@ class Table {
 
   /** Copies the value's bytes into a buffer, as many as there is room for. The value's length, or -1. */
   getInto (key, target) {
-    if (!(target instanceof Uint8Array)) throw wrongType('the target', 'a Buffer or a Uint8Array', target)
+    checkBytes(target, 'the target')
     return native.getInto(this._handle, this._keys.write(input, 0, key), target, 0)
   }
 
@@ -88,19 +107,24 @@ class Table {
   }
 
   _getMany (keys, view) {
-    if (keys === null || typeof keys !== 'object' || typeof keys[Symbol.iterator] !== 'function') {
-      throw wrongType('keys', 'a list of keys', keys)
+    checkIterable(keys, 'keys', 'a list of keys')
+    // Iterators and getters may call this meanwhile: they have a pack of their own.
+    const pack = keyPack || new Pack()
+    keyPack = undefined
+    let count, places, total
+    try {
+      pack.clear()
+      for (const key of keys) pack.add(KEY, 0, this._keys, key, undefined, 0, 0, 0)
+      count = pack.count
+      places = new Int32Array(count * 2)
+      total = native.getMany(this._handle, pack.buffer, count, places, view)
+    } finally {
+      keyPack = pack.buffer.length > 8 << 20 ? new Pack() : pack
     }
-    // A generator may call this meanwhile.
-    const list = Array.isArray(keys) ? keys : Array.from(keys)
-    keyPack.clear()
-    for (const key of list) keyPack.add(KEY, 0, this._keys, key, undefined, 0, 0, 0)
-    const { count } = keyPack
-    const places = new Int32Array(count * 2)
-    const total = native.getMany(this._handle, keyPack.buffer, count, places, view)
-    if (keyPack.buffer.length > 8 << 20) keyPack._use(Buffer.allocUnsafeSlow(256 * 1024))
     const found = Buffer.allocUnsafeSlow(total)
     native.takeScratch(found)
+    // Sending one value to another thread must not take the others away.
+    if (this._values.isView) markAsUntransferable(found.buffer)
     const result = new Array(count)
     for (let index = 0; index < count; index++) {
       const length = places[index * 2 + 1]
@@ -117,7 +141,10 @@ class Table {
 
   _put (key, value, options, more, view) {
     // The user's encoder may call the database: its result comes before anything lies in the shared buffer.
+    // So do those of options that are getters.
     const encoded = this._values.encode(value)
+    const isPlain = options === undefined && more === 0 && view === 0
+    const { bits, expected, expiry } = isPlain ? NO_FLAGS : view === 0 ? writeFlags(options) : writeFlags(options, batched, 'a put of a transaction')
     const length = this._keys.write(input, 0, key)
     let given
     if (typeof encoded === 'string') {
@@ -128,11 +155,8 @@ class Table {
       given = encoded.length
     } else given = encoded.buffer instanceof SharedArrayBuffer ? Buffer.from(encoded) : encoded
     let outcome
-    if (options === undefined && more === 0 && view === 0) outcome = native.put(this._handle, length, given)
-    else {
-      const { bits, expected, expiry } = view === 0 ? writeFlags(options) : writeFlags(options, batched, 'a put of a transaction')
-      outcome = native.put(this._handle, length, given, bits | more, expected, expiry, view)
-    }
+    if (isPlain) outcome = native.put(this._handle, length, given)
+    else outcome = native.put(this._handle, length, given, bits | more, expected, expiry, view)
     if (view !== 0) return undefined
     const written = { version: numbers[0], sequence: numbers[1] }
     if (more !== 0) written.unchanged = outcome === 1
@@ -142,7 +166,7 @@ class Table {
   /** Writes if what is there is what is expected, else throws a ConflictError. */
   putIf (key, value, expect, options) {
     expectFlags(expect)
-    return this._put(key, value, { ...options, expect }, 0, 0)
+    return this._put(key, value, { ...without(options, 'expect', 'putIf'), expect }, 0, 0)
   }
 
   /** Writes unless the key has this value already. */
@@ -156,17 +180,21 @@ class Table {
   }
 
   _delete (key, options, view) {
-    const length = this._keys.write(input, 0, key)
     const { bits, expected } = view === 0 ? writeFlags(options, remove, 'a delete') : writeFlags(options, condition, 'a delete of a transaction')
+    const length = this._keys.write(input, 0, key)
     const isDeleted = native.remove(this._handle, length, bits, expected, view) === 1
     return isDeleted && view === 0 ? { version: numbers[0], sequence: numbers[1] } : undefined
   }
 
   /** Writes all of them as one commit; returns its sequence. Entries are [key, value]. */
   putMany (entries, options) {
+    checkIterable(entries, 'entries', 'a list of [key, value]')
     const batch = this.database.batch()
     try {
-      for (const entry of entries) batch.put(this, entry[0], entry[1])
+      for (const entry of entries) {
+        checkEntry(entry)
+        batch.put(this, entry[0], entry[1])
+      }
       return batch.count === 0 ? undefined : batch.write(options)
     } finally {
       batch.clear()
@@ -177,6 +205,7 @@ class Table {
   batch (operations, options) {
     const batch = this.database.batch()
     if (operations === undefined) return batch
+    checkIterable(operations, 'operations', 'a list of operations')
     for (const operation of operations) batch._add(operation, this)
     return batch.write(options)
   }
@@ -209,7 +238,7 @@ class Table {
     }
     const [operator] = given
     let operand = operation[operator]
-    if (operator === 'jsonMergePatch' && !(operand instanceof Uint8Array)) operand = json.encode(operand)
+    if (operator === 'jsonMergePatch' && !isUint8Array(operand)) operand = json.encode(operand)
     else if (operator.startsWith('add')) {
       const isText = typeof operand === 'string' && operator === 'addDecimal'
       if (!isText && !Number.isSafeInteger(operand) && typeof operand !== 'bigint') throw wrongType(operator, 'a whole number or a bigint', operand)
@@ -262,7 +291,13 @@ class Table {
   range (options) { return this.scan(options) }
   getRange (options) { return this.scan(options) }
   entries (options) { return this.scan(options) }
-  prefix (prefix, options) { return this.scan({ ...options, prefix }) }
+
+  /** Those whose keys begin so. */
+  prefix (prefix, options) {
+    if (prefix === undefined) throw wrongType('the prefix', 'a key or the beginning of one', prefix)
+    return this.scan({ ...without(options, 'prefix', 'the options of prefix'), prefix })
+  }
+
   keys (options) { return new Range(this, options, 'keys') }
   getKeys (options) { return this.keys(options) }
   values (options) { return new Range(this, options, 'values') }
@@ -272,7 +307,7 @@ class Table {
   /** How many keys; those that have expired and were not removed yet are counted. */
   get length () { return core.run('length', this._handle) }
 
-  watch (options) { return this.database.watch({ ...options, table: this }) }
+  watch (options) { return this.database.watch({ ...without(options, 'table', 'a watch of a table'), table: this }) }
   createReadStream (key, options) { return readStream(this, key, options) }
   createWriteStream (key, options) { return writeStream(this, key, options) }
 
@@ -305,7 +340,7 @@ class TablePromises {
 
   async putIf (key, value, expect, options) {
     expectFlags(expect)
-    return this.put(key, value, { ...options, expect })
+    return this.put(key, value, { ...without(options, 'expect', 'putIf'), expect })
   }
 
   async get (key) {
@@ -322,12 +357,17 @@ class TablePromises {
   async getMany (keys) { return this._table.getMany(keys) }
 
   async putMany (entries, options) {
+    checkIterable(entries, 'entries', 'a list of [key, value]')
     const batch = this._table.database.batch()
-    for (const entry of entries) batch.put(this._table, entry[0], entry[1])
+    for (const entry of entries) {
+      checkEntry(entry)
+      batch.put(this._table, entry[0], entry[1])
+    }
     return batch.count === 0 ? undefined : batch.writeAsync(options)
   }
 
   async batch (operations, options) {
+    checkIterable(operations, 'operations', 'a list of operations')
     const batch = this._table.database.batch()
     for (const operation of operations) batch._add(operation, this._table)
     return batch.writeAsync(options)

@@ -28,9 +28,20 @@ class View {
     return this.handle
   }
 
-  get (table, key) { return table._get(key, this._view(table)) }
-  has (table, key) { return table._has(key, this._view(table)) }
-  getMany (table, keys) { return table._getMany(keys, this._view(table)) }
+  get (table, key) {
+    const view = this._view(table)
+    return table._get(key, view)
+  }
+
+  has (table, key) {
+    const view = this._view(table)
+    return table._has(key, view)
+  }
+
+  getMany (table, keys) {
+    const view = this._view(table)
+    return table._getMany(keys, view)
+  }
 
   close () {
     if (this.handle === 0) return
@@ -45,7 +56,11 @@ class View {
 
 /** The whole database as it was at one moment. Close it: what it sees is kept as long. */
 class Snapshot extends View {
-  getEntry (table, key) { return table._getEntry(key, this._view(table)) }
+  getEntry (table, key) {
+    const view = this._view(table)
+    return table._getEntry(key, view)
+  }
+
   scan (table, options) { return this._range(table, options, 'entries') }
   keys (table, options) { return this._range(table, options, 'keys') }
   values (table, options) { return this._range(table, options, 'values') }
@@ -60,11 +75,13 @@ class Snapshot extends View {
 /** Reads of one moment and writes that happen together, unless what was read has changed. */
 class Transaction extends View {
   put (table, key, value, options) {
-    table._put(key, value, options, 0, this._written(table))
+    const view = this._written(table)
+    table._put(key, value, options, 0, view)
   }
 
   delete (table, key, options) {
-    table._delete(key, options, this._written(table))
+    const view = this._written(table)
+    table._delete(key, options, view)
   }
 
   _written (table) {

@@ -1,6 +1,7 @@
 'use strict'
 
 const core = require('./core')
+const { LIST_GOES_ON } = require('./encodings')
 const { make } = require('./errors')
 const { native } = core
 
@@ -9,10 +10,11 @@ const ENCODINGS = 'atomkv.encodings'
 
 /** The changes of a database, one after the other: for await (const change of watch). */
 class Watch {
-  constructor (database, options, prefix, tables, signal) {
+  constructor (database, options, prefix, tables, signal, isList) {
     const [told] = core.run('watch', database._open(), { ...options, tables: tables.map(table => table._handle) }, prefix)
     this._database = database
     this._handle = JSON.parse(told).handle
+    this._listBytes = isList ? prefix.length : undefined
     this._queue = []
     this._waiting = undefined
     this._resumeFrom = undefined
@@ -37,20 +39,20 @@ class Watch {
   }
 
   _read ([json, ...bytes]) {
-    return JSON.parse(json).filter(change => change.table !== ENCODINGS).map(change => {
-      const table = this._database._tables.get(change.table)
-      const read = (place, encoding) => {
-        if (place < 0) return undefined
-        const part = bytes[place]
-        return encoding === undefined ? part : encoding.read(part, 0, part.length)
-      }
-      return {
-        ...change,
-        key: read(change.key, table && table._keys),
-        value: read(change.value, table && table._values),
-        expiresAt: change.expiresAt === null ? undefined : change.expiresAt
-      }
+    const read = place => place < 0 ? undefined : bytes[place]
+    const isWanted = ({ table, key }) => table !== ENCODINGS && (this._listBytes === undefined || bytes[key][this._listBytes] !== LIST_GOES_ON)
+    return JSON.parse(json).filter(isWanted).map(change => {
+      const { expiresAt } = change
+      return { ...change, key: read(change.key), value: read(change.value), expiresAt: expiresAt === null ? undefined : expiresAt }
     })
+  }
+
+  /** As its table has it. Not before it is handed over: what cannot be decoded takes no other change away. */
+  _decode (change) {
+    const table = this._database._tables.get(change.table)
+    if (table === undefined) return change
+    const read = (bytes, encoding) => bytes === undefined ? undefined : encoding.read(bytes, 0, bytes.length)
+    return { ...change, key: read(change.key, table._keys), value: read(change.value, table._values) }
   }
 
   /** The changes that there are by now, without waiting. */
@@ -58,8 +60,20 @@ class Watch {
     if (this._failure) throw this._failure
     if (this._handle === 0) throw make('CLOSED', 'the watch is closed')
     if (this._waiting) throw make('BUSY', 'a call of next waits for changes; await it first')
-    const queued = this._queue.splice(0)
-    return queued.length > 0 ? queued : this._read(core.run('changes', this._handle))
+    if (this._queue.length === 0) this._queue = this._read(core.run('changes', this._handle))
+    const taken = []
+    while (this._queue.length > 0) {
+      const change = this._queue.shift()
+      try {
+        taken.push(this._decode(change))
+      } catch (error) {
+        if (taken.length === 0) throw error
+        // Told at the next call.
+        this._queue.unshift(change)
+        break
+      }
+    }
+    return taken
   }
 
   next () {
@@ -73,7 +87,7 @@ class Watch {
     for (;;) {
       if (this._failure) throw this._failure
       if (this._handle === 0) return { done: true, value: undefined }
-      if (this._queue.length > 0) return { done: false, value: this._queue.shift() }
+      if (this._queue.length > 0) return { done: false, value: this._decode(this._queue.shift()) }
       const now = this._read(core.run('changes', this._handle))
       if (now.length > 0) {
         this._queue = now
