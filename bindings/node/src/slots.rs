@@ -20,10 +20,11 @@ pub enum Slot {
     Reader(Arc<StreamReader>),
 }
 
-/// A scan and the entry that had no room in the last buffer.
+/// A scan, and what had no place in the last buffer: an entry for which there was no room, or what went wrong behind the
+/// entries that it has.
 pub struct Scanning {
     pub scan: Scan,
-    pub waiting: Option<ScanEntry>,
+    pub waiting: Option<atomkv_engine::Result<ScanEntry>>,
 }
 
 /// Locks what no other call uses.

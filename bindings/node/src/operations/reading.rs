@@ -118,18 +118,19 @@ pub fn fill(scanning: &mut Scanning, target: &mut [u8], most: u32) -> Outcome<(u
     let mut count = 0;
     let mut at = 0;
     while count < most {
-        let entry = match scanning.waiting.take() {
-            Some(entry) => entry,
-            None => match scanning.scan.next_entry() {
-                None => break,
-                Some(Ok(entry)) => entry,
-                // What was found before is handed over first; the scan goes on behind what is damaged.
-                Some(Err(error)) => return Err(error.into()),
-            },
+        let entry = match scanning.waiting.take().or_else(|| scanning.scan.next_entry()) {
+            None => break,
+            Some(Ok(entry)) => entry,
+            Some(Err(error)) if count == 0 => return Err(error.into()),
+            // What was found before is handed over first.
+            failure => {
+                scanning.waiting = failure;
+                break;
+            }
         };
         let size = (24 + entry.key.len() + entry.value.len()).next_multiple_of(8);
         if size > target.len() - at {
-            scanning.waiting = Some(entry);
+            scanning.waiting = Some(Ok(entry));
             return Ok((count, if count == 0 { size } else { 0 }));
         }
         write(&entry, &mut target[at..at + size]);
