@@ -233,7 +233,7 @@ pub(super) fn command(_: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Re
         for command in all {
             match command {
                 Some(command) => describe(command, reply),
-                None => reply.null_array(),
+                None => reply.null(),
             }
         }
     } else if is(part, "DOCS") {

@@ -121,8 +121,13 @@ impl Session {
             return self.refuse(out, &unknown(arguments));
         };
         if !command.takes(arguments.len()) {
-            let text = format!("ERR wrong number of arguments for '{}' command", command.name);
-            return self.refuse(out, &text);
+            let text = format!("wrong number of arguments for '{}' command", command.name);
+            if matches!(command.run, Run::Session(Own::Exec)) {
+                (self.queue, self.watched) = (None, Vec::new());
+                let text = format!("EXECABORT Transaction discarded because of: {text}");
+                return self.refuse(out, &text);
+            }
+            return self.refuse(out, &format!("ERR {text}"));
         }
         let is_open = matches!(command.run, Run::Session(Own::Auth | Own::Hello | Own::Quit | Own::Reset));
         let Some(client) = self.client.clone() else {
