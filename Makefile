@@ -2,7 +2,9 @@
 # make test   everything that is tested
 # make bench  the side-by-side benchmark against other stores; hours, or minutes with QUICK=1
 # make install PREFIX=… DESTDIR=… LIBDIR=… INCLUDEDIR=… MANDIR=…   the C library; make uninstall with the same
+# make cli    the command line, target/release/atomkv; cargo install --path atomkv-cli installs it
 # make examples   the tour of examples/ in every language that this machine runs
+# make node   the Node binding, ready for `npm install ./bindings/node`; make bench-node measures it
 # make python builds the Python binding, make bench-python measures it.
 # The rest: lib, header, c-docs, abi-baseline, abi-check, test-sanitize, figures, figures-c, bench-report,
 # bench-instructions, clean.
@@ -22,6 +24,11 @@ lib:
 	@scripts/need.sh cargo cc
 	cargo rustc --release --locked -p atomkv-ffi --lib -- --print native-static-libs=$(abspath $(RELEASE))/native-static-libs
 	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
+
+# The command line.
+cli:
+	@scripts/need.sh cargo
+	cargo build --release --locked -p atomkv-cli
 
 demo: lib
 	@scripts/need.sh gzip
@@ -104,6 +111,16 @@ bench-instructions:
 	@scripts/need.sh cargo cc valgrind
 	scripts/instructions.sh $(abspath $(TARGET))
 
+# The Node binding: its tools, and the native part for this machine, ready for `npm install ./bindings/node`.
+node:
+	@scripts/need.sh cargo cc node npm
+	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
+
+# Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
+bench-node: node
+	cd bindings/node/bench && npm ci --silent --ignore-scripts && npm rebuild --silent --ignore-scripts=false better-sqlite3
+	cd bindings/node/bench && node bench.mjs $(KEYS)
+
 # The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.
 python:
 	@scripts/build-python.sh $(abspath $(TARGET))
@@ -122,5 +139,5 @@ clean:
 
 include atomkv-ffi/install.mk
 
-.PHONY: all lib demo examples python test header figures figures-c bench bench-report benchmark bench-instructions \
-	bench-python c-docs abi-baseline abi-check test-sanitize clean
+.PHONY: all lib cli demo examples node python test header figures figures-c bench bench-report benchmark \
+	bench-instructions bench-node bench-python c-docs abi-baseline abi-check test-sanitize clean

@@ -11,6 +11,8 @@ package_of() {
     abidiff) echo abigail-tools ;;
     python3 | python3-venv | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
     php) echo php-cli ;;
+    node) echo nodejs ;;
+    npm) echo npm ;;
     *) echo "" ;;
     esac
 }

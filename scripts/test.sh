@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that is tested: form, lints, documentation, the Rust tests, the C interface, the Python binding, an installation,
-# the demo.
+# the examples, the Node binding, the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -65,6 +65,10 @@ step "program against the installation" sh -c "
 step "examples" scripts/examples.sh
 sed -n '/skipped;\|could not \|passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^examples: \([0-9]*\) passed.*/\1/p' "$log")"
+step "Node binding" make --no-print-directory node
+step "Node package" scripts/test-node.sh
+sed -n '/passed, .* failed/s/^/  /p' "$log"
+count "$(sed -n 's/^Node binding: \([0-9]*\) passed.*/\1/p' "$log")"
 step "demo" make --no-print-directory demo
 count 4
 echo "$total passed, 0 failed"

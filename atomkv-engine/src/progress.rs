@@ -24,7 +24,8 @@ pub struct Progress {
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Who is told how far a call is: a function that is called when the first piece is done, some times a second and once at
-/// the end, on the thread that has made the call. [`ControlFlow::Break`] ends the call with [`Error::Cancelled`].
+/// the end, on the thread that has made the call. [`ControlFlow::Break`] ends the call with [`Error::Cancelled`]. It must not
+/// close the database or ask for its compaction, a checkpoint or a backup: these may wait for the call.
 ///
 /// ```
 /// use std::ops::ControlFlow;

@@ -95,8 +95,8 @@ impl Table {
         self.core.index.partitions()
     }
 
-    /// How the table was created, as far as that can be said by [`TableOptions`]; the number of partitions is the present
-    /// one.
+    /// How the table was created, as far as that can be said by [`crate::TableOptions`]; the number of partitions is
+    /// the present one.
     ///
     /// ```
     /// # fn main() -> atomkv_engine::Result<()> {

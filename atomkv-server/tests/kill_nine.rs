@@ -96,7 +96,7 @@ fn nothing_acknowledged_is_lost() {
 
 fn write_until_killed(address: SocketAddr, writer: usize, acknowledged: &AtomicU64, tried: &AtomicU64) {
     let mut stream = BufReader::new(connect(address));
-    let durability = if writer % 2 == 0 { "sync" } else { "buffered" };
+    let durability = if writer.is_multiple_of(2) { "sync" } else { "buffered" };
     loop {
         let value = tried.fetch_add(1, Ordering::Relaxed) + 1;
         let body = value.to_string();

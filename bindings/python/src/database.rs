@@ -1,5 +1,6 @@
 //! An open database.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,8 +93,8 @@ impl Database {
 
     /// The database's directory as an absolute path.
     #[getter]
-    fn path(&self) -> String {
-        self.inner.path().to_string_lossy().into_owned()
+    fn path(&self) -> OsString {
+        self.inner.path().as_os_str().to_os_string()
     }
 
     /// Raises `ClosedError` or `ForkedError` if calls are not answered.

@@ -14,14 +14,14 @@ thread_local! {
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// Keeps what a service has raised until the engine's call comes back.
+/// What the engine's errors say that come of a service which has raised an exception: the refusals of `services.rs`, and the
+/// engine's own of the slot that stands for one.
+const REFUSALS: [&str; 2] = ["has raised an exception", "gave slot 65535"];
+
+/// Keeps what a service has raised until the engine's call comes back. A scan may call services for what lies ahead before
+/// it tells of the failure, so that what is kept stays until it is asked for, or another service raises.
 pub fn keep_raised(error: PyErr) {
     let _ = RAISED.try_with(|raised| raised.replace(Some(error)));
-}
-
-/// A new call begins: what came of an earlier one is of no interest.
-pub fn forget_raised() {
-    let _ = RAISED.try_with(RefCell::take);
 }
 
 /// The results of the engine.
@@ -43,7 +43,8 @@ impl<T> OrRaise<T> for Result<T, Error> {
 /// The exception that stands for an error.
 #[cold]
 pub fn exception(py: Python<'_>, error: Error) -> PyErr {
-    if matches!(error, Error::InvalidKey { .. } | Error::Document { .. } | Error::InvalidArgument { .. })
+    let text = error.to_string();
+    if REFUSALS.iter().any(|refusal| text.contains(refusal))
         && let Some(raised) = RAISED.try_with(RefCell::take).ok().flatten()
     {
         return raised;
@@ -54,7 +55,7 @@ pub fn exception(py: Python<'_>, error: Error) -> PyErr {
 fn made(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
     let set = |name: &str, value: Bound<'_, PyAny>| fields.set_item(name, value);
-    let path = |path: &std::path::Path| path.to_string_lossy().into_pyobject(py).map(Bound::into_any);
+    let path = |path: &std::path::Path| path.as_os_str().into_pyobject(py).map(Bound::into_any);
     let number = |number: u64| number.into_pyobject(py).map(Bound::into_any);
     let name = match error {
         Error::Locked { path: place, pid } => {

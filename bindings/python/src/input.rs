@@ -42,6 +42,9 @@ impl<'py> Input<'py> {
                 let bytes = view.call_method0("tobytes")?;
                 Ok(Input::Bytes(bytes.cast_into::<PyBytes>()?))
             }
+            // It has bytes, but does not give them: a view that was released, for example.
+            // SAFETY: the object is alive, and this only looks at its type.
+            Err(error) if unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) } != 0 => Err(error),
             Err(_) => {
                 let kind = object.get_type();
                 let name = kind.name()?;

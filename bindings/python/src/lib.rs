@@ -10,6 +10,7 @@
 mod batch;
 mod database;
 mod errors;
+mod exclusive;
 mod input;
 mod options;
 mod scan;

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use atomkv_engine::{Error, ScanEntry};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::errors::{OrRaise, exception, refuse_pickle};
+use crate::exclusive::Exclusive;
 use crate::input::Form;
 
 /// A piece begins with so many entries, and each next one has twice as many.
@@ -54,7 +54,7 @@ struct Piece {
     done: usize,
     done_bytes: usize,
     entries: VecDeque<ScanEntry>,
-    /// What comes behind the last entry.
+    /// Why reading has stopped, until it is made an exception.
     failure: Option<Error>,
     is_last: bool,
 }
@@ -65,11 +65,14 @@ struct State {
     entries: usize,
     /// The key that was handed over last, of scans that may be continued.
     last: Option<Vec<u8>>,
+    /// What comes behind the last entry of the piece: an exception already, because what a service has raised is only known
+    /// to the thread that read the piece.
+    raised: Option<PyErr>,
 }
 
 /// A scan under way.
 pub struct Source {
-    state: Mutex<State>,
+    state: Exclusive<State>,
     form: Arc<Form>,
     /// Keeps the database open.
     _owner: atomkv_engine::Database,
@@ -81,14 +84,20 @@ impl Source {
     /// Over what the engine has begun of a table.
     pub fn new(scan: atomkv_engine::Scan, table: &crate::table::Table, part: Part, is_paged: bool) -> Source {
         let (form, _owner) = (table.form.clone(), table.owner.clone());
-        let state = State { scan: Some(scan), piece: Piece::default(), entries: FIRST_ENTRIES, last: None };
-        Source { state: Mutex::new(state), form, _owner, part, is_paged }
+        let state = State {
+            scan: Some(scan),
+            piece: Piece::default(),
+            entries: FIRST_ENTRIES,
+            last: None,
+            raised: None,
+        };
+        Source { state: Exclusive::new(state), form, _owner, part, is_paged }
     }
 
     /// Reads the next piece. False at the end.
     fn fill(&self, py: Python<'_>, state: &mut State) -> PyResult<bool> {
-        if let Some(failure) = state.piece.failure.take() {
-            return Err(exception(py, failure));
+        if let Some(raised) = state.raised.take() {
+            return Err(raised);
         }
         if state.piece.is_last {
             // One that may be continued still tells how.
@@ -102,14 +111,15 @@ impl Source {
         state.entries = (most * 2).min(MOST_ENTRIES);
         let part = self.part;
         py.detach(|| piece.read(scan, part, most));
-        if piece.is_empty() {
+        state.raised = piece.failure.take().map(|failure| exception(py, failure));
+        if state.piece.is_empty() {
             return self.fill(py, state);
         }
         Ok(true)
     }
 
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock_attached(py)?;
         if state.piece.is_empty() && !self.fill(py, &mut state)? {
             return Ok(None);
         }
@@ -165,12 +175,11 @@ impl Source {
     /// All of the next piece, as a list.
     fn next_piece<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         let piece = {
-            let mut state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock_attached(py)?;
             if state.piece.is_empty() && !self.fill(py, &mut state)? {
                 return Ok(None);
             }
-            let (failure, is_last) = (state.piece.failure.take(), state.piece.is_last);
-            let rest = Piece { failure, is_last, ..Piece::default() };
+            let rest = Piece { is_last: state.piece.is_last, ..Piece::default() };
             std::mem::replace(&mut state.piece, rest)
         };
         let list = PyList::empty(py);
@@ -182,17 +191,16 @@ impl Source {
             start = end;
         }
         // Its memory serves again, unless another thread has read on meanwhile.
-        let mut state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock_attached(py)?;
         if state.piece.is_empty() && state.piece.bytes.capacity() == 0 {
-            let (failure, is_last) = (state.piece.failure.take(), state.piece.is_last);
-            state.piece = Piece { failure, is_last, ..piece };
+            state.piece = Piece { is_last: state.piece.is_last, ..piece };
             state.piece.clear();
         }
         Ok(Some(list))
     }
 
     fn token<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock_attached(py)?;
         if !self.is_paged {
             return Err(PyValueError::new_err(
                 "a scan has a token if it was begun with paged=True or a limit",
@@ -202,10 +210,12 @@ impl Source {
         Ok(scan.page_token_behind(last).map(|token| PyBytes::new(py, &token)))
     }
 
-    fn close(&self, py: Python<'_>) {
-        let mut state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let mut state = self.state.lock_attached(py)?;
         state.scan = None;
         state.piece = Piece { is_last: true, ..Piece::default() };
+        state.raised = None;
+        Ok(())
     }
 }
 
@@ -292,8 +302,8 @@ impl Scan {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
-        self.source.close(py);
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.source.close(py)
     }
 
     /// Where a later scan goes on behind the last key that came: for `scan(after=...)`. `None` before the first key.
@@ -305,8 +315,8 @@ impl Scan {
     }
 
     /// Ends the scan and gives up its snapshot.
-    fn close(&self, py: Python<'_>) {
-        self.source.close(py);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.source.close(py)
     }
 
     fn __repr__(&self) -> &'static str {
@@ -335,8 +345,8 @@ impl Chunks {
     }
 
     /// Gives up the snapshot.
-    fn close(&self, py: Python<'_>) {
-        self.source.close(py);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.source.close(py)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

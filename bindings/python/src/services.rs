@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
-use crate::errors::{OrRaise, forget_raised, keep_raised};
+use crate::errors::{OrRaise, keep_raised};
 use crate::input::Input;
 
 /// A service's name and version, and its functions.
@@ -37,7 +37,6 @@ impl Functions {
 
     /// Calls a function, and keeps what it raises.
     fn call<R>(&self, f: impl FnOnce(Python<'_>) -> PyResult<R>) -> Option<R> {
-        forget_raised();
         match Python::try_attach(f) {
             Some(Ok(result)) => Some(result),
             Some(Err(error)) => {

@@ -1,12 +1,10 @@
 //! Documents that are read and written by parts.
 
-use std::sync::{Mutex, PoisonError};
-
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::errors::{OrRaise, raise, refuse_pickle};
+use crate::exclusive::{Exclusive, Refusal};
 use crate::input::Input;
 use crate::options;
 use crate::written::Written;
@@ -17,7 +15,7 @@ const PART_BYTES: usize = 4 << 20;
 /// Reads a document from any offset.
 #[pyclass(frozen, module = "atomkv._atomkv")]
 pub struct StreamReader {
-    reader: Mutex<Option<atomkv_engine::StreamReader>>,
+    reader: Exclusive<Option<atomkv_engine::StreamReader>>,
     length: u64,
     version: u64,
     sequence: u64,
@@ -26,17 +24,17 @@ pub struct StreamReader {
 impl StreamReader {
     pub fn new(reader: atomkv_engine::StreamReader) -> StreamReader {
         let (length, version, sequence) = (reader.len(), reader.version(), reader.sequence());
-        StreamReader { reader: Mutex::new(Some(reader)), length, version, sequence }
+        StreamReader { reader: Exclusive::new(Some(reader)), length, version, sequence }
     }
 
     fn read(&self, py: Python<'_>, offset: u64, most: usize) -> PyResult<Vec<u8>> {
         let rest = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut part = vec![0; most.min(rest).min(PART_BYTES)];
         let outcome = py.detach(|| {
-            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            reader.as_ref().map(|reader| reader.read_at(offset, &mut part))
+            let reader = self.reader.lock()?;
+            Ok(reader.as_ref().map(|reader| reader.read_at(offset, &mut part)))
         });
-        match outcome {
+        match outcome.map_err(|refusal: Refusal| refusal.raise(py))? {
             Some(length) => {
                 part.truncate(length.or_raise(py)?);
                 Ok(part)
@@ -68,9 +66,10 @@ impl StreamReader {
         Ok(PyBytes::new(py, &self.read(py, offset, most)?))
     }
 
-    fn close(&self, py: Python<'_>) {
-        let reader = self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let reader = self.reader.lock_attached(py)?.take();
         py.detach(|| drop(reader));
+        Ok(())
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -81,12 +80,12 @@ impl StreamReader {
 /// Writes a document by parts; it is seen when it is finished.
 #[pyclass(frozen, module = "atomkv._atomkv")]
 pub struct StreamWriter {
-    writer: Mutex<Option<atomkv_engine::StreamWriter>>,
+    writer: Exclusive<Option<atomkv_engine::StreamWriter>>,
 }
 
 impl StreamWriter {
     pub fn new(writer: atomkv_engine::StreamWriter) -> StreamWriter {
-        StreamWriter { writer: Mutex::new(Some(writer)) }
+        StreamWriter { writer: Exclusive::new(Some(writer)) }
     }
 }
 
@@ -96,10 +95,10 @@ impl StreamWriter {
         let part = Input::of(part, "part")?;
         let part = part.get();
         let outcome = py.detach(|| {
-            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.as_mut().map(|writer| writer.append(part))
+            let mut writer = self.writer.lock()?;
+            Ok(writer.as_mut().map(|writer| writer.append(part)))
         });
-        match outcome {
+        match outcome.map_err(|refusal: Refusal| refusal.raise(py))? {
             Some(outcome) => outcome.or_raise(py).map(|()| part.len()),
             None => Err(raise(py, "ClosedError", "the stream was closed")),
         }
@@ -115,7 +114,7 @@ impl StreamWriter {
         expires_at: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Written> {
         let options = options::write(sync, expect, ttl, expires_at)?;
-        let writer = self.writer.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock_attached(py)?.take();
         let Some(writer) = writer else {
             return Err(raise(py, "ClosedError", "the stream was closed"));
         };
@@ -123,9 +122,10 @@ impl StreamWriter {
     }
 
     /// Gives up what was written.
-    fn abort(&self, py: Python<'_>) {
-        let writer = self.writer.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        let writer = self.writer.lock_attached(py)?.take();
         py.detach(|| drop(writer));
+        Ok(())
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -6,7 +6,7 @@ use atomkv_engine::{Changed, Durability, Merge, Ready, Update, Watcher, WriteOpt
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PySlice};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PySlice, PyString, PyTuple};
 
 use crate::errors::{OrRaise, refuse_pickle, report};
 use crate::input::{Form, Input};
@@ -363,7 +363,7 @@ impl Table {
             let mut bytes = 0;
             while inputs.len() < CHUNK && bytes < CHUNK_BYTES {
                 let Some(pair) = pairs.next() else { break };
-                let (key, value) = pair?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+                let (key, value) = pair_of(&pair?)?;
                 let (key, value) = (self.form.key(&key)?, self.form.value(&value)?);
                 bytes += key.get().len() + value.get().len();
                 inputs.push((key, value));
@@ -386,9 +386,14 @@ impl Table {
     /// Removes many keys and returns how many of them were there.
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
         let mut count = 0;
-        for key in keys.try_iter()? {
-            count +=
-                u64::from(self.remove(py, self.form.key(&key?)?.get(), WriteOptions::new(), None)?.is_some());
+        for (number, key) in keys.try_iter()?.enumerate() {
+            let removed = self.remove(py, self.form.key(&key?)?.get(), WriteOptions::new(), None)?;
+            count += u64::from(removed.is_some());
+            if number % CHUNK == CHUNK - 1 {
+                // An iterator that is not written in Python gives nobody else a turn.
+                py.detach(|| ());
+                py.check_signals()?;
+            }
         }
         Ok(count)
     }
@@ -617,6 +622,33 @@ impl Table {
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
         Err(refuse_pickle("Table"))
+    }
+}
+
+/// A key and a value of a pair: a tuple, or another iterable of two that is no text, as `dict` takes them.
+fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    if let Ok(tuple) = pair.cast::<PyTuple>()
+        && tuple.len() == 2
+    {
+        return Ok((tuple.get_item(0)?, tuple.get_item(1)?));
+    }
+    let is_text = pair.is_instance_of::<PyString>() || pair.is_instance_of::<PyBytes>();
+    let Some(iterator) = (!is_text).then(|| pair.try_iter().ok()).flatten() else {
+        let name = pair.get_type().name()?.to_string();
+        return Err(PyTypeError::new_err(format!(
+            "items must be pairs of a key and a value, but one is of type {name}"
+        )));
+    };
+    // Not more than tells that they are too many: it may have no end.
+    let parts = iterator.take(3).collect::<PyResult<Vec<_>>>()?;
+    match <[_; 2]>::try_from(parts) {
+        Ok([key, value]) => Ok((key, value)),
+        Err(parts) => {
+            let count = if parts.len() < 2 { parts.len().to_string() } else { "more than 2".to_string() };
+            Err(PyValueError::new_err(format!(
+                "items must be pairs of a key and a value, but one has {count} elements"
+            )))
+        }
     }
 }
 

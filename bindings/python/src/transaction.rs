@@ -1,13 +1,11 @@
 //! Transactions.
 
-use std::sync::{Mutex, PoisonError};
-
 use atomkv_engine::Durability;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::{OrRaise, raise, refuse_pickle};
+use crate::exclusive::{Exclusive, Refusal};
 use crate::options::{self, ScanArguments, Sync};
 use crate::scan::Part;
 use crate::table::Table;
@@ -15,7 +13,7 @@ use crate::table::Table;
 /// An optimistic transaction over any tables.
 #[pyclass(frozen, subclass, weakref, module = "atomkv._atomkv")]
 pub struct Transaction {
-    transaction: Mutex<Option<atomkv_engine::Transaction>>,
+    transaction: Exclusive<Option<atomkv_engine::Transaction>>,
     sequence: u64,
 }
 
@@ -27,10 +25,10 @@ impl Transaction {
         f: impl FnOnce(&mut atomkv_engine::Transaction) -> atomkv_engine::Result<R> + Send,
     ) -> PyResult<R> {
         let outcome = py.detach(|| {
-            let mut transaction = self.transaction.lock().unwrap_or_else(PoisonError::into_inner);
-            transaction.as_mut().map(f)
+            let mut transaction = self.transaction.lock()?;
+            Ok(transaction.as_mut().map(f))
         });
-        match outcome {
+        match outcome.map_err(|refusal: Refusal| refusal.raise(py))? {
             Some(result) => result.or_raise(py),
             None => Err(raise(py, "ClosedError", "the transaction has ended")),
         }
@@ -44,7 +42,7 @@ impl Transaction {
         let database = &database.get().inner;
         let transaction = py.detach(|| database.begin()).or_raise(py)?;
         let sequence = transaction.snapshot_sequence();
-        Ok(Transaction { transaction: Mutex::new(Some(transaction)), sequence })
+        Ok(Transaction { transaction: Exclusive::new(Some(transaction)), sequence })
     }
 
     /// The last commit that it sees, apart from what it writes itself.
@@ -55,8 +53,8 @@ impl Transaction {
 
     /// Whether it was neither committed nor aborted yet.
     #[getter]
-    fn is_open(&self, py: Python<'_>) -> bool {
-        self.transaction.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).is_some()
+    fn is_open(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.transaction.lock_attached(py)?.is_some())
     }
 
     /// The value of a key: what the transaction has written itself, or what was there when it began.
@@ -148,8 +146,7 @@ impl Transaction {
     /// `ConflictError` if something that it has read was changed meanwhile; nothing was written then.
     #[pyo3(signature = (*, sync=Sync(false)), text_signature = "($self, *, sync=False)")]
     fn commit(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
-        let transaction =
-            self.transaction.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+        let transaction = self.transaction.lock_attached(py)?.take();
         let Some(transaction) = transaction else {
             return Err(raise(py, "ClosedError", "the transaction has ended"));
         };
@@ -158,10 +155,10 @@ impl Transaction {
     }
 
     /// Ends it as if it had never been.
-    fn abort(&self, py: Python<'_>) {
-        let transaction =
-            self.transaction.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        let transaction = self.transaction.lock_attached(py)?.take();
         py.detach(|| drop(transaction));
+        Ok(())
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {

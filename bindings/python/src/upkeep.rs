@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use atomkv_engine::{
@@ -12,7 +12,7 @@ use atomkv_engine::{
     TransferReport, VerifyOptions, VerifyReport, Watcher,
 };
 use pyo3::conversion::FromPyObjectOwned;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -21,12 +21,22 @@ use crate::errors::{OrRaise, report};
 /// How much crosses at a time to a file object of Python's.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// A path: `str`, or anything that has one.
+/// A path: `str`, `bytes`, or anything that has one.
 ///
 /// # Errors
 /// `TypeError`.
 pub fn path_of(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    path.extract::<PathBuf>()
+    path.py().import("os")?.getattr("fsdecode")?.call1((path,))?.extract::<PathBuf>()
+}
+
+/// What Python's own `open` raises for a file that cannot be opened.
+fn not_opened(py: Python<'_>, path: &Path, error: io::Error) -> PyErr {
+    let Some(code) = error.raw_os_error() else { return error.into() };
+    let text = py
+        .import("os")
+        .and_then(|os| os.getattr("strerror")?.call1((code,))?.extract::<String>())
+        .unwrap_or_else(|_| error.to_string());
+    PyOSError::new_err((code, text, path.as_os_str().to_os_string()))
 }
 
 /// A callable that is told how far a call is, and what it, a file object or a signal has raised.
@@ -164,12 +174,12 @@ fn writing<T: Send>(
     }
     let path = path_of(file)?;
     let outcome = py.detach(|| -> io::Result<Result<T, Error>> {
-        let mut writer = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+        let mut writer = BufWriter::with_capacity(BUFFER_BYTES, File::create(&path)?);
         let result = f(&mut writer);
         writer.flush()?;
         Ok(result)
     });
-    progress.outcome(py, outcome?)
+    progress.outcome(py, outcome.map_err(|error| not_opened(py, &path, error))?)
 }
 
 /// Calls a function, detached, with something to read from.
@@ -187,9 +197,9 @@ fn reading<T: Send>(
     }
     let path = path_of(file)?;
     let outcome = py.detach(|| -> io::Result<Result<T, Error>> {
-        Ok(f(&mut BufReader::with_capacity(BUFFER_BYTES, File::open(path)?)))
+        Ok(f(&mut BufReader::with_capacity(BUFFER_BYTES, File::open(&path)?)))
     });
-    progress.outcome(py, outcome?)
+    progress.outcome(py, outcome.map_err(|error| not_opened(py, &path, error))?)
 }
 
 fn backup_report<'py>(py: Python<'py>, done: &BackupReport) -> PyResult<Bound<'py, PyDict>> {
@@ -269,7 +279,7 @@ fn damages<'py>(py: Python<'py>, damages: &[Damage]) -> PyResult<Bound<'py, PyLi
     let list = PyList::empty(py);
     for Damage { file, offset, detail, table, key, .. } in damages {
         let key = key.as_ref().map(|key| PyBytes::new(py, key));
-        list.append((file.to_string_lossy(), *offset, detail, table, key))?;
+        list.append((file.as_os_str(), *offset, detail, table, key))?;
     }
     Ok(list)
 }
@@ -285,8 +295,7 @@ fn verify_report<'py>(py: Python<'py>, done: &VerifyReport) -> PyResult<Bound<'p
     let values = report(py, &values)?;
     values.set_item("damages", damages(py, &done.damages)?)?;
     let end = done.unclean_end.as_ref();
-    values
-        .set_item("unclean_end", end.map(|end| (end.file.to_string_lossy(), end.offset, end.bytes_behind)))?;
+    values.set_item("unclean_end", end.map(|end| (end.file.as_os_str(), end.offset, end.bytes_behind)))?;
     values.set_item("unnamed_files", &done.unnamed_files)?;
     Ok(values)
 }
@@ -356,7 +365,7 @@ pub fn salvage(
         let list = PyList::empty(py);
         for found in keys {
             let key = found.key.as_ref().map(|key| PyBytes::new(py, key));
-            list.append((found.file.to_string_lossy(), found.offset, &found.reason, &found.table, key))?;
+            list.append((found.file.as_os_str(), found.offset, &found.reason, &found.table, key))?;
         }
         Ok(list)
     };

@@ -1,14 +1,13 @@
 //! The change feed.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use atomkv_engine::{ChangeEvent, ChangeKind, WatchOptions};
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::errors::{OrRaise, raise, refuse_pickle};
+use crate::exclusive::{Exclusive, Refusal};
 use crate::input::Input;
 use crate::table::Table;
 
@@ -18,7 +17,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The committed changes, one after the other.
 #[pyclass(frozen, subclass, weakref, module = "atomkv._atomkv")]
 pub struct Watch {
-    watch: Mutex<Option<atomkv_engine::Watch>>,
+    watch: Exclusive<Option<atomkv_engine::Watch>>,
     tables: Vec<(String, std::sync::Arc<crate::input::Form>)>,
 }
 
@@ -29,10 +28,10 @@ impl Watch {
         f: impl FnOnce(&mut atomkv_engine::Watch) -> atomkv_engine::Result<R> + Send,
     ) -> PyResult<R> {
         let outcome = py.detach(|| {
-            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-            watch.as_mut().map(f)
+            let mut watch = self.watch.lock()?;
+            Ok(watch.as_mut().map(f))
         });
-        match outcome {
+        match outcome.map_err(|refusal: Refusal| refusal.raise(py))? {
             Some(result) => result.or_raise(py),
             None => Err(raise(py, "ClosedError", "the watch was closed")),
         }
@@ -87,7 +86,7 @@ impl Watch {
         let watch = py.detach(|| database.watch(options)).or_raise(py)?;
         let form =
             |table: &Bound<'_, Table>| (table.get().inner.name().to_string(), table.get().form.clone());
-        Ok(Watch { watch: Mutex::new(Some(watch)), tables: tables.iter().map(form).collect() })
+        Ok(Watch { watch: Exclusive::new(Some(watch)), tables: tables.iter().map(form).collect() })
     }
 
     /// The next change; waits for so many seconds, `None` for ever. `None` if none has come.
@@ -108,23 +107,30 @@ impl Watch {
         }
     }
 
-    /// Some of the changes that come next, at most so many; waits for the first one for so many seconds.
+    /// Some of the changes that come next, at most so many; waits for the first one for so many seconds. Each is paired with
+    /// where a watch begins that is to be given what comes behind it; one that cannot be made an object, because of a
+    /// serializer or a key that is no text, is the exception.
     fn _some<'py>(&self, py: Python<'py>, timeout: f64, most: usize) -> PyResult<Bound<'py, PyList>> {
         let wait = Duration::try_from_secs_f64(timeout).unwrap_or(SLICE);
         let changes = self.with(py, |watch| {
-            let mut changes = Vec::from_iter(watch.next(wait)?);
-            while !changes.is_empty() && changes.len() < most {
-                match watch.try_next() {
-                    Ok(Some(change)) => changes.push(change),
-                    // Told again by the next call.
-                    Ok(None) | Err(_) => break,
-                }
+            let mut changes = Vec::new();
+            let mut next = watch.next(wait)?;
+            while let Some(change) = next {
+                changes.push((change, watch.resume_from()));
+                next = match changes.len() < most {
+                    // An error is told again by the next call.
+                    true => watch.try_next().unwrap_or(None),
+                    false => None,
+                };
             }
             Ok(changes)
         })?;
         let list = PyList::empty(py);
-        for change in &changes {
-            list.append(self.object(py, change)?)?;
+        for (change, resume_from) in &changes {
+            let object = self
+                .object(py, change)
+                .unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any());
+            list.append((object, resume_from))?;
         }
         Ok(list)
     }
@@ -136,9 +142,10 @@ impl Watch {
     }
 
     /// Ends the watch; the log need not be kept for it any more.
-    fn close(&self, py: Python<'_>) {
-        let watch = self.watch.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let watch = self.watch.lock_attached(py)?.take();
         py.detach(|| drop(watch));
+        Ok(())
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {

@@ -41,8 +41,8 @@ class Queue:
             if self._executor is None or self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._executor = ThreadPoolExecutor(4, thread_name_prefix="atomkv")
-            executor = self._executor
-        executor.submit(_run, loop, jobs)
+            # Not behind the lock: the executor might be shut down meanwhile, and nobody would ever answer.
+            self._executor.submit(_run, loop, jobs)
 
     def close(self) -> None:
         """No more calls come."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import json
 import os
 import time
 import weakref
-from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union, overload
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union, overload
 
 from . import _atomkv
 from ._aio import Queue
@@ -38,8 +40,13 @@ from ._types import (
 )
 from ._watch import Watch
 
-F = TypeVar("F", bound=Callable[..., Any])
-Path = Union[str, "os.PathLike[str]"]
+if TYPE_CHECKING:
+    from typing_extensions import Concatenate, ParamSpec
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 Told = Optional[Callable[..., Any]]
 
 #: Closed when the interpreter ends, so that the next opening has nothing to replay.
@@ -115,7 +122,7 @@ class Database(_atomkv.Database):
         """
         if not isinstance(name, str):
             raise TypeError(f"name must be str, not {type(name).__name__}")
-        for argument, flag in (("ordered", ordered), ("sync", sync)):
+        for argument, flag in (("ordered", ordered), ("sync", sync), ("text_keys", text_keys)):
             if flag is not None and not isinstance(flag, bool):
                 raise TypeError(f"{argument} must be True or False, not {type(flag).__name__}")
         found = serializer_of(serializer)
@@ -226,9 +233,11 @@ class Database(_atomkv.Database):
         return transaction
 
     @overload
-    def transact(self, function: F) -> F: ...
+    def transact(self, function: "Callable[Concatenate[Transaction, P], R]") -> "Callable[P, R]": ...
     @overload
-    def transact(self, *, attempts: int = ..., sync: bool = ...) -> Callable[[F], F]: ...
+    def transact(
+        self, *, attempts: int = ..., sync: bool = ...
+    ) -> "Callable[[Callable[Concatenate[Transaction, P], R]], Callable[P, R]]": ...
     def transact(self, function: Any = None, *, attempts: int = ATTEMPTS, sync: bool = False) -> Any:
         """Makes a function a transaction: it is called with a :class:`Transaction` before its own arguments, and again from the
         beginning if others have changed meanwhile what it has read. It must have no other effects. What it raises comes
@@ -254,6 +263,9 @@ class Database(_atomkv.Database):
             return functools.partial(self.transact, attempts=attempts, sync=sync)
         if not callable(function):
             raise TypeError(f"transact makes a transaction of a function, not of {type(function).__name__}")
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            # It would be committed before its first statement is run.
+            raise TypeError("transact makes a transaction of a plain function: await Database.run(function) calls it elsewhere")
         _check_attempts(attempts)
 
         @functools.wraps(function)
@@ -278,6 +290,9 @@ class Database(_atomkv.Database):
     def attempts(self, attempts: int = ATTEMPTS, *, sync: bool = False) -> Iterator[Transaction]:
         """Transactions until one is committed, for code that is no function; :class:`ConflictError` after so many.
 
+        Let the ``with`` block run to its end. ``return`` and ``break`` inside it end the loop whether or not the commit has
+        met a conflict, which then is only reported as an ignored exception: use :meth:`transact` for code that returns.
+
         >>> import atomkv
         >>> with atomkv.memory() as db:
         ...     counters = db.table("counters", serializer="json")
@@ -292,7 +307,13 @@ class Database(_atomkv.Database):
             transaction = Transaction(self)
             transaction._sync = sync
             transaction._keeps_conflict = True
-            yield transaction
+            try:
+                yield transaction
+            except GeneratorExit:
+                # The loop was left from within the block: it is too late to try again, and must not stay unsaid.
+                if transaction.conflict is not None:
+                    raise transaction.conflict
+                raise
             if transaction.conflict is None:
                 return
             if attempt + 1 == attempts:
@@ -336,7 +357,7 @@ class Database(_atomkv.Database):
         ``progress``, here and elsewhere, is called some times a second with a :class:`Progress`; it ends the call by
         returning ``False`` (:class:`OperationCancelledError`) or by raising. :func:`atomkv.tracked` makes an iterator of any such call.
         """
-        return BackupReport(**self._backup(os.fspath(destination), _told(progress), link, verify))
+        return BackupReport(**self._backup(destination, _told(progress), link, verify))
 
     def backup_stream(self, file: Any, *, progress: Told = None) -> BackupReport:
         """The same as a tar stream, to a path or a binary file."""
@@ -435,19 +456,17 @@ def memory(**settings: Any) -> Database:
 
 def restore(source: Any, destination: Path, *, verify: bool = True, progress: Told = None) -> RestoreReport:
     """Makes a database of a backup: a directory, or a binary file that :meth:`Database.backup_stream` has written."""
-    if not hasattr(source, "read"):
-        source = os.fspath(source)
-    return RestoreReport(**_atomkv.restore(source, os.fspath(destination), _told(progress), verify))
+    return RestoreReport(**_atomkv.restore(source, _path(destination), _told(progress), verify))
 
 
 def verify(path: Path, *, threads: Optional[int] = None, progress: Told = None) -> VerifyReport:
     """Reads and checks every byte of a database that is not open; changes nothing."""
-    return _verified(_atomkv.verify(os.fspath(path), _told(progress), threads))
+    return _verified(_atomkv.verify(_path(path), _told(progress), threads))
 
 
 def salvage(source: Path, destination: Path, *, progress: Told = None) -> SalvageReport:
     """Makes a new database of whatever can still be read of a damaged one, which is not changed."""
-    found = _atomkv.salvage(os.fspath(source), os.fspath(destination), _told(progress))
+    found = _atomkv.salvage(_path(source), _path(destination), _told(progress))
     found["damages"] = [Damage(*damage) for damage in found["damages"]]
     for name in ("lost", "older", "undecodable"):
         found[name] = [LostKey(*key) for key in found[name]]
@@ -460,12 +479,14 @@ def _verified(found: Dict[str, Any]) -> VerifyReport:
 
 
 def _path(path: Path) -> str:
-    name = os.fspath(path)
-    if isinstance(name, bytes):
-        name = os.fsdecode(name)
-    return name
+    return os.fsdecode(path)
 
 
 def _in_seconds(time: Seconds) -> float:
-    seconds: Any = getattr(time, "total_seconds", None)
-    return float(seconds() if seconds is not None else time)  # type: ignore[arg-type]
+    if isinstance(time, timedelta):
+        return time.total_seconds()
+    if isinstance(time, bool) or not isinstance(time, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or a timedelta, not {type(time).__name__}")
+    if not time >= 0:
+        raise ValueError(f"timeout must not be negative, but is {time}")
+    return float(time)

@@ -39,6 +39,9 @@ class Reader(io.RawIOBase):
         self._position = offset
         return offset
 
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self._reader.__reduce_ex__(_protocol)
+
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         part = self._reader.read_at(self._position, len(view))
@@ -84,6 +87,9 @@ class Writer(io.RawIOBase):
         length = self._writer.append(part)
         self._position += length
         return length
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return self._writer.__reduce_ex__(_protocol)
 
     def abort(self) -> None:
         """Gives up what was written."""

@@ -144,8 +144,6 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of a key; stores ``default`` first, atomically, if the key is not there."""
-        if default is None:
-            raise TypeError("setdefault needs a default to store")
         while True:
             value = self.get(key, _MISSING)
             if value is not _MISSING:

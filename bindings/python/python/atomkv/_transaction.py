@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Iterable, Iterator, List, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Iterable, Iterator, List, Optional, Tuple, TypeVar
 import io
 
 from . import _atomkv
@@ -169,6 +169,20 @@ class TableInTransaction(MutableMapping[K, V], Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._transaction.scan(self._table, part="keys"))
+
+    # Those of MutableMapping would scan the table again for each key.
+
+    def popitem(self) -> Tuple[K, V]:
+        """Removes some key, the first if the table is ordered, and returns it with its value; ``KeyError`` if there is none."""
+        for key, value in self._transaction.scan(self._table, limit=1):
+            self._transaction.delete(self._table, key)
+            return key, value
+        raise KeyError("popitem(): the table is empty")
+
+    def clear(self) -> None:
+        """Removes every key."""
+        for key in self:
+            self._transaction.delete(self._table, key)  # type: ignore[arg-type]
 
     def scan(self, *arguments: Any, **named: Any) -> List[Any]:
         """:meth:`Transaction.scan` of this table."""

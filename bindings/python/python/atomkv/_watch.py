@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, AsyncIterator, Deque, Iterator, List, Optional
+from threading import Lock
+from typing import Any, AsyncIterator, Deque, Iterator, Optional, Tuple
 
 from . import _atomkv
 from ._errors import ClosedError, WatchTimeoutError
@@ -30,7 +32,11 @@ class Watch(_atomkv.Watch):
     ('put', b'ada', b'1815')
     """
 
-    _ready: Deque[Change]
+    #: What an event loop's thread has read ahead: a change, or what was raised by its key or its value, and where a watch
+    #: begins that is to be given what comes behind it.
+    _ready: Deque[Tuple[Any, int]]
+    #: Where a watch begins that is to be given what is ready, if anything was read ahead.
+    _position: Optional[int]
     _executor: Optional[ThreadPoolExecutor]
     _is_closed: bool
 
@@ -38,6 +44,9 @@ class Watch(_atomkv.Watch):
         # Keeps the database open.
         self._database = database
         self._ready = deque()
+        self._position = None
+        self._lock = Lock()
+        self._pid = os.getpid()
         self._executor = None
         self._is_closed = False
 
@@ -49,10 +58,13 @@ class Watch(_atomkv.Watch):
 
     def next(self, timeout: Optional[float] = None) -> Change:
         """The next change. Waits for ever, or for so many seconds: then :class:`WatchTimeoutError`."""
-        if self._ready:
-            return self._ready.popleft()
-        if timeout is not None and timeout < 0:
-            raise ValueError(f"timeout must not be negative, but is {timeout}")
+        if timeout is not None:
+            if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+                raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+            if not timeout >= 0:
+                raise ValueError(f"timeout must not be negative, but is {timeout}")
+        if self._has_ready():
+            return self._pop()
         found = self._next(timeout)
         if found is None:
             raise WatchTimeoutError(f"no change has come within {timeout} seconds")
@@ -60,10 +72,43 @@ class Watch(_atomkv.Watch):
 
     def poll(self) -> Optional[Change]:
         """The next change, if there is one already."""
-        if self._ready:
-            return self._ready.popleft()
+        if self._has_ready():
+            return self._pop()
         found = self._next(0.0)
         return None if found is None else Change(*found)
+
+    @property
+    def resume_from(self) -> int:
+        """Where to begin after a restart, to be given every change that was not handed over yet: for ``watch(start=...)``."""
+        self._check_process()
+        position = self._position
+        if position is None:
+            # Not while the thread of an event loop reads ahead.
+            with self._lock:
+                position = super().resume_from if self._position is None else self._position
+        return position
+
+    def _check_process(self) -> None:
+        """Raises :class:`ForkedError` in a forked child, where the thread that reads ahead is missing."""
+        if self._executor is not None and self._pid != os.getpid():
+            self._database._check()
+
+    def _has_ready(self) -> bool:
+        """Whether something was read ahead; if not, the engine's own position is right again."""
+        self._check_process()
+        if self._executor is not None:
+            # Waits for the thread, which may just be reading ahead.
+            with self._lock:
+                if self._ready:
+                    return True
+                self._position = None
+        return False
+
+    def _pop(self) -> Change:
+        found, self._position = self._ready.popleft()
+        if isinstance(found, BaseException):
+            raise found
+        return Change(*found)
 
     def close(self) -> None:
         """Ends the watch; the log need not be kept for it any more."""
@@ -82,6 +127,7 @@ class Watch(_atomkv.Watch):
         return self
 
     async def __anext__(self) -> Change:
+        self._check_process()
         while not self._ready:
             if self._is_closed:
                 raise ClosedError("the watch was closed")
@@ -90,11 +136,13 @@ class Watch(_atomkv.Watch):
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="atomkv-watch")
             # What comes is kept even if the task that waits is cancelled meanwhile.
             await asyncio.get_running_loop().run_in_executor(self._executor, self._gather)
-        return self._ready.popleft()
+        return self._pop()
 
     def _gather(self) -> None:
-        if not self._ready:
-            self._ready.extend(self._changes())
-
-    def _changes(self) -> List[Change]:
-        return [Change(*found) for found in self._some(_SLICE, 256)]
+        with self._lock:
+            if not self._ready:
+                self._position = super().resume_from
+                found = self._some(_SLICE, 256)
+                self._ready.extend(found)
+                if not found:
+                    self._position = None

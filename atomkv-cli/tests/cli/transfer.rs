@@ -1,0 +1,80 @@
+//! import and export.
+
+use super::{Place, one_line};
+
+#[test]
+fn everything_goes_out_and_comes_in_again() {
+    let place = Place::new();
+    place.good(&["create", "db", "t", "--ordered"]);
+    for (key, value) in [("a", "{\"n\":1.0}"), ("b", "te,xt"), ("0xff00", "0x00ff")] {
+        place.good(&["put", "db", "t", key, value]);
+    }
+    let expected: Vec<serde_json::Value> = place.run(&["export", "db", "t"]).json();
+    assert_eq!(expected.len(), 3);
+    for file in ["t.jsonl", "t.dump"] {
+        assert!(place.good(&["export", "db", "t", "-o", file]).starts_with("3 records, "));
+        let copy = format!("copy of {file}");
+        assert!(place.good(&["import", &copy, "t", file, "--ordered"]).starts_with("3 records, "));
+        assert_eq!(place.run(&["export", &copy, "t"]).json(), expected, "{file}");
+    }
+    assert_eq!(
+        place.good(&["export", "db", "t", "a", "--format", "csv"]),
+        "key,value,expires_at_ms\r\na,\"{\"\"n\"\":1.0}\",\r\n"
+    );
+    // All tables, through pipes.
+    place.good(&["put", "db", "u", "k", "v"]);
+    let dump = place.run(&["export", "db", "--all"]);
+    let outcome = place.run_with(&["import", "all", "--all", "-"], &dump.stdout);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(place.good(&["tables", "all"]), "t\nu\n");
+    assert_eq!(place.run(&["export", "all", "t"]).json(), expected);
+}
+
+#[test]
+fn an_export_that_fails_leaves_no_file_and_not_the_old_one_torn() {
+    let place = Place::new();
+    place.good(&["put", "db", "t", "0xff", "v"]);
+    std::fs::write(place.path("t.csv"), "before").expect("a file");
+    assert!(place.bad(2, &["export", "db", "t", "-o", "t.csv"]).contains("record 1"));
+    assert_eq!(std::fs::read(place.path("t.csv")).expect("the file"), b"before");
+    assert!(!place.path("t.csv.part").exists());
+}
+
+#[test]
+fn a_malformed_record_is_told_with_its_place() {
+    let place = Place::new();
+    let input = b"{\"key\":\"a\",\"value\":1}\n{\"key\":\"b\"}\n{\"key\":\"c\",\"value\":2}\n";
+    let outcome = place.run_with(&["import", "db", "t", "-"], input);
+    assert_eq!(outcome.code, 6);
+    let line = one_line(&outcome.stderr);
+    assert!(
+        line.contains("record 2 of the input, at byte 22") && line.contains("1 records were imported before"),
+        "{line}"
+    );
+    assert_eq!(place.good(&["scan", "db", "t", "--keys"]), "a\n");
+    let outcome = place.run_with(
+        &["import", "db", "t", "-", "--skip-malformed", "1", "--if-exists", "skip", "--json"],
+        input,
+    );
+    let report = &outcome.json()[0];
+    assert_eq!(
+        (&report["records"], &report["malformed"], &report["existing"]),
+        (&1.into(), &1.into(), &1.into())
+    );
+    assert!(place.bad(1, &["import", "db", "t", "nowhere.csv"]).contains("cannot open nowhere.csv"));
+}
+
+#[test]
+fn an_import_goes_on_where_it_ended() {
+    let place = Place::new();
+    let mut input: Vec<String> = (0..3000).map(|n| format!("{{\"key\":\"k{n}\",\"value\":{n}}}")).collect();
+    input[2500] = "{\"key\":".to_string();
+    std::fs::write(place.path("in.jsonl"), input.join("\n")).expect("a file");
+    assert!(place.bad(6, &["import", "db", "t", "in.jsonl", "--resume"]).contains("record 2501"));
+    // As long as it was, so that the place is still one.
+    input[2500] = "{\"key\":".to_string() + "\"x\",\"value\":1}";
+    std::fs::write(place.path("in.jsonl"), input.join("\n")).expect("a file");
+    let report = place.run(&["import", "db", "t", "in.jsonl", "--resume", "--json"]).json();
+    assert!(report[0]["records"].as_u64().expect("a number") < 3000, "{report:?}");
+    assert_eq!(place.good(&["scan", "db", "t", "--count"]), "3000\n");
+}

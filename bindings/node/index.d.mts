@@ -1,0 +1,3 @@
+export * from './index.js'
+import * as atomkv from './index.js'
+export default atomkv

@@ -1,0 +1,121 @@
+'use strict'
+
+const core = require('./core')
+const { Pack, PUT, DELETE, EXPECT } = require('./pack')
+const { check, writeFlags, expectFlags, batched, condition, durabilityCode } = require('./options')
+const { make, wrongType } = require('./errors')
+
+const EXPECT_ONLY = { expect: condition.expect }
+const spare = []
+
+/** Changes of any tables that happen as one commit, or not at all. */
+class Batch {
+  constructor (database) {
+    this._database = database
+    this._pack = spare.pop() || new Pack()
+    this._default = 0
+  }
+
+  get count () { return this._pack.count }
+
+  /** That of a commit which names none: what the tables in it have. */
+  _durability (options) {
+    return durabilityCode(options, 'a batch') || this._default
+  }
+
+  _table (table) {
+    if (table === undefined || table === null || table._handle === undefined) throw wrongType('the table', 'a table', table)
+    if (table.database !== this._database) throw make('INVALID_ARGUMENT', 'the table belongs to another database')
+    if (table.durability === 'sync') this._default = 2
+    return table
+  }
+
+  put (table, key, value, options) {
+    const { _handle: handle, _keys: keys, _values: values } = this._table(table)
+    const encoded = values.encode(value)
+    if (options === undefined) this._pack.add(PUT, handle, keys, key, encoded, 0, 0, 0)
+    else {
+      const { bits, expected, expiry } = writeFlags(options, batched, 'a put of a batch')
+      this._pack.add(PUT, handle, keys, key, encoded, bits, expected, expiry)
+    }
+    return this
+  }
+
+  delete (table, key, options) {
+    const { bits, expected } = writeFlags(options, condition, 'a delete of a batch')
+    this._table(table)
+    this._pack.add(DELETE, table._handle, table._keys, key, undefined, bits, expected, 0)
+    return this
+  }
+
+  /** A condition on a key that is not written. */
+  expect (table, key, expect) {
+    const { bits, expected } = expectFlags(expect)
+    this._table(table)
+    this._pack.add(EXPECT, table._handle, table._keys, key, undefined, bits, expected, 0)
+    return this
+  }
+
+  _add (operation, table) {
+    if (operation === null || typeof operation !== 'object') throw wrongType('an operation', 'an object', operation)
+    const { type, key, value, table: own, ...options } = operation
+    const target = own === undefined ? table : own
+    const given = Object.keys(options).length === 0 ? undefined : options
+    if (type === 'put' || type === undefined) return this.put(target, key, value, given)
+    if (type === 'delete' || type === 'del') return this.delete(target, key, given)
+    if (type === 'expect') return this.expect(target, key, check(options, EXPECT_ONLY, 'a condition of a batch').expect)
+    if (typeof type !== 'string') throw wrongType('the type of an operation', 'put, delete or expect', type)
+    throw make('INVALID_ARGUMENT', `the type of an operation is put, delete or expect, not ${type}`)
+  }
+
+  clear () {
+    this._pack.clear()
+    this._default = 0
+    return this
+  }
+
+  /** Commits now; returns the sequence, undefined if there was nothing to delete. The batch is empty then. */
+  write (options) {
+    const code = this._durability(options)
+    const sequence = core.native.apply(this._database._open(), this._pack.buffer, this._pack.count, code)
+    this._done()
+    return sequence < 0 ? undefined : sequence
+  }
+
+  /** The same on a thread. */
+  async writeAsync (options) {
+    const durability = this._durability(options)
+    const { count } = this._pack
+    const started = core.start('apply', this._database._open(), { count, durability }, this._pack.bytes())
+    this._done()
+    const sequence = await started
+    return sequence < 0 ? undefined : sequence
+  }
+
+  _done () {
+    this._pack.clear()
+    this._default = 0
+    if (this._pack instanceof Lazy) return
+    if (spare.length < 4 && this._pack.buffer.length <= 8 << 20) spare.push(this._pack)
+    this._pack = new Lazy(this)
+  }
+}
+
+/** Stands for the pack of a batch that was written until it is used again. */
+class Lazy {
+  constructor (batch) {
+    this.batch = batch
+    this.count = 0
+    this.buffer = Buffer.alloc(0)
+  }
+
+  clear () {}
+  bytes () { return this.buffer }
+
+  add (...operation) {
+    this.batch._pack = spare.pop() || new Pack()
+    this.batch._pack.add(...operation)
+  }
+}
+
+module.exports = { Batch }

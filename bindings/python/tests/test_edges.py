@@ -1,0 +1,272 @@
+"""What nobody plans: loops that are left early, forks in the middle, functions that call back, paths and pairs of all kinds."""
+
+import asyncio
+import copy
+import errno
+import gc
+import math
+import os
+import pathlib
+import sys
+import threading
+import zlib
+from typing import Any, Callable, Iterator, List
+
+import atomkv
+import pytest
+
+Table = "atomkv.Table[Any, Any]"
+
+
+def test_a_watch_of_a_loop_resumes_behind_what_was_handed_over(db: atomkv.Database, t: Table) -> None:
+    async def some(count: int, start: int) -> Any:
+        with t.watch(start=start) as changes:
+            keys = []
+            async for change in changes:
+                keys.append(change.key)
+                if len(keys) == count:
+                    return keys, changes.resume_from
+        raise AssertionError("the watch has ended")
+
+    start = t.put("first", "1").sequence
+    for number in range(10):
+        t[f"k{number}"] = "v"
+    keys, start = asyncio.run(some(4, start))
+    assert keys == [b"first", b"k0", b"k1", b"k2"]
+    keys, start = asyncio.run(some(7, start))
+    assert keys == [f"k{number}".encode() for number in range(3, 10)]
+
+
+def test_a_watch_that_was_read_ahead_may_be_polled(t: Table) -> None:
+    async def main() -> None:
+        with t.watch() as changes:
+            for number in range(5):
+                t[f"k{number}"] = "v"
+            assert (await changes.__anext__()).key == b"k0"
+            resume_from = changes.resume_from
+            assert [change.key for change in iter(changes.poll, None)] == [b"k1", b"k2", b"k3", b"k4"]
+            assert changes.resume_from > resume_from
+            t["k5"] = "v"
+            assert changes.next(5).key == b"k5"
+            with t.watch(start=changes.resume_from) as later:
+                assert later.poll() is None
+
+    asyncio.run(main())
+
+
+def test_a_change_that_cannot_be_read_takes_no_other_with_it(db: atomkv.Database) -> None:
+    texts = db.table("texts", text_keys=True)
+
+    async def main() -> List[Any]:
+        found: List[Any] = []
+        with texts.watch() as changes:
+            for key in (b"a", b"\xff", b"b", b"c"):
+                texts[key] = "v"
+            while len(found) < 4:
+                try:
+                    found.append((await changes.__anext__()).key)
+                except UnicodeDecodeError as error:
+                    found.append(type(error))
+        return found
+
+    assert asyncio.run(main()) == ["a", UnicodeDecodeError, "b", "c"]
+
+
+def test_a_loop_of_attempts_that_is_left_tells_of_its_conflict(db: atomkv.Database) -> None:
+    counters = db.table("counters", serializer="json")
+    counters["visits"] = 0
+    unraisable: List[Any] = []
+
+    def left() -> None:
+        for attempt in db.attempts():
+            with attempt as t:
+                t[counters]["visits"] += 1
+                counters["visits"] = 100
+                return
+
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda found: unraisable.append(found.exc_type)
+    try:
+        left()
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert counters["visits"] == 100 and unraisable == [atomkv.ConflictError]
+
+
+def test_transactions_are_made_of_plain_functions(db: atomkv.Database, t: Table) -> None:
+    async def later(transaction: atomkv.Transaction) -> None:
+        transaction.put(t, "a", "b")
+
+    def parts(transaction: atomkv.Transaction) -> Iterator[int]:
+        yield 1
+
+    for function in (later, parts):
+        with pytest.raises(TypeError, match="plain function"):
+            db.transact(function)
+
+
+def test_clearing_within_a_transaction(db: atomkv.Database, ordered: Table) -> None:
+    ordered.put_many((f"{number:03}", "v") for number in range(100))
+    with db.transaction() as transaction:
+        seen = transaction[ordered]
+        assert seen.popitem() == (b"000", b"v")
+        assert len(seen) == 99
+        seen.clear()
+        with pytest.raises(KeyError):
+            seen.popitem()
+        assert len(ordered) == 100
+    assert not ordered
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_is_told_of_what_its_parent_was_just_using(db: atomkv.Database, t: Table) -> None:
+    changes = t.watch()
+    done = threading.Event()
+
+    def wait() -> None:
+        while not done.is_set():
+            try:
+                changes.next(0.5)
+            except atomkv.WatchTimeoutError:
+                pass
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                try:
+                    changes.poll()
+                except atomkv.ForkedError:
+                    os._exit(0)
+                os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
+        thread.join()
+        changes.close()
+
+
+def test_a_service_may_not_use_what_has_called_it(db: atomkv.Database) -> None:
+    calls: List[Callable[[], Any]] = []
+
+    def decompress(value: bytes) -> bytes:
+        for call in calls:
+            call()
+        return zlib.decompress(value)
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table["a"] = "x" * 1000
+    scan, transaction, changes = table.scan(), db.transaction(), table.watch(start=0)
+    for call in (lambda: next(scan), lambda: transaction.get(table, "a"), changes.poll):
+        calls[:] = [call]
+        with pytest.raises(RuntimeError, match="cannot use it itself"):
+            call()
+        calls.clear()
+    transaction.abort()
+    changes.close()
+
+
+def test_what_a_service_raises_belongs_to_the_scan_that_called_it(db: atomkv.Database) -> None:
+    bad: List[bytes] = []
+
+    def decompress(value: bytes) -> bytes:
+        plain = zlib.decompress(value)
+        if plain in bad:
+            raise ZeroDivisionError("bad value")
+        return plain
+
+    table = db.table("compressed", ordered=True, compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table.put_many((f"{number}", f"{number}" * 1000) for number in range(3))
+    bad.append(b"1" * 1000)
+    scan = table.scan(part="values")
+    assert next(scan) == b"0" * 1000
+    with pytest.raises(atomkv.InvalidArgumentError, match="partitions"):
+        db.table("none", partitions=0)
+    with pytest.raises(ZeroDivisionError):
+        next(scan)
+
+
+def test_paths_of_all_kinds(tmp_path: pathlib.Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff"
+    with atomkv.open(odd + b"1") as db:
+        assert os.fsencode(db.path) == odd + b"1"
+        with pytest.raises(atomkv.LockedError) as locked:
+            atomkv.open(db.path)
+        assert os.fsencode(locked.value.path) == odd + b"1"
+        t = db["t"]
+        t["a"] = "b"
+        db.backup(odd + b"2")
+        db.backup_stream(odd + b"3")
+        t.export(odd + b"4")
+        assert t.load(odd + b"4").records == 1
+    assert atomkv.verify(odd + b"2").damage_count == 0
+    atomkv.restore(odd + b"2", odd + b"5")
+    atomkv.salvage(odd + b"2", odd + b"6")
+    with atomkv.open(odd + b"5") as restored:
+        assert restored["t"]["a"] == b"b"
+
+
+def test_files_that_cannot_be_opened(t: Table, tmp_path: pathlib.Path) -> None:
+    missing = tmp_path / "missing" / "file"
+    for call in (t.export, t.load):
+        with pytest.raises(FileNotFoundError) as raised:
+            call(missing)
+        assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, str(missing))
+
+
+def test_pairs_are_what_dict_takes(t: Table) -> None:
+    t.update([["a", "1"], ("b", "2"), iter(("c", "3"))])
+    assert dict(t) == {b"a": b"1", b"b": b"2", b"c": b"3"}
+    for pair, error in (("ab", TypeError), (b"ab", TypeError), (5, TypeError), ((1, 2, 3), ValueError), (["a"], ValueError)):
+        with pytest.raises(error, match="pairs of a key and a value"):
+            t.put_many([pair])
+
+
+def test_arguments_are_named(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
+    for timeout, error in (("5", TypeError), (True, TypeError), (math.nan, ValueError), (-1, ValueError)):
+        with pytest.raises(error, match="timeout"):
+            atomkv.open(path, timeout=timeout)  # type: ignore[arg-type]
+        with t.watch() as changes, pytest.raises(error, match="timeout"):
+            changes.next(timeout)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="text_keys"):
+        db.table("new", text_keys=1)  # type: ignore[arg-type]
+    released = memoryview(b"abc")
+    released.release()
+    with pytest.raises(ValueError, match="released"):
+        t["a"] = released
+
+
+def test_none_is_a_document(db: atomkv.Database) -> None:
+    documents = db.table("documents", serializer="json")
+    assert documents.setdefault("a", None) is None
+    assert "a" in documents and documents.setdefault("a", 5) is None
+
+
+def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
+    turns: List[int] = []
+    ended = threading.Event()
+
+    def count() -> None:
+        while not ended.is_set():
+            turns.append(1)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = len(turns)
+    t.delete_many([b"none"] * 200_000)
+    after = len(turns)
+    ended.set()
+    thread.join()
+    assert after > before
+
+
+def test_streams_are_not_copied(t: Table) -> None:
+    with t.stream("a", "w") as writer:
+        writer.write(b"x")
+        with pytest.raises(TypeError, match="pickle"):
+            copy.copy(writer)
+        writer.write(b"y")
+    assert t["a"] == b"xy"
