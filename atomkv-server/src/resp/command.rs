@@ -55,12 +55,36 @@ impl Command {
 
 /// The command of a name in whatever case.
 pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
+    number_of(name).and_then(|number| COMMANDS.get(number))
+}
+
+/// The place of a command in [`COMMANDS`], by its name in whatever case.
+pub(super) fn number_of(name: &[u8]) -> Option<usize> {
     let mut small = [0; LONGEST];
     let small = small.get_mut(..name.len())?;
     small.copy_from_slice(name);
     small.make_ascii_lowercase();
-    let found = COMMANDS.binary_search_by(|command| command.name.as_bytes().cmp(small));
-    found.ok().and_then(|index| COMMANDS.get(index))
+    COMMANDS.binary_search_by(|command| command.name.as_bytes().cmp(small)).ok()
+}
+
+/// The places of those that come most often.
+pub(super) const GET: usize = place_of("get");
+pub(super) const SET: usize = place_of("set");
+
+/// The same of a name that is known to be there, for the compiler.
+const fn place_of(name: &str) -> usize {
+    let mut at = 0;
+    loop {
+        let other = COMMANDS[at].name.as_bytes();
+        let mut same = 0;
+        while other.len() == name.len() && same < name.len() && other[same] == name.as_bytes()[same] {
+            same += 1;
+        }
+        if other.len() == name.len() && same == name.len() {
+            return at;
+        }
+        at += 1;
+    }
 }
 
 const LONGEST: usize = 11;

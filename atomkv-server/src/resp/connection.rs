@@ -4,14 +4,19 @@
 //! once for all of them, and for all connections of the moment ([`SyncTurns`]). So nothing is acknowledged that is not on
 //! stable storage, and a pipeline costs one sync.
 
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::figures::{ThreadFigures, UNKNOWN};
 use super::parse::{Parsed, Parser};
 use super::session::{Session, Step};
 use super::space::Space;
@@ -21,11 +26,16 @@ use crate::blocking::Syncs;
 const FLUSH_BYTES: usize = 256 << 10;
 /// What is read at once, at most, so that others have their turn.
 const READ_BYTES_MAX: usize = 64 << 10;
-const READ_BYTES_MIN: usize = 4 << 10;
 /// A connection that has nothing to do keeps buffers up to this size.
-const KEEP_BYTES: usize = 64 << 10;
+const KEEP_BYTES: usize = 16 << 10;
 /// Commands of so many words take no memory for them.
 const FEW_WORDS: usize = 8;
+
+thread_local! {
+    /// What all connections of a thread read into, one after the other: so it stays in the processor's caches, and those that
+    /// are idle need no memory for what may come.
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES_MAX]);
+}
 
 type Waiter = oneshot::Sender<Result<(), Arc<str>>>;
 
@@ -66,10 +76,10 @@ pub(super) struct Connection {
     space: Arc<Space>,
     session: Session,
     syncs: SyncTurns,
+    figures: Arc<ThreadFigures>,
     input: Vec<u8>,
     out: Vec<u8>,
     parser: Parser,
-    commands: u64,
 }
 
 /// Whether the connection goes on.
@@ -79,10 +89,30 @@ enum Flow {
     Closing,
 }
 
+/// Waits for a client no longer than that, if there is a limit.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`]; those of what is waited for.
+async fn within<T>(
+    patience: Option<Duration>,
+    awaited: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    match patience {
+        None => awaited.await,
+        Some(patience) => tokio::time::timeout(patience, awaited).await?,
+    }
+}
+
 impl Connection {
-    pub(super) fn new(stream: TcpStream, space: Arc<Space>, session: Session, syncs: SyncTurns) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        space: Arc<Space>,
+        session: Session,
+        syncs: SyncTurns,
+        figures: Arc<ThreadFigures>,
+    ) -> Self {
         let (input, out, parser) = (Vec::new(), Vec::new(), Parser::default());
-        Connection { stream, space, session, syncs, input, out, parser, commands: 0 }
+        Connection { stream, space, session, syncs, figures, input, out, parser }
     }
 
     /// Answers until the client goes, or the service ends.
@@ -94,19 +124,23 @@ impl Connection {
         let ended = ending.wait_for(|ending| *ending);
         tokio::pin!(ended);
         loop {
-            let wanted = self.input.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-            self.input.reserve(wanted);
-            let read = tokio::select! {
-                biased;
-                read = self.stream.read_buf(&mut self.input) => read?,
-                // What was read is answered; what is on its way is not.
-                _ = &mut ended => 0,
+            let patience = self.patience();
+            let read = async {
+                tokio::select! {
+                    biased;
+                    read = self.read() => read,
+                    // What was read is answered; what is on its way is not.
+                    _ = &mut ended => Ok(0),
+                }
             };
-            if read == 0 {
+            if within(patience, read).await? == 0 {
                 return Ok(());
             }
+            let began = Instant::now();
+            self.session.check_token(began);
             let flow = self.run_all().await?;
             self.flush().await?;
+            self.space.app.metrics.redis_seconds.observe(began.elapsed().as_secs_f64());
             if flow == Flow::Closing {
                 return self.stream.shutdown().await;
             }
@@ -114,9 +148,44 @@ impl Connection {
         }
     }
 
+    /// How long the client may take for what comes next: it may be idle for ever, but not leave a command half sent, nor its
+    /// name unsaid.
+    fn patience(&self) -> Option<Duration> {
+        let limit = self.time_limit()?;
+        match self.session.stranger_since() {
+            Some(began) => Some(limit.saturating_sub(began.elapsed())),
+            None => Some(limit).filter(|_| !self.input.is_empty()),
+        }
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        match self.space.app.config.request_timeout_ms {
+            0 => None,
+            limit_ms => Some(Duration::from_millis(limit_ms)),
+        }
+    }
+
+    /// Reads what is there, behind what was there before; returns how much, which is 0 at the end.
+    async fn read(&mut self) -> io::Result<usize> {
+        let (stream, input) = (&mut self.stream, &mut self.input);
+        poll_fn(|context| {
+            READ.with_borrow_mut(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                    Poll::Ready(Ok(())) => {
+                        input.extend_from_slice(buffer.filled());
+                        Poll::Ready(Ok(buffer.filled().len()))
+                    }
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+        })
+        .await
+    }
+
     /// Runs all commands that are there.
     async fn run_all(&mut self) -> io::Result<Flow> {
-        self.session.check_token();
         let (mut start, mut flow) = (0, Flow::On);
         while flow == Flow::On {
             let rest = self.input.get(start..).unwrap_or_default();
@@ -132,6 +201,7 @@ impl Connection {
                 }
                 Err(text) => {
                     self.session.reply(&mut self.out).error(&format!("ERR {text}"));
+                    self.figures.note(UNKNOWN, true);
                     flow = Flow::Closing;
                 }
             }
@@ -142,7 +212,7 @@ impl Connection {
 
     /// Runs the command that was parsed, which begins here.
     async fn run_one(&mut self, start: usize) -> io::Result<Flow> {
-        self.commands += 1;
+        let answer = self.out.len();
         let step = {
             let input = self.input.get(start..).unwrap_or_default();
             let count = self.parser.len();
@@ -161,22 +231,23 @@ impl Connection {
                 }
             }
         };
-        match step {
-            Step::Done => Ok(Flow::On),
-            Step::Close => Ok(Flow::Closing),
+        let flow = match step {
+            Step::Done => Flow::On,
+            Step::Close => Flow::Closing,
             Step::Wait(job) => {
                 let (reply, ran) =
                     tokio::task::spawn_blocking(|| job.run()).await.map_err(io::Error::other)?;
                 self.session.take(ran);
                 self.out.extend_from_slice(&reply);
-                Ok(Flow::On)
+                Flow::On
             }
-        }
+        };
+        self.figures.note(self.session.command, self.out.get(answer) == Some(&b'-'));
+        Ok(flow)
     }
 
     /// Writes the replies, once what they acknowledge is on stable storage.
     async fn flush(&mut self) -> io::Result<()> {
-        self.space.counts.commands.fetch_add(std::mem::take(&mut self.commands), Ordering::Relaxed);
         if std::mem::take(&mut self.session.has_written)
             && self.session.is_durable()
             && let Err(reason) = self.syncs.wait().await
@@ -185,10 +256,26 @@ impl Connection {
             self.out.clear();
             let text = format!("ERR what was written may be lost, for it cannot be synced: {reason}");
             self.session.reply(&mut self.out).error(&text);
-            self.stream.write_all(&self.out).await?;
+            self.send().await?;
             return Err(io::Error::other(text));
         }
-        self.stream.write_all(&self.out).await?;
+        self.send().await
+    }
+
+    /// Gives the replies to the system; waits for a client that does not take them as long as for one that sends nothing.
+    async fn send(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while let Some(rest) = self.out.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => sent += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(self.time_limit(), self.stream.writable()).await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.out.clear();
         Ok(())
     }

@@ -10,6 +10,7 @@
 mod arguments;
 mod command;
 mod connection;
+mod figures;
 mod glob;
 mod keys;
 mod number;
@@ -36,6 +37,8 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::error::ServeError;
 use connection::{Connection, SyncTurns};
+use figures::ThreadFigures;
+pub(crate) use figures::{Exported as ExportedFigures, Figures};
 use session::Session;
 use space::Space;
 use unit::Fail;
@@ -44,6 +47,11 @@ use unit::Fail;
 const COMPATIBLE_VERSION: &str = "7.0.15";
 /// The longest reply to one command, about: it is in memory as a whole.
 const REPLY_BYTES_MAX: usize = 512 << 20;
+/// How many commands of a thread's connections may wait at once, as for the disk: each has a thread and its reply in memory.
+/// More than these wait for them.
+const WAITING_MAX: usize = 64;
+/// A connection that is idle for so long is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
 /// How long it is waited until connections are taken again, when the system has refused one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,6 +71,7 @@ pub(crate) struct Redis {
 struct Worker {
     runtime: Handle,
     syncs: SyncTurns,
+    figures: Arc<ThreadFigures>,
 }
 
 impl Redis {
@@ -105,11 +114,15 @@ fn start_thread(
     places: &Arc<Semaphore>,
     number: usize,
 ) -> io::Result<(Worker, JoinHandle<()>)> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().max_blocking_threads(WAITING_MAX).enable_all().build()?;
     let (space, places) = (space.clone(), places.clone());
     let worker = {
         let _entered = runtime.enter();
-        Worker { runtime: runtime.handle().clone(), syncs: SyncTurns::start(space.app.syncs.clone()) }
+        Worker {
+            runtime: runtime.handle().clone(),
+            syncs: SyncTurns::start(space.app.syncs.clone()),
+            figures: space.figures().of_thread(),
+        }
     };
     let thread = std::thread::Builder::new().name(format!("atomkv-redis-{number}")).spawn(move || {
         runtime.block_on(async {
@@ -164,19 +177,22 @@ fn admit(
     worker: &Worker,
 ) {
     let Ok(place) = places.clone().try_acquire_owned() else {
+        space.figures().connections_refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(connections_max = space.app.config.connections_max, "connection refused: too many");
         // The socket takes so few bytes at once.
         let _ = io::Write::write(&mut stream, b"-ERR max number of clients reached\r\n");
         return;
     };
-    let (space, syncs) = (space.clone(), worker.syncs.clone());
+    let (space, syncs, figures) = (space.clone(), worker.syncs.clone(), worker.figures.clone());
     worker.runtime.spawn(async move {
         let _counted = Counted::new(space.clone());
         let session = Session::new(space.clone(), id, peer);
         let outcome = async {
             stream.set_nodelay(true)?;
+            socket2::SockRef::from(&stream)
+                .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEP_ALIVE))?;
             let stream = tokio::net::TcpStream::from_std(stream)?;
-            Connection::new(stream, space, session, syncs).serve().await
+            Connection::new(stream, space, session, syncs, figures).serve().await
         };
         if let Err(error) = outcome.await {
             tracing::debug!(%error, %peer, "connection");
@@ -190,14 +206,14 @@ struct Counted(Arc<Space>);
 
 impl Counted {
     fn new(space: Arc<Space>) -> Counted {
-        space.counts.connections.fetch_add(1, Ordering::Relaxed);
-        space.counts.connections_so_far.fetch_add(1, Ordering::Relaxed);
+        space.figures().connections.fetch_add(1, Ordering::Relaxed);
+        space.figures().connections_so_far.fetch_add(1, Ordering::Relaxed);
         Counted(space)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.counts.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.figures().connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

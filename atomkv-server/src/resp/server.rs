@@ -1,5 +1,7 @@
 //! The commands on the service itself.
 
+use std::sync::atomic::Ordering;
+
 use atomkv_engine::Table;
 
 use super::arguments::{SYNTAX, at, database, is, number};
@@ -101,9 +103,10 @@ pub(super) fn config(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut 
 
 pub(super) fn info(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
     let wanted = arguments.get(1..).unwrap_or_default();
-    let is_all = |word: &&&[u8]| ["all", "default", "everything"].iter().any(|all| is(word, all));
+    let is_any_of = |words: &[&str]| wanted.iter().any(|word| words.iter().any(|one| is(word, one)));
     let is_wanted = |name: &str| {
-        wanted.is_empty() || wanted.iter().any(|word| is(word, name)) || wanted.iter().find(is_all).is_some()
+        let is_default = name != "Commandstats" && (wanted.is_empty() || is_any_of(&["default"]));
+        is_default || is_any_of(&[name, "all", "everything"])
     };
     let mut text = String::new();
     for (name, lines) in sections(unit)? {
@@ -138,6 +141,11 @@ fn sections(unit: &Unit<'_>) -> Outcome<Vec<Section>> {
         }
     }
     let failed = stats.read_only.is_some();
+    let figures = space.figures();
+    let by_command = figures.by_command();
+    let of_command = |(name, calls, errors): &(&str, u64, u64)| {
+        (format!("cmdstat_{name}"), format!("calls={calls},failed_calls={errors}"))
+    };
     Ok(vec![
         (
             "Server",
@@ -156,7 +164,7 @@ fn sections(unit: &Unit<'_>) -> Outcome<Vec<Section>> {
         (
             "Clients",
             vec![
-                line("connected_clients", &space.connections()),
+                line("connected_clients", &figures.connections.load(Ordering::Relaxed)),
                 line("maxclients", &space.app.config.connections_max),
                 line("blocked_clients", &0),
             ],
@@ -175,13 +183,16 @@ fn sections(unit: &Unit<'_>) -> Outcome<Vec<Section>> {
         (
             "Stats",
             vec![
-                line("total_connections_received", &space.connections_so_far()),
-                line("total_commands_processed", &space.commands_so_far()),
+                line("total_connections_received", &figures.connections_so_far.load(Ordering::Relaxed)),
+                line("rejected_connections", &figures.connections_refused.load(Ordering::Relaxed)),
+                line("total_commands_processed", &figures.commands()),
+                line("total_error_replies", &by_command.iter().map(|(_, _, errors)| errors).sum::<u64>()),
                 line("keyspace_hits", &stats.reads.saturating_sub(stats.read_misses)),
                 line("keyspace_misses", &stats.read_misses),
             ],
         ),
         ("Replication", vec![line("role", &"master"), line("connected_slaves", &0)]),
+        ("Commandstats", by_command.iter().map(of_command).collect()),
         ("Cluster", vec![line("cluster_enabled", &0)]),
         ("Keyspace", keyspace),
     ])

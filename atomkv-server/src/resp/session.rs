@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::arguments::{SYNTAX, at, is};
-use super::command::{Command, Own, Run, find, unknown};
+use super::command::{COMMANDS, Command, GET, Own, Run, SET, number_of, unknown};
+use super::figures::UNKNOWN;
 use super::reply::Reply;
 use super::run::{Call, Context, Job, Later, OwnCall, Ran, Work};
 use super::server::{check_words, protocol, unknown_part};
@@ -56,6 +57,8 @@ pub(super) struct Session {
     watched: Vec<Watched>,
     /// Whether something was written that may not be on stable storage.
     pub(super) has_written: bool,
+    /// What was run last, by its number in [`COMMANDS`].
+    pub(super) command: usize,
 }
 
 impl Session {
@@ -76,7 +79,13 @@ impl Session {
             queue: None,
             watched: Vec::new(),
             has_written: false,
+            command: UNKNOWN,
         }
+    }
+
+    /// When it began, if the client has yet to say who it is.
+    pub(super) fn stranger_since(&self) -> Option<Instant> {
+        self.client.is_none().then_some(self.began)
     }
 
     /// How much one command of this client may take.
@@ -95,11 +104,11 @@ impl Session {
     }
 
     /// Looks whether the token is still good, now and then: it may have been taken from the file.
-    pub(super) fn check_token(&mut self) {
-        if self.believed_at.elapsed() < BELIEF {
+    pub(super) fn check_token(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.believed_at) < BELIEF {
             return;
         }
-        self.believed_at = Instant::now();
+        self.believed_at = now;
         let guard = &self.space.app.guard;
         self.client = match &self.token {
             Some(token) => guard.bearer(token),
@@ -109,6 +118,7 @@ impl Session {
 
     /// Carries a command out as far as that needs no waiting.
     pub(super) fn run(&mut self, arguments: &[&[u8]], out: &mut Vec<u8>) -> Step {
+        self.command = UNKNOWN;
         if let Some(client) = &self.client
             && let Err(problem) = self.space.app.rates.admit(client, Some(self.peer.ip()))
         {
@@ -117,8 +127,10 @@ impl Session {
         if self.run_often(arguments, out) {
             return Step::Done;
         }
-        let Some(command) = find(at(arguments, 0)) else {
-            return self.refuse(out, &unknown(arguments));
+        let number = number_of(at(arguments, 0));
+        self.command = number.unwrap_or(UNKNOWN);
+        let Some(command) = number.and_then(|number| COMMANDS.get(number)) else {
+            return self.refuse_unknown(arguments, out);
         };
         if !command.takes(arguments.len()) {
             let text = format!("wrong number of arguments for '{}' command", command.name);
@@ -167,6 +179,7 @@ impl Session {
                 if client.allows(Scope::Read, name).is_err() {
                     return false;
                 }
+                self.command = GET;
                 let mut reply = Reply { out, is_third: self.is_third };
                 match table.get_at_once(key, |value| reply.bulk(value)) {
                     Ok(Ready::Now(Some(()))) => true,
@@ -185,6 +198,7 @@ impl Session {
                 {
                     return false;
                 }
+                self.command = SET;
                 match table.put_with(key, value, buffered) {
                     Ok(_) => {
                         self.has_written = true;
@@ -206,6 +220,17 @@ impl Session {
         }
         self.reply(out).error(text);
         Step::Done
+    }
+
+    /// Says that there is no such command, and goodbye to who speaks HTTP: a browser that was led here sends, as the body, what
+    /// somebody else wants to be run.
+    fn refuse_unknown(&mut self, arguments: &[&[u8]], out: &mut Vec<u8>) -> Step {
+        if is(at(arguments, 0), "POST") || is(at(arguments, 0), "Host:") {
+            tracing::warn!(peer = %self.peer, "HTTP on the port for clients of Redis");
+            self.refuse(out, "ERR this port is for clients of Redis and not for HTTP");
+            return Step::Close;
+        }
+        self.refuse(out, &unknown(arguments))
     }
 
     fn context(&self) -> Option<Context> {
@@ -323,7 +348,7 @@ impl Session {
 
     /// A fresh session in the place of another one of the same connection.
     fn after(mut self, before: &Session) -> Session {
-        (self.began, self.has_written) = (before.began, before.has_written);
+        (self.began, self.has_written, self.command) = (before.began, before.has_written, before.command);
         self
     }
 

@@ -1,11 +1,11 @@
 //! The numbered databases of Redis as tables: number 0 is the table that the settings name, number 7 that name with `.7`.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use atomkv_engine::services::Services;
 use atomkv_engine::{Error, Result, Table, TableOptions};
 
+use super::figures::Figures;
 use crate::app::App;
 
 /// How many numbers there are.
@@ -19,15 +19,6 @@ pub(super) struct Space {
     tables: [OnceLock<Table>; NUMBERS],
     /// Held by those who were overtaken so often that they go one after the other.
     pub(super) turn: Mutex<()>,
-    pub(super) counts: Counts,
-}
-
-/// What is counted for `INFO`.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) connections: AtomicUsize,
-    pub(super) connections_so_far: AtomicU64,
-    pub(super) commands: AtomicU64,
 }
 
 /// The name of a number's table.
@@ -38,7 +29,7 @@ fn table_name(first: &str, number: usize) -> String {
 impl Space {
     pub(super) fn new(app: Arc<App>) -> Space {
         let names = std::array::from_fn(|number| table_name(&app.config.redis_table, number));
-        Space { app, names, tables: Default::default(), turn: Mutex::new(()), counts: Counts::default() }
+        Space { app, names, tables: Default::default(), turn: Mutex::new(()) }
     }
 
     /// The name of a number's table; empty of a number that is none.
@@ -46,16 +37,9 @@ impl Space {
         self.names.get(number).map_or("", String::as_str)
     }
 
-    pub(super) fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn connections_so_far(&self) -> u64 {
-        self.counts.connections_so_far.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn commands_so_far(&self) -> u64 {
-        self.counts.commands.load(Ordering::Relaxed)
+    /// What is counted of the port.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.app.metrics.redis
     }
 
     /// A number's table; `None` if it is not there yet, so that no key is.

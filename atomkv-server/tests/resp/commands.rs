@@ -36,7 +36,7 @@ fn values_of_any_length_and_any_bytes_come_back() {
     let service = start();
     let mut client = service.connect();
     for length in [0, 1, 4096, 65_536, 70_000, 3 << 20] {
-        let value: Vec<u8> = (0..length).map(|at: u32| (at * 7 >> 3) as u8).collect();
+        let value: Vec<u8> = (0..length).map(|at: u32| ((at * 7) >> 3) as u8).collect();
         let key = [b"\0\r\n$3".as_slice(), &length.to_le_bytes()].concat();
         redis::cmd("SET").arg(&key).arg(&value).query::<()>(&mut client).expect("written");
         let found: Vec<u8> = redis::cmd("GET").arg(&key).query(&mut client).expect("read");
@@ -154,4 +154,33 @@ fn what_the_engine_does_not_take_is_refused_with_a_reason() {
     assert_eq!(told::<i64>(&mut client, "EXISTS a"), 0, "nothing of it was written");
     assert_eq!(redis::cmd("GET").arg(&long).query::<Option<String>>(&mut client).expect("told"), None);
     assert!(ask::<i64>(&mut client, "INCR a").is_ok());
+}
+
+#[test]
+fn what_is_counted_is_told_by_name() {
+    let service = start();
+    let mut client = service.connect();
+    told::<()>(&mut client, "SET k v");
+    told::<()>(&mut client, "GET k");
+    told::<()>(&mut client, "GET none");
+    refused(&mut client, "INCR k");
+    refused(&mut client, "NOSUCH k");
+    let text: String = told(&mut client, "INFO commandstats");
+    assert!(text.contains("cmdstat_get:calls=2,failed_calls=0\r\n"), "{text}");
+    assert!(text.contains("cmdstat_incr:calls=1,failed_calls=1\r\n"), "{text}");
+    let figures = service.figures();
+    for line in [
+        "atomkv_redis_connections 1",
+        "atomkv_redis_connections_accepted_total 1",
+        "atomkv_redis_commands_total{command=\"get\"} 2",
+        "atomkv_redis_commands_total{command=\"unknown\"} 1",
+        "atomkv_redis_errors_total{command=\"incr\"} 1",
+        "atomkv_redis_errors_total{command=\"unknown\"} 1",
+    ] {
+        assert!(figures.lines().any(|one| one == line), "{line} is not in\n{figures}");
+    }
+    assert!(
+        figures.contains("atomkv_redis_answer_seconds_count") && !figures.contains("nosuch"),
+        "{figures}"
+    );
 }

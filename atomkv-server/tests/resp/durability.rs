@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use atomkv_engine::{Database, Options, TableOptions};
-use atomkv_server::{Config, Server};
+use atomkv_server::{Config, Durability, Server};
+
+use crate::service::{start, start_in, told};
 
 const CLIENTS: usize = 4;
 const KEYS: u64 = 50;
@@ -28,7 +31,7 @@ fn service_child() {
     served.expect("serves until it is killed");
 }
 
-fn start_child(path: &std::path::Path) -> (Child, SocketAddr) {
+fn start_child(path: &Path) -> (Child, SocketAddr) {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--ignored", "--exact", "--nocapture", "durability::service_child"])
         .env("ATOMKV_REDIS_KILL", path)
@@ -68,6 +71,58 @@ fn write(address: SocketAddr, client: usize, first: u64, acknowledged: &Mutex<Ha
     }
 }
 
+/// Each key has what was acknowledged last, or something newer.
+fn check(path: &Path, acknowledged: &Mutex<HashMap<String, u64>>) {
+    let database = Database::open(path, Options::default()).expect("opens");
+    let table = database.table("redis", TableOptions::new()).expect("a table");
+    let acknowledged = acknowledged.lock().expect("unharmed");
+    assert!(!acknowledged.is_empty());
+    for (key, value) in acknowledged.iter() {
+        let found = table.get(key.as_bytes()).expect("read").expect("there");
+        let found: u64 = String::from_utf8(found).expect("text").parse().expect("a number");
+        assert!(found >= *value, "{key}: {found} is older than {value}, which was acknowledged");
+    }
+    database.close().expect("closes");
+}
+
+#[test]
+fn a_write_is_on_stable_storage_before_it_is_acknowledged() {
+    let service = start();
+    let mut client = service.connect();
+    for line in ["SET k 1", "INCR k", "MSET a 1 b 2", "DEL a", "EXPIRE b 100", "FLUSHDB"] {
+        told::<redis::Value>(&mut client, line);
+        let text: String = told(&mut client, "INFO persistence");
+        assert!(text.contains("atomkv_unsynced_bytes:0\r\n"), "{line}: {text}");
+    }
+    let mut pipeline = redis::pipe();
+    for number in 0..100 {
+        pipeline.cmd("SET").arg(number).arg("v");
+    }
+    pipeline.query::<()>(&mut client).expect("written");
+    assert!(told::<String>(&mut client, "INFO persistence").contains("atomkv_unsynced_bytes:0\r\n"));
+}
+
+#[test]
+fn a_service_that_ends_loses_nothing_that_was_acknowledged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let acknowledged = Mutex::new(HashMap::new());
+    for durability in [Durability::Sync, Durability::Buffered] {
+        let service = start_in(&path, |config| config.redis_durability = durability);
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (acknowledged, address) = (&acknowledged, service.address);
+                scope.spawn(move || write(address, client, 1_000_000 * durability as u64 + 1, acknowledged));
+            }
+            while acknowledged.lock().expect("unharmed").len() < CLIENTS * KEYS as usize {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            service.stop();
+        });
+        check(&path, &acknowledged);
+    }
+}
+
 #[test]
 fn kill_nine_loses_nothing_that_was_acknowledged() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -85,16 +140,6 @@ fn kill_nine_loses_nothing_that_was_acknowledged() {
             child.kill().expect("killed");
             child.wait().expect("gone");
         });
-        let database = Database::open(&path, Options::default()).expect("opens");
-        let table = database.table("redis", TableOptions::new()).expect("a table");
-        let acknowledged = acknowledged.lock().expect("unharmed");
-        for (key, value) in acknowledged.iter() {
-            let found = table.get(key.as_bytes()).expect("read").expect("there");
-            let found: u64 = String::from_utf8(found).expect("text").parse().expect("a number");
-            assert!(found >= *value, "{key}: {found} is older than {value}, which was acknowledged");
-        }
-        assert!(!acknowledged.is_empty());
-        drop(acknowledged);
-        database.close().expect("closes");
+        check(&path, &acknowledged);
     }
 }

@@ -51,6 +51,11 @@ impl Service {
         client.expect("an address").get_connection().expect("connects")
     }
 
+    /// What `/metrics` says.
+    pub(crate) fn figures(&self) -> String {
+        self.inner.get("/metrics").text().to_string()
+    }
+
     pub(crate) fn stop(self) {
         self.inner.stop().expect("ends well");
     }
@@ -60,7 +65,9 @@ impl Service {
 pub(crate) fn ask<T: FromRedisValue>(connection: &mut Connection, line: &str) -> RedisResult<T> {
     let mut words = line.split_whitespace();
     let mut command = redis::cmd(words.next().expect("a command"));
-    words.for_each(|word| drop(command.arg(word)));
+    for word in words {
+        command.arg(word);
+    }
     command.query(connection)
 }
 

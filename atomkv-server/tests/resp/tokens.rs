@@ -45,16 +45,15 @@ fn a_token_is_a_password_and_may_do_what_it_says() {
     let (mut reader, mut writer) = (connect("reader", &reader), connect("writer", &writer));
     assert_eq!(told::<String>(&mut reader, "GET k"), "v");
     told::<()>(&mut writer, "SET k w");
-    for (client, line) in [
-        (&mut reader, "SET k x"),
-        (&mut reader, "FLUSHDB"),
-        (&mut writer, "GET k"),
-        (&mut writer, "INCR k"),
-        (&mut writer, "SET k x GET"),
-        (&mut writer, "FLUSHDB"),
-    ] {
-        let error = refused(client, line);
-        assert!(error.contains("NOPERM") || error.contains("permission"), "{line}: {error}");
+    let may_not: [(_, &[&str]); 2] = [
+        (&mut reader, &["SET k x", "FLUSHDB"]),
+        (&mut writer, &["GET k", "INCR k", "SET k x GET", "FLUSHDB"]),
+    ];
+    for (client, lines) in may_not {
+        for line in lines {
+            let error = refused(client, line);
+            assert!(error.contains("NOPERM") || error.contains("permission"), "{line}: {error}");
+        }
     }
     told::<()>(&mut reader, "SELECT 1");
     assert!(refused(&mut reader, "GET k").contains("the token is not for the table"));

@@ -115,6 +115,47 @@ fn those_that_are_too_many_are_told_so() {
 }
 
 #[test]
+fn a_page_in_a_browser_cannot_run_commands() {
+    let service = start();
+    let body =
+        b"POST / HTTP/1.1\r\nHost: localhost:6379\r\nContent-Length: 20\r\n\r\nSET k from-a-browser\r\n";
+    let refused = b"-ERR this port is for clients of Redis and not for HTTP\r\n";
+    assert_eq!(all_answers(&service, body), refused);
+    let get =
+        all_answers(&service, b"GET / HTTP/1.1\r\nHost: localhost:6379\r\n\r\nSET k from-a-browser\r\n");
+    assert!(get.ends_with(refused) && !get.windows(3).any(|bytes| bytes == b"+OK"));
+    assert_eq!(told::<i64>(&mut service.connect(), "EXISTS k"), 0);
+}
+
+#[test]
+fn who_leaves_a_command_half_sent_is_not_waited_for() {
+    let service = start_with(|config| config.request_timeout_ms = 200);
+    let mut idle = service.connect();
+    let mut stream = TcpStream::connect(service.address).expect("connects");
+    stream.write_all(b"PING\r\n*2\r\n$3\r\nGET\r\n$4\r\nha").expect("sent");
+    let mut answers = Vec::new();
+    stream.read_to_end(&mut answers).expect("the service closes it");
+    assert_eq!(answers, b"+PONG\r\n");
+    assert_eq!(told::<String>(&mut idle, "PING"), "PONG");
+}
+
+#[test]
+fn who_does_not_read_is_not_waited_for() {
+    let service = start_with(|config| config.request_timeout_ms = 200);
+    let mut other = service.connect();
+    redis::cmd("SET").arg("k").arg(vec![7_u8; 1 << 20]).query::<()>(&mut other).expect("written");
+    let mut stream = TcpStream::connect(service.address).expect("connects");
+    stream.write_all(&b"GET k\r\n".repeat(64)).expect("sent");
+    let is_gone = |other: &mut redis::Connection| {
+        told::<String>(other, "INFO clients").contains("connected_clients:1\r\n")
+    };
+    while !is_gone(&mut other) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    drop(stream);
+}
+
+#[test]
 fn a_service_that_ends_does_not_wait_for_idle_clients() {
     let service = start();
     let mut client = service.connect();
