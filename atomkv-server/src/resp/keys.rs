@@ -90,6 +90,22 @@ pub(super) fn copy(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Re
     Ok(())
 }
 
+pub(super) fn move_to(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
+    let (key, number) = (at(arguments, 1), database(at(arguments, 2))?);
+    if number == unit.number {
+        return Err("ERR source and destination objects are the same".into());
+    }
+    unit.allows(Scope::Write, number)?;
+    let value = unit.get(key)?.cloned();
+    let is_free = value.is_some() && unit.expiry_in(number, key)?.is_none();
+    if let Some(value) = value.filter(|_| is_free) {
+        unit.put_in(number, key, value)?;
+        unit.delete(key);
+    }
+    reply.integer(i64::from(is_free));
+    Ok(())
+}
+
 pub(super) fn expire(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
     expire_at(unit, arguments, reply, Clock::Seconds, "expire")
 }

@@ -11,6 +11,7 @@ mod arguments;
 mod command;
 mod connection;
 mod figures;
+mod float;
 mod glob;
 mod keys;
 mod number;

@@ -4,6 +4,7 @@
 use atomkv_engine::{Expiry, VALUE_BYTES_MAX};
 
 use super::arguments::{Clock, NOT_AN_INTEGER, SYNTAX, at, is, number};
+use super::float::Float;
 use super::number::{Decimal, integer};
 use super::reply::Reply;
 use super::unit::{Fail, Outcome, Unit, Value};
@@ -292,5 +293,23 @@ fn add(unit: &mut Unit<'_>, key: &[u8], number: i64, reply: &mut Reply<'_>) -> O
     let sum = present.checked_add(number).ok_or("ERR increment or decrement would overflow")?;
     unit.put(key, Value { bytes: Decimal::of(sum).bytes().to_vec(), expiry })?;
     reply.integer(sum);
+    Ok(())
+}
+
+pub(super) fn incrbyfloat(
+    unit: &mut Unit<'_>,
+    arguments: Arguments<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome<()> {
+    const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+    let key = at(arguments, 1);
+    let (present, expiry) = match unit.get(key)? {
+        Some(value) => (Float::of(&value.bytes).ok_or(NOT_A_FLOAT)?, value.expiry),
+        None => (Float::ZERO, Expiry::Default),
+    };
+    let sum = present.plus(Float::of(at(arguments, 2)).ok_or(NOT_A_FLOAT)?);
+    let text = sum.ok_or("ERR increment would produce NaN or Infinity")?.text();
+    unit.put(key, Value { bytes: text.clone().into_bytes(), expiry })?;
+    reply.bulk(text.as_bytes());
     Ok(())
 }
