@@ -13,6 +13,8 @@ const ATTEMPTS_AT_ONCE: usize = 8;
 /// How often where it may; then those who were overtaken so often go one after the other.
 const ATTEMPTS_TOGETHER: usize = 64;
 const ATTEMPTS: usize = 10_000;
+/// What has more words goes where waiting is allowed.
+const SHORT_WORDS: usize = 1024;
 
 /// A command with its words.
 pub(super) struct Call<'a> {
@@ -45,6 +47,20 @@ pub(super) enum Work<'a> {
     All(&'a [OwnCall], &'a [Watched]),
     /// `WATCH`.
     Look(&'a [&'a [u8]]),
+}
+
+impl Work<'_> {
+    /// Whether it keeps other connections waiting for so short a time that it may run between them.
+    pub(super) fn is_short(&self) -> bool {
+        let words = match self {
+            Work::One(call) => call.arguments.len(),
+            Work::All(calls, watched) => {
+                watched.len() + calls.iter().map(|call| call.arguments.len()).sum::<usize>()
+            }
+            Work::Look(keys) => keys.len(),
+        };
+        words <= SHORT_WORDS
+    }
 }
 
 /// The same for another thread.

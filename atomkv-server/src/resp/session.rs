@@ -39,6 +39,18 @@ struct Queue {
     is_broken: bool,
 }
 
+/// What `WATCH` has seen. A key that was named twice is there twice: both times must hold.
+#[derive(Default)]
+struct Watches {
+    keys: Vec<Watched>,
+    bytes: usize,
+}
+
+/// What watched keys take, about.
+fn bytes_of<'a>(keys: impl Iterator<Item = &'a [u8]>) -> usize {
+    keys.map(|key| key.len() + size_of::<Watched>()).sum()
+}
+
 /// See the module.
 pub(super) struct Session {
     space: Arc<Space>,
@@ -54,7 +66,7 @@ pub(super) struct Session {
     is_third: bool,
     name: Vec<u8>,
     queue: Option<Queue>,
-    watched: Vec<Watched>,
+    watches: Watches,
     /// Whether something was written that may not be on stable storage.
     pub(super) has_written: bool,
     /// What was run last, by its number in [`COMMANDS`].
@@ -77,7 +89,7 @@ impl Session {
             is_third: false,
             name: Vec::new(),
             queue: None,
-            watched: Vec::new(),
+            watches: Watches::default(),
             has_written: false,
             command: UNKNOWN,
         }
@@ -135,7 +147,7 @@ impl Session {
         if !command.takes(arguments.len()) {
             let text = format!("wrong number of arguments for '{}' command", command.name);
             if matches!(command.run, Run::Session(Own::Exec)) {
-                (self.queue, self.watched) = (None, Vec::new());
+                (self.queue, self.watches) = (None, Watches::default());
                 let text = format!("EXECABORT Transaction discarded because of: {text}");
                 return self.refuse(out, &text);
             }
@@ -243,9 +255,9 @@ impl Session {
         let Some(context) = self.context() else {
             return self.refuse(out, "NOAUTH Authentication required.");
         };
-        match context.run(work, true, out) {
-            Ok(ran) => self.take(ran),
-            Err(Later) => return Step::Wait(Box::new(Job::new(context, work))),
+        match work.is_short().then(|| context.run(work, true, out)) {
+            Some(Ok(ran)) => self.take(ran),
+            Some(Err(Later)) | None => return Step::Wait(Box::new(Job::new(context, work))),
         }
         Step::Done
     }
@@ -254,19 +266,15 @@ impl Session {
     pub(super) fn take(&mut self, ran: Ran) {
         self.number = ran.number;
         self.has_written |= ran.has_written;
-        for watched in ran.watched {
-            let is_known = |known: &Watched| known.number == watched.number && known.key == watched.key;
-            if !self.watched.iter().any(is_known) {
-                self.watched.push(watched);
-            }
-        }
+        self.watches.bytes += bytes_of(ran.watched.iter().map(|watched| watched.key.as_slice()));
+        self.watches.keys.extend(ran.watched);
     }
 
     fn queue(&mut self, call: Call<'_>, out: &mut Vec<u8>) -> Step {
         match call.command.run {
             Run::Session(Own::Exec) => return self.exec(out),
             Run::Session(Own::Discard) => {
-                (self.queue, self.watched) = (None, Vec::new());
+                (self.queue, self.watches) = (None, Watches::default());
                 self.reply(out).ok();
                 return Step::Done;
             }
@@ -303,7 +311,7 @@ impl Session {
             self.reply(out).error("ERR EXEC without MULTI");
             return Step::Done;
         };
-        let watched = std::mem::take(&mut self.watched);
+        let watched = std::mem::take(&mut self.watches).keys;
         if is_broken {
             self.reply(out).error("EXECABORT Transaction discarded because of previous errors.");
             return Step::Done;
@@ -334,7 +342,7 @@ impl Session {
             Own::Exec => Err("ERR EXEC without MULTI".into()),
             Own::Discard => Err("ERR DISCARD without MULTI".into()),
             Own::Unwatch => {
-                self.watched.clear();
+                self.watches = Watches::default();
                 self.reply(out).ok();
                 Ok(())
             }
@@ -354,9 +362,8 @@ impl Session {
 
     fn watch(&mut self, arguments: &[&[u8]], out: &mut Vec<u8>) -> Step {
         let keys = arguments.get(1..).unwrap_or_default();
-        let bytes: usize = self.watched.iter().map(|watched| watched.key.len() + 64).sum();
-        let more: usize = keys.iter().map(|key| key.len() + 64).sum();
-        if bytes + more > self.space.app.config.redis_command_bytes_max {
+        let more = bytes_of(keys.iter().copied());
+        if self.watches.bytes + more > self.space.app.config.redis_command_bytes_max {
             return self.refuse(out, "ERR too many watched keys");
         }
         self.work(&Work::Look(keys), out)
@@ -503,7 +510,7 @@ impl Session {
             self.began.elapsed().as_secs(),
             self.number,
             self.queue.as_ref().map_or(-1, |queue| i64::try_from(queue.calls.len()).unwrap_or(i64::MAX)),
-            self.watched.len(),
+            self.watches.keys.len(),
             user.as_deref().unwrap_or(USER),
             if self.is_third { 3 } else { 2 },
         )
