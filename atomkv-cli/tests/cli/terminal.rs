@@ -63,23 +63,28 @@ impl Terminal {
     }
 
     fn press(&mut self, keys: &str) {
-        self.writer.write_all(keys.as_bytes()).expect("it reads");
-        self.writer.flush().expect("it reads");
+        // If it has ended by now, whoever waits for its output tells.
+        let _ = self.writer.write_all(keys.as_bytes());
+        let _ = self.writer.flush();
     }
 
     /// Types a line and waits for what it must bring forth.
     fn enter(&mut self, line: &str, expected: &str) -> String {
+        self.until_reading();
+        self.is_reading = false;
+        self.press(line);
+        self.press("\r");
+        self.wait(expected)
+    }
+
+    /// Waits until the editor reads, or for a second: not every line is preceded by a question.
+    fn until_reading(&mut self) {
         let begin = Instant::now();
-        // Not every line is preceded by a question.
         while !self.is_reading && begin.elapsed() < Duration::from_secs(1) {
             if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(50)) {
                 self.take(&bytes);
             }
         }
-        self.is_reading = false;
-        self.press(line);
-        self.press("\r");
-        self.wait(expected)
     }
 
     /// Waits until a text has come, and takes everything up to it.
@@ -114,9 +119,31 @@ impl Terminal {
     }
 
     fn end(mut self) {
-        self.press("\u{4}");
-        let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "{status:?}");
+        let begin = Instant::now();
+        let mut pressed = 0;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                assert!(status.success(), "{status:?}");
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "it has not ended, but {:?}", self.seen);
+            // One that comes while the editor does not read yet is the terminal's.
+            if begin.elapsed() >= Duration::from_secs(pressed) {
+                self.until_reading();
+                self.press("\u{4}");
+                pressed += 1;
+            }
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(20)) {
+                self.take(&bytes);
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that has failed leaves nobody behind.
+        let _ = self.child.kill();
     }
 }
 

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import errno
 import gc
+import itertools
 import math
 import os
 import pathlib
@@ -256,7 +257,8 @@ def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
     thread = threading.Thread(target=count)
     thread.start()
     before = len(turns)
-    t.delete_many([b"none"] * 200_000)
+    # Long enough for the other thread to be woken, also on a machine with much else to do.
+    t.delete_many(itertools.repeat(b"none", 3_000_000))
     after = len(turns)
     ended.set()
     thread.join()
