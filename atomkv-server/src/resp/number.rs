@@ -11,7 +11,9 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
     if !is_shortest {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    // 19 digits are less than 2^64.
+    let number = digits.iter().fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    if digits.len() < text.len() { 0_i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() }
 }
 
 /// A number written out, without memory of its own.
@@ -58,8 +60,22 @@ mod tests {
             assert_eq!(text.bytes(), number.to_string().as_bytes());
             assert_eq!(integer(text.bytes()), Some(number));
         }
-        for wrong in ["", "-", "+1", "01", "-0", " 1", "1 ", "1.0", "9223372036854775808", "x", "0x1", "--1"]
-        {
+        for wrong in [
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            " 1",
+            "1 ",
+            "1.0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "9999999999999999999",
+            "x",
+            "0x1",
+            "--1",
+        ] {
             assert_eq!(integer(wrong.as_bytes()), None, "{wrong}");
         }
     }

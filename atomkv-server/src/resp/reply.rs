@@ -40,6 +40,7 @@ impl Reply<'_> {
     }
 
     pub(super) fn bulk(&mut self, bytes: &[u8]) {
+        self.out.reserve(bytes.len() + 32);
         self.length(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
