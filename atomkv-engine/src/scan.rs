@@ -69,6 +69,7 @@ pub struct ScanOptions {
     glob: Option<Glob>,
     after: Option<Vec<u8>>,
     paged: bool,
+    from_place: Option<u64>,
     leave_out_bytes: Option<u64>,
 }
 
@@ -84,6 +85,7 @@ impl Default for ScanOptions {
             glob: None,
             after: None,
             paged: false,
+            from_place: None,
             leave_out_bytes: None,
         }
     }
@@ -175,6 +177,32 @@ impl ScanOptions {
     #[must_use]
     pub fn paged(mut self, paged: bool) -> Self {
         self.paged = paged;
+        self
+    }
+
+    /// Begins with the first key at this place or behind it, in the order of the places, also on an ordered table. A key's
+    /// place is a hash of it, the same for ever: so this goes on where a scan has told that it was ([`Scan::place`]) by a
+    /// number alone, and begins somewhere by a random one. Takes the place of a token.
+    ///
+    /// ```
+    /// # fn main() -> atomkv_engine::Result<()> {
+    /// use atomkv_engine::{Database, ScanOptions, TableOptions};
+    ///
+    /// let database = Database::in_memory()?;
+    /// let users = database.table("users", TableOptions::new())?;
+    /// users.put(b"ada", b"1815")?;
+    /// users.put(b"alan", b"1912")?;
+    /// let mut scan = users.scan(ScanOptions::new().from_place(0))?;
+    /// let first = scan.next().transpose()?;
+    /// let behind = scan.place().map_or(0, |place| place + 1);
+    /// let second = users.scan(ScanOptions::new().from_place(behind))?.next().transpose()?;
+    /// assert!(first.is_some() && second.is_some() && first != second);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_place(mut self, place: u64) -> Self {
+        self.from_place = Some(place);
         self
     }
 
@@ -321,11 +349,15 @@ impl Snapshot {
 impl Scan {
     fn begin(table: &Table, snapshot: Snapshot, mut options: ScanOptions) -> Result<Scan> {
         table.inner.health.check_open()?;
-        let source = if table.core.record.ordered {
+        let is_placed = options.from_place.is_some();
+        let source = if let Some(place) = options.from_place.filter(|_| !options.reverse) {
+            // No key is as short as this one, so that none is left out.
+            Source::Hashed(Box::new(Hashed::by_places(Some((place, Vec::new())))))
+        } else if table.core.record.ordered && !is_placed {
             options = options.placed(table)?;
             Source::Sorted(Box::new(Sorted::new(&options)))
         } else if options.reverse {
-            let reason = "a reverse scan of a table that is not ordered".to_string();
+            let reason = "a reverse scan of a table that is not ordered, or from a place".to_string();
             return Err(Error::InvalidArgument { reason });
         } else if options.paged || options.limit < u64::MAX || options.after.is_some() {
             Source::Hashed(Box::new(Hashed::by_places(options.begins_behind(table)?)))
@@ -457,9 +489,17 @@ impl Scan {
         self.is_resumable().then(|| Token { place, key: key.to_vec() }.encode(&self.table))
     }
 
+    /// The place of the key that came last, of a scan that goes by places, see [`ScanOptions::from_place`]. Several keys may
+    /// have one place.
+    pub fn place(&self) -> Option<u64> {
+        let last = self.last.as_ref()?;
+        matches!(&self.source, Source::Hashed(hashed) if hashed.is_by_places()).then_some(last.place)
+    }
+
     fn is_resumable(&self) -> bool {
         match &self.source {
-            Source::Hashed(hashed) => hashed.is_by_places(),
+            // A token for an ordered table goes on in the order of the keys.
+            Source::Hashed(hashed) => hashed.is_by_places() && !self.table.core.record.ordered,
             Source::Sorted(_) => true,
             Source::Failed(_) => false,
         }

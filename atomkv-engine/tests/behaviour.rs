@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Options, Ready, Table, TableOptions, Written,
+    Batch, Database, Durability, Error, Expect, Expiry, Options, Ready, Table, TableOptions, Written,
 };
 use serde::{Deserialize, Serialize};
 
@@ -490,10 +491,25 @@ fn what_is_at_hand_is_read_without_waiting() {
     table.put(b"short", b"value").expect("put");
     table.put(b"compressed", text.as_bytes()).expect("put");
     table.put(b"large", &vec![7; 3 << 20]).expect("put");
+    table.put_with(b"expires", b"value", Expiry::After(Duration::from_secs(1000))).expect("put");
+    for _ in 0..300 {
+        table.put(b"changes", b"often").expect("put");
+    }
+    // So many that some share a tag and some have no place in the line of the index where they belong.
+    let many: Vec<String> = (0..20_000).map(|number| format!("key {number}")).collect();
+    many.iter().for_each(|key| drop(table.put(key.as_bytes(), b"one of many").expect("put")));
     assert_eq!(length(b"short"), Ready::Now(Some(5)));
+    assert_eq!(length(b"expires"), Ready::Now(Some(5)));
+    assert_eq!(length(b"changes"), Ready::Now(Some(5)));
+    assert!(many.iter().all(|key| length(key.as_bytes()) == Ready::Now(Some(11))));
+    let entry = match table.get_entry_at_once(b"changes").expect("readable") {
+        Ready::Now(entry) => entry.expect("there"),
+        Ready::Later => panic!("it is in memory"),
+    };
+    assert_eq!((entry.version, &*entry.value), (300, &b"often"[..]));
     assert_eq!(length(b"compressed"), Ready::Now(Some(text.len())));
     assert_eq!(length(b"large"), Ready::Later);
-    assert_ne!(length(b"absent"), Ready::Now(Some(0)));
+    assert!((0..20_000).all(|number| length(format!("absent {number}").as_bytes()) == Ready::Now(None)));
     assert!(matches!(table.get_at_once(b"", <[u8]>::len), Err(Error::KeyEmpty)));
     assert!(table.write_may_wait(5, Some(Durability::Sync)) && table.write_may_wait(1 << 20, None));
     database.close().expect("closed");

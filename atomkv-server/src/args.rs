@@ -101,6 +101,26 @@ pub struct Args {
     /// Worker threads [default: as many as there are processors]
     #[arg(long, value_name = "N", env = "ATOMKV_THREADS")]
     pub threads: Option<usize>,
+
+    /// The address to listen at for clients of Redis, such as 127.0.0.1:6379 [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "ATOMKV_REDIS_LISTEN")]
+    pub redis_listen: Option<SocketAddr>,
+
+    /// The table that is their database 0 [default: redis]
+    #[arg(long, value_name = "TABLE", env = "ATOMKV_REDIS_TABLE")]
+    pub redis_table: Option<String>,
+
+    /// The durability of what they write [default: sync]
+    #[arg(long, env = "ATOMKV_REDIS_DURABILITY")]
+    pub redis_durability: Option<Durability>,
+
+    /// The longest command of theirs, in bytes [default: 64 MiB]
+    #[arg(long, value_name = "BYTES", env = "ATOMKV_REDIS_COMMAND_BYTES_MAX")]
+    pub redis_command_bytes_max: Option<usize>,
+
+    /// Threads that serve them [default: half as many as there are processors]
+    #[arg(long, value_name = "N", env = "ATOMKV_REDIS_THREADS")]
+    pub redis_threads: Option<usize>,
 }
 
 impl Args {
@@ -135,6 +155,11 @@ impl Args {
         set(&mut config.log_format, self.log_format);
         set(&mut config.log, self.log);
         set(&mut config.threads, self.threads);
+        set_some(&mut config.redis_listen, self.redis_listen);
+        set(&mut config.redis_table, self.redis_table);
+        set(&mut config.redis_durability, self.redis_durability);
+        set(&mut config.redis_command_bytes_max, self.redis_command_bytes_max);
+        set(&mut config.redis_threads, self.redis_threads);
         config.validate()?;
         Ok(config)
     }

@@ -10,6 +10,10 @@ use crate::error::ServeError;
 /// The path that stands for a database in memory.
 pub(crate) const IN_MEMORY: &str = ":memory:";
 
+/// The bounds of the longest command of clients of Redis.
+const MIN_COMMAND_BYTES: usize = 64 << 10;
+const MAX_COMMAND_BYTES: usize = 512 << 20;
+
 /// When an acknowledged write is on stable storage, unless the request says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -87,6 +91,18 @@ pub struct Config {
     pub log: String,
     /// Worker threads. Default 0: as many as there are processors.
     pub threads: usize,
+    /// The address to listen at for clients of Redis, under the same rules as `listen`. Default: none, and they are not served.
+    pub redis_listen: Option<SocketAddr>,
+    /// The table that is their database 0; database 7 is the table of this name with `.7`. Default `redis`. A table is made
+    /// when it is first written to.
+    pub redis_table: String,
+    /// The durability of what they write. Default `sync`.
+    pub redis_durability: Durability,
+    /// The longest command of theirs, and so about the longest value that they can write, in bytes. Default 64 MiB. It is in
+    /// memory as a whole.
+    pub redis_command_bytes_max: usize,
+    /// Threads that serve them. Default 0: half as many as there are processors.
+    pub redis_threads: usize,
 }
 
 impl Default for Config {
@@ -114,6 +130,11 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log: "info".to_string(),
             threads: 0,
+            redis_listen: None,
+            redis_table: "redis".to_string(),
+            redis_durability: Durability::Sync,
+            redis_command_bytes_max: 64 << 20,
+            redis_threads: 0,
         }
     }
 }
@@ -148,15 +169,27 @@ impl Config {
         if self.tls_certificate.is_some() && cfg!(not(feature = "tls")) {
             return refuse("this build has no TLS: build it with the feature `tls`");
         }
-        if !self.listen.ip().is_loopback() && self.tokens.is_none() && !self.allow_anonymous {
+        let addresses = std::iter::once(self.listen).chain(self.redis_listen);
+        if let Some(open) = addresses.into_iter().find(|address| !address.ip().is_loopback())
+            && self.tokens.is_none()
+            && !self.allow_anonymous
+        {
             return Err(ServeError::config(format!(
-                "{} can be reached from other machines, and no tokens are set, so that whoever reaches it could do \
-                 everything: name a file of tokens (--tokens), or listen at 127.0.0.1, or say --allow-anonymous",
-                self.listen
+                "{open} can be reached from other machines, and no tokens are set, so that whoever reaches it could do \
+                 everything: name a file of tokens (--tokens), or listen at 127.0.0.1, or say --allow-anonymous"
             )));
         }
         if self.requests_max == 0 || self.connections_max == 0 {
             return refuse("requests_max and connections_max must be at least 1");
+        }
+        if !(MIN_COMMAND_BYTES..=MAX_COMMAND_BYTES).contains(&self.redis_command_bytes_max) {
+            return refuse("redis_command_bytes_max must be 64 KiB to 512 MiB");
+        }
+        if self.redis_table.is_empty() || self.redis_table.len() > 250 {
+            return refuse("redis_table must have 1 to 250 bytes");
+        }
+        if self.redis_table.starts_with(crate::tables::OWN_PREFIX) {
+            return refuse("redis_table must not be one of the service's own tables");
         }
         if self.document_bytes_max > atomkv_engine::STREAM_BYTES_MAX {
             return refuse("document_bytes_max must be at most 1 TiB");
@@ -185,6 +218,10 @@ mod tests {
         config.allow_anonymous = false;
         config.tokens = Some("tokens".into());
         config.validate().expect("with tokens");
+        let config =
+            Config { redis_listen: Some("[::]:6379".parse().expect("an address")), ..Config::new("data") };
+        let error = config.validate().expect_err("refused").to_string();
+        assert!(error.starts_with("[::]:6379 can be reached"), "{error}");
     }
 
     #[test]

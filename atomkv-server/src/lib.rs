@@ -36,6 +36,7 @@ mod operations;
 mod problem;
 mod range;
 mod request;
+mod resp;
 mod routes;
 mod serve;
 mod tables;

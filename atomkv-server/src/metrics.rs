@@ -1,5 +1,6 @@
 //! What is counted for Prometheus: requests, what is under way, and everything that the engine counts.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::problem::Problem;
+use crate::resp::{ExportedFigures, Figures};
 
 /// The bounds of the histogram of times, in seconds.
 const SECONDS: [f64; 13] =
@@ -39,6 +41,10 @@ pub(crate) struct Metrics {
     pub(crate) requests: Gauge,
     pub(crate) watches: Gauge,
     pub(crate) refused: Counter<u64, AtomicU64>,
+    /// Of the port for clients of Redis.
+    pub(crate) redis: Arc<Figures>,
+    /// The times from when their commands had been read until the answers were given to the system.
+    pub(crate) redis_seconds: Histogram,
 }
 
 impl Metrics {
@@ -52,8 +58,12 @@ impl Metrics {
         registry.register("http_requests_under_way", "Requests under way", requests.clone());
         registry.register("http_watches", "Watches", watches.clone());
         registry.register("http_requests_refused", "Requests refused because of a limit", refused.clone());
+        let (redis, redis_seconds) = (Arc::<Figures>::default(), histogram());
+        let help = "Time from when commands of a Redis client were read until all were answered";
+        registry.register("redis_answer_seconds", help, redis_seconds.clone());
+        registry.register_collector(Box::new(ExportedFigures(redis.clone())));
         registry.register_collector(Box::new(EngineFigures(database.clone())));
-        Metrics { registry, answered, seconds, requests, watches, refused }
+        Metrics { registry, answered, seconds, requests, watches, refused, redis, redis_seconds }
     }
 
     pub(crate) fn note(&self, method: &'static str, route: &str, status: u16, time: Duration) {

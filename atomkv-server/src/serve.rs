@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::ServeError;
 use crate::listen::Door;
 use crate::problem::Problem;
+use crate::resp::Redis;
 use crate::tls::{self, Certificate};
 use crate::{logs, openapi, request};
 
@@ -32,6 +33,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    redis: Option<TcpListener>,
     ending: watch::Sender<bool>,
 }
 
@@ -43,15 +45,22 @@ impl Server {
     /// [`ServeError::Io`] if the address is taken.
     pub fn bind(config: Config) -> Result<Server, ServeError> {
         config.validate()?;
-        let listen = config.listen;
-        let listener = TcpListener::bind(listen)
-            .map_err(|error| ServeError::io(format!("listen at {listen}"), error))?;
+        let bind = |listen: SocketAddr| {
+            TcpListener::bind(listen).map_err(|error| ServeError::io(format!("listen at {listen}"), error))
+        };
+        let listener = bind(config.listen)?;
+        let redis = config.redis_listen.map(bind).transpose()?;
         let address = listener.local_addr().map_err(|error| ServeError::io("tell the address", error))?;
         let options = if config.is_in_memory() { Options::in_memory() } else { Options::new() };
         let database = Database::open(&config.directory, options.feed_bytes(config.feed_bytes))?;
         let (ending, is_ending) = watch::channel(false);
         let app = App::new(config, database, is_ending)?;
-        Ok(Server { app, listener, address, ending })
+        Ok(Server { app, listener, address, redis, ending })
+    }
+
+    /// The address that clients of Redis are served at, if they are.
+    pub fn redis_address(&self) -> Option<SocketAddr> {
+        self.redis.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// The address that it listens at: with the port that was found, if the settings say 0.
@@ -66,7 +75,8 @@ impl Server {
     /// [`ServeError::Engine`] for what closing the database said; [`ServeError::File`] for a certificate that makes no sense;
     /// [`ServeError::Io`].
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Server { app, listener, address, ending } = self;
+        let redis_address = self.redis_address();
+        let Server { app, listener, address, redis, ending } = self;
         let handle = Handle::new();
         let door = Door::new(handle.clone(), app.config.connections_max);
         let service = router(&app)?.into_make_service_with_connect_info::<SocketAddr>();
@@ -80,6 +90,10 @@ impl Server {
         let certificate = Certificate::open(&app.config).await?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
         tracing::info!(url = format!("{scheme}://{address}/"), path = %app.database.path().display(), "listening");
+        let redis = redis.map(|listener| Redis::start(&app, listener)).transpose()?;
+        if let Some(address) = redis_address {
+            tracing::info!(%address, "listening for clients of Redis");
+        }
         let serving = tls::serve(server, door, certificate.as_ref(), service);
         tokio::pin!(serving);
         let ended = tokio::select! {
@@ -94,8 +108,13 @@ impl Server {
                 serving.await
             }
         };
+        let _ = ending.send(true);
         let database = app.database.clone();
-        let closed = tokio::task::spawn_blocking(move || database.close()).await;
+        let close = move || {
+            redis.into_iter().for_each(Redis::wait);
+            database.close()
+        };
+        let closed = tokio::task::spawn_blocking(close).await;
         closed.map_err(|error| ServeError::io("close the database", error.into()))??;
         tracing::info!("ended");
         ended.map_err(failed)

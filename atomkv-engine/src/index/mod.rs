@@ -197,6 +197,11 @@ impl TableIndex {
         self.layout(guard).partition(place).first_at_once(place, guard)
     }
 
+    /// [`TableIndex::find`] on the same terms; false if they do not hold.
+    pub(crate) fn find_at_once(&self, place: u64, guard: &Guard, found: &mut Candidates) -> bool {
+        self.layout(guard).partition(place).find_at_once(place, guard, found)
+    }
+
     /// Returns when no commit that the caller knows to be in the log is still swinging its entries in the partition of
     /// this place.
     #[inline]

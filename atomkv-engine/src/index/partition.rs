@@ -249,14 +249,37 @@ impl Partition {
     /// See [`super::TableIndex::first_at_once`].
     #[inline]
     pub(crate) fn first_at_once(&self, place: u64, guard: &Guard) -> Option<First> {
+        self.look_at_once(place, guard, |table| First::of(table, place))
+    }
+
+    /// See [`super::TableIndex::find_at_once`].
+    pub(super) fn find_at_once(&self, place: u64, guard: &Guard, found: &mut Candidates) -> bool {
+        let looked = self.look_at_once(place, guard, |table| {
+            found.clear();
+            if let Some(table) = table {
+                table.find(tag_of(place), found);
+            }
+        });
+        looked.is_some()
+    }
+
+    /// Has `f` look at the sub-table of a place. `None` if somebody has moved entries meanwhile, or if the sub-table is
+    /// not in memory.
+    #[inline]
+    fn look_at_once<R>(
+        &self,
+        place: u64,
+        guard: &Guard,
+        f: impl FnOnce(Option<&SubTable>) -> R,
+    ) -> Option<R> {
         let before = self.version.load(Ordering::Acquire);
-        let first = match self.directory(guard).cell(place).load(guard) {
-            Some(Node::Loaded(table)) => First::of(Some(table), place),
+        let seen = match self.directory(guard).cell(place).load(guard) {
+            Some(Node::Loaded(table)) => f(Some(table)),
             Some(Node::Stored(_)) => return None,
-            None => First::of(None, place),
+            None => f(None),
         };
         fence(Ordering::Acquire);
-        (before & 1 == 0 && self.version.load(Ordering::Relaxed) == before).then_some(first)
+        (before & 1 == 0 && self.version.load(Ordering::Relaxed) == before).then_some(seen)
     }
 
     /// Has `f` look at the sub-table of a place until nobody has moved entries meanwhile. `None` if the partition is

@@ -371,22 +371,63 @@ impl Table {
         let guard = epoch::pin();
         let counts = self.inner.counters.shard();
         let began = counts.is_read_timed().then(Instant::now);
-        let value = match self.find_at_once(place, key, &guard) {
-            AtOnce::Found(found) => {
-                let stored = found.stored()?;
-                if matches!(stored, Stored::Extent(..)) || stored.is_longer_than(AT_ONCE_BYTES_MAX) {
-                    return Ok(Ready::Later);
-                }
-                self.with_plain(stored, |value| f(&found, value))?.transpose()?
-            }
-            AtOnce::Absent => None,
-            AtOnce::Unsure => return Ok(Ready::Later),
+        let found = match self.find_at_once(place, key, &guard) {
+            AtOnce::Found(found) => self.hand_over_at_once(&found, f)?,
+            AtOnce::Absent => Ready::Now(None),
+            AtOnce::Unsure => self.find_in_memory(place, key, &guard, f),
         };
-        counts.note_read(value.is_some());
-        if let Some(began) = began {
-            self.inner.counters.get_latency.add(began.elapsed());
+        if let Ready::Now(value) = &found {
+            counts.note_read(value.is_some());
+            if let Some(began) = began {
+                self.inner.counters.get_latency.add(began.elapsed());
+            }
         }
-        Ok(Ready::Now(value))
+        Ok(found)
+    }
+
+    #[inline]
+    fn hand_over_at_once<R>(
+        &self,
+        found: &Found<'_>,
+        f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    ) -> Result<Ready<Option<R>>> {
+        let stored = found.stored()?;
+        if matches!(stored, Stored::Extent(..)) || stored.is_longer_than(AT_ONCE_BYTES_MAX) {
+            return Ok(Ready::Later);
+        }
+        Ok(Ready::Now(self.with_plain(stored, |value| f(found, value))?.transpose()?))
+    }
+
+    /// [`Table::find_at_once`] where something is unusual and yet in mapped memory: a document that expires or was changed
+    /// often, a tag that several keys have. Damage is for the call that may wait, which tells of it.
+    #[cold]
+    fn find_in_memory<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        guard: &Guard,
+        f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    ) -> Ready<Option<R>> {
+        let mut candidates = Candidates::default();
+        if !self.core.index.find_at_once(place, guard, &mut candidates) {
+            return Ready::Later;
+        }
+        let mut f = Some(f);
+        for address in candidates.iter() {
+            if !self.segment(address.ordinal(), guard).is_some_and(Segment::is_mapped) {
+                return Ready::Later;
+            }
+            let looked = self.look_at(address, key, guard, &mut |found| match f.take() {
+                Some(f) if !self.is_expired(&found.record) => self.hand_over_at_once(found, f).map(Some),
+                _ => Ok(None),
+            });
+            match looked {
+                Ok(Look::Found(value)) => return value.unwrap_or(Ready::Now(None)),
+                Ok(Look::Other) => {}
+                Ok(Look::Moved) | Err(_) => return Ready::Later,
+            }
+        }
+        Ready::Now(None)
     }
 
     /// The values of many keys, in the order of the keys; `None` for those that are not there. Each is read at some moment

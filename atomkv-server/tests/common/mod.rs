@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 /// Ends the service when it goes.
 pub struct Service {
     pub address: SocketAddr,
+    /// Where clients of Redis are served, if they are.
+    pub redis_address: Option<SocketAddr>,
     directory: Option<tempfile::TempDir>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
@@ -38,7 +40,7 @@ impl Service {
         config.threads = 2;
         change(&mut config);
         let server = Server::bind(config).expect("binds");
-        let address = server.address();
+        let (address, redis_address) = (server.address(), server.redis_address());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -47,7 +49,7 @@ impl Service {
                 let _ = stopped.await;
             }))
         });
-        Service { address, directory: None, stop: Some(stop), thread: Some(thread) }
+        Service { address, redis_address, directory: None, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A place beside the database.

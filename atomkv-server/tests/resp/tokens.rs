@@ -1,0 +1,62 @@
+//! Who may do what.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::service::{refused, start_with, told};
+
+#[test]
+fn a_token_is_a_password_and_may_do_what_it_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("tokens");
+    let mut file = String::new();
+    let mut token = |name: &str, scopes: &str, tables: &str| {
+        let (token, sha256) = atomkv_server::new_token().expect("a token");
+        file.push_str(&format!(
+            "[[token]]\nname = '{name}'\nsha256 = '{sha256}'\nscopes = [{scopes}]\n{tables}\n"
+        ));
+        token
+    };
+    let all = token("all", "'read', 'write', 'admin'", "");
+    let reader = token("reader", "'read'", "tables = ['redis']");
+    let writer = token("writer", "'write'", "tables = ['redis']");
+    std::fs::write(&path, file).expect("written");
+    let service = start_with(|config| config.tokens = Some(path.clone()));
+
+    let mut stranger = TcpStream::connect(service.address).expect("connects");
+    let mut ask = |command: &str, expected: &str| {
+        stranger.write_all(command.as_bytes()).expect("sent");
+        let mut reply = vec![0; expected.len()];
+        stranger.read_exact(&mut reply).expect("a reply");
+        assert_eq!(String::from_utf8_lossy(&reply), expected, "{command}");
+    };
+    ask("GET k\r\n", "-NOAUTH Authentication required.\r\n");
+    ask("AUTH wrong\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    ask(&format!("AUTH {reader}\r\nGET k\r\n"), "+OK\r\n$-1\r\n");
+    ask("RESET\r\nGET k\r\n", "+RESET\r\n-NOAUTH Authentication required.\r\n");
+    ask(&format!("AUTH writer {reader}\r\n"), "-WRONGPASS ");
+
+    let connect = |user: &str, token: &str| {
+        let address = format!("redis://{user}:{token}@{}/?protocol=resp3", service.address);
+        redis::Client::open(address).expect("an address").get_connection().expect("connects")
+    };
+    let mut all = connect("default", &all);
+    told::<()>(&mut all, "SET k v");
+    let (mut reader, mut writer) = (connect("reader", &reader), connect("writer", &writer));
+    assert_eq!(told::<String>(&mut reader, "GET k"), "v");
+    told::<()>(&mut writer, "SET k w");
+    let may_not: [(_, &[&str]); 2] = [
+        (&mut reader, &["SET k x", "FLUSHDB"]),
+        (&mut writer, &["GET k", "INCR k", "SET k x GET", "FLUSHDB"]),
+    ];
+    for (client, lines) in may_not {
+        for line in lines {
+            let error = refused(client, line);
+            assert!(error.contains("NOPERM") || error.contains("permission"), "{line}: {error}");
+        }
+    }
+    told::<()>(&mut reader, "SELECT 1");
+    assert!(refused(&mut reader, "GET k").contains("the token is not for the table"));
+    assert_eq!(told::<String>(&mut all, "GET k"), "w");
+    told::<()>(&mut all, "FLUSHALL");
+}

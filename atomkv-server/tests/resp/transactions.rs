@@ -1,0 +1,83 @@
+//! `WATCH`, `MULTI` and `EXEC`.
+
+use redis::Value;
+
+use crate::service::{ask, refused, start, told};
+
+#[test]
+fn a_watched_key_that_changes_makes_exec_do_nothing() {
+    let service = start();
+    let (mut one, mut other) = (service.connect(), service.connect());
+    for (before, change, is_refused) in [
+        ("SET k 1", "SET k 2", true),
+        ("SET k 1", "DEL k", true),
+        ("SET k 1", "EXPIRE k 100", true),
+        ("SET k 1", "SET another 2", false),
+        ("DEL k", "SET k 1", true),
+        ("SET k 1", "GET k", false),
+    ] {
+        told::<Value>(&mut one, before);
+        told::<()>(&mut one, "WATCH k none");
+        told::<Value>(&mut other, change);
+        told::<()>(&mut one, "MULTI");
+        told::<()>(&mut one, "SET result written");
+        let outcome: Option<Vec<String>> = told(&mut one, "EXEC");
+        assert_eq!(outcome.is_none(), is_refused, "{change}");
+        assert_eq!(told::<i64>(&mut one, "DEL result"), i64::from(!is_refused), "{change}");
+    }
+}
+
+#[test]
+fn all_of_it_happens_or_nothing() {
+    let service = start();
+    let mut client = service.connect();
+    told::<()>(&mut client, "MULTI");
+    assert_eq!(told::<String>(&mut client, "SET a 1"), "QUEUED");
+    assert!(refused(&mut client, "NOSUCH").contains("unknown command"));
+    assert!(refused(&mut client, "EXEC").contains("discarded"));
+    assert_eq!(told::<i64>(&mut client, "EXISTS a"), 0);
+    told::<()>(&mut client, "MULTI");
+    told::<()>(&mut client, "SET a abc");
+    told::<()>(&mut client, "INCR a");
+    told::<()>(&mut client, "APPEND a d");
+    let values = match ask::<Value>(&mut client, "EXEC").expect("carried out") {
+        Value::Array(values) => values,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(values.as_slice(), [Value::Okay, Value::ServerError(_), Value::Int(4)]), "{values:?}");
+    assert_eq!(told::<String>(&mut client, "GET a"), "abcd");
+}
+
+#[test]
+fn transfers_of_many_clients_lose_nothing() {
+    const CLIENTS: usize = 4;
+    const ROUNDS: usize = 60;
+    let service = start();
+    let mut client = service.connect();
+    told::<()>(&mut client, "MSET a 1000 b 1000 count 0");
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = service.connect();
+                for _ in 0..ROUNDS {
+                    // By hand, as clients do that compute what they write.
+                    loop {
+                        told::<()>(&mut client, "WATCH a b");
+                        let both: Vec<i64> = told(&mut client, "MGET a b");
+                        assert_eq!(both.iter().sum::<i64>(), 2000, "half of a transfer was seen");
+                        told::<()>(&mut client, "MULTI");
+                        told::<()>(&mut client, &format!("SET a {}", both[0] - 1));
+                        told::<()>(&mut client, &format!("SET b {}", both[1] + 1));
+                        if told::<Option<Vec<String>>>(&mut client, "EXEC").is_some() {
+                            break;
+                        }
+                    }
+                    told::<i64>(&mut client, "INCR count");
+                }
+            });
+        }
+    });
+    let transferred = (CLIENTS * ROUNDS) as i64;
+    let numbers: Vec<i64> = told(&mut client, "MGET a b count");
+    assert_eq!(numbers, [1000 - transferred, 1000 + transferred, transferred]);
+}
