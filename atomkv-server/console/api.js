@@ -13,13 +13,16 @@ export const token = {
 export class Refused extends Error {
   constructor(status, told) {
     super(told.detail || told.title || `the service answered ${status}`);
-    Object.assign(this, { status, title: told.title, detail: told.detail, code: told.code, etag: told.etag });
+    Object.assign(this, { name: "Refused", status, title: told.title, detail: told.detail, code: told.code, etag: told.etag });
   }
 }
 
 /** The service cannot be reached. */
 export class Unreachable extends Error {
-  constructor() { super("the service cannot be reached"); }
+  constructor() {
+    super("the service cannot be reached");
+    this.name = "Unreachable";
+  }
 }
 
 const listeners = { unreachable: () => {}, reached: () => {}, unauthorized: () => {} };

@@ -2,8 +2,9 @@
 
 import { h, svg } from "./dom.js";
 
-const WIDTH = 480, HEIGHT = 150, LEFT = 62, RIGHT = 8, TOP = 8, BOTTOM = 20;
-/** How much of the past is shown. */
+const WIDTH = 480, HEIGHT = 170, LEFT = 76, RIGHT = 8, TOP = 8, BOTTOM = 20;
+/** How much of the past is shown: as much as there is, between these two. */
+const SPAN_MIN_MS = 60_000;
 export const SPAN_MS = 300_000;
 /** Between samples further apart than this the line has a gap. */
 const GAP_MS = 10_000;
@@ -27,13 +28,14 @@ export function chart({ title, series, format, least = 1, step = 10 }) {
     const seen = samples.filter((sample) => sample.at >= now - SPAN_MS);
     const figures = series.flatMap(({ of }) => seen.map(of)).filter((figure) => figure !== undefined);
     const top = roundUp(Math.max(least, ...figures), step);
-    const x = (at) => LEFT + (WIDTH - LEFT - RIGHT) * (1 - (now - at) / SPAN_MS);
+    const span = Math.min(Math.max(now - (seen[0]?.at ?? now), SPAN_MIN_MS), SPAN_MS);
+    const x = (at) => LEFT + (WIDTH - LEFT - RIGHT) * (1 - (now - at) / span);
     const y = (figure) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * figure / top;
     scale.replaceChildren(
       ...[0, 0.5, 1].flatMap((part) => [
         svg("path", { d: `M${LEFT} ${y(top * part)}H${WIDTH - RIGHT}`, class: "grid" }),
         text(LEFT - 6, y(top * part) + 4, format(top * part), "end")]),
-      ...[4, 2, 0].map((minutes) => text(x(now - minutes * 60_000), HEIGHT - 4, minutes ? `−${minutes} min` : "now", minutes ? "middle" : "end")));
+      ...[1, 0.5, 0].map((part) => text(x(now - part * span), HEIGHT - 4, part ? `−${Math.round(part * span / 1000)} s` : "now", ["end", "middle", "start"][2 * part])));
     lines.replaceChildren(...series.map(({ of }, at) => svg("path", { d: path(seen, of, x, y), class: `line line-${at}` })));
     const last = seen.at(-1);
     const told = series.map(({ name, of }, at) => {

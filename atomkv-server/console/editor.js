@@ -58,11 +58,18 @@ function body(bytes, first) {
   }
 
   function check() {
-    let told = "";
-    try { told = size(value().length); } catch (error) { told = error.message; state.classList.add("wrong"); area.setAttribute("aria-invalid", "true"); state.textContent = `${told}.`; return; }
-    state.classList.remove("wrong");
-    area.removeAttribute("aria-invalid");
-    state.textContent = mode === "json" ? `JSON, ${told}` : told;
+    let told = "", isWrong = false;
+    try {
+      const length = size(value().length);
+      told = mode === "json" ? `JSON, ${length}` : length;
+    } catch (error) {
+      // Nothing is written yet: that is no mistake of anybody's.
+      isWrong = area.value !== "";
+      told = isWrong ? `${error.message}.` : "";
+    }
+    state.textContent = told;
+    state.classList.toggle("wrong", isWrong);
+    if (isWrong) area.setAttribute("aria-invalid", "true"); else area.removeAttribute("aria-invalid");
   }
 
   function reshape(how) {
@@ -130,7 +137,7 @@ function form(panel, parts, save, cancel, told) {
     button.disabled = true;
     told.replaceChildren();
     try { await save(); } catch (error) {
-      told.replaceChildren(problem(error.status === 0 || error.name === "Error" ? { title: "Not written", message: `${error.message}.` } : error));
+      told.replaceChildren(problem(error.name === "Error" ? { title: "Not written", message: `${error.message}.` } : error));
     }
     button.disabled = false;
   };
@@ -226,7 +233,7 @@ export function create(panel, { table, key, done, cancel }) {
     notify("Written.");
     done(written);
   };
-  form(panel, [h("div", { className: "pair" }, field("Key", name), field("Written as", as)), text.element,
+  form(panel, [h("div", { className: "pair" }, field("Key", name), field("The key is written as", as)), text.element,
     h("div", { className: "pair" }, type.element, expires.element)], save, cancel, told);
   (key ? text.area : name).focus();
 }

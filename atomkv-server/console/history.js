@@ -3,7 +3,7 @@
 import { about, get, onDocument, part } from "./api.js";
 import { decode, documentPath, shown } from "./bytes.js";
 import { may } from "./connection.js";
-import { choice, confirm, count, field, h, notify, problem, size, time } from "./dom.js";
+import { choice, confirm, count, field, h, notify, plural, problem, size, time } from "./dom.js";
 import { diff, folded } from "./diff.js";
 import { formatted, wrong } from "./json.js";
 import { documentHash } from "./places.js";
@@ -92,9 +92,9 @@ export function difference(before, after, beforeName, afterName) {
     return h("div", {}, caption, h("p", { className: "empty", textContent: isCut ? "No difference so far." : "No difference." }));
   }
   const shownLines = folded(all).map(([kind, line]) => {
-    if (kind === "gap") return h("span", { className: "gap", textContent: `… ${line} lines that are the same\n` });
-    if (kind === "same") return `  ${line}\n`;
-    return h(kind === "added" ? "ins" : "del", { textContent: `${kind === "added" ? "+" : "−"} ${line}\n` });
+    if (kind === "gap") return h("span", { className: "gap", textContent: `… ${plural(line, "line that is", "lines that are")} the same` });
+    if (kind === "same") return h("span", { textContent: `  ${line}` });
+    return h(kind === "added" ? "ins" : "del", { textContent: `${kind === "added" ? "+" : "−"} ${line}` });
   });
   return h("div", {}, caption, h("pre", { className: "value diff", tabIndex: 0, "aria-label": `Difference of ${beforeName} and ${afterName}` }, shownLines));
 }

@@ -44,6 +44,7 @@ export async function show(main, { query, signal }) {
         ["Name", "Keys", "Settled", "Memory", "Partitions", "Settings"].map((textContent, at) =>
           h("th", { scope: "col", className: at > 0 && at < 5 ? "number" : "", textContent })))), body)),
     found,
+    h("p", { className: "hint", textContent: "Settled is what compaction has put into segments of the table's own; the rest lies in the log, which all tables share. Memory is that of the index." }),
     told.foreign.length ? h("p", { className: "hint", textContent:
       `With services of another program's own, and so not to be used here: ${told.foreign.map(shownText).join(", ")}` }) : "");
   measure(tables.slice(0, SIZES_MAX), sizes, signal);

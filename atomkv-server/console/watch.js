@@ -2,7 +2,7 @@
 
 import { Refused, events, get } from "./api.js";
 import { encode, isBinary, keyOf, shown, shownText, toPercent, toBase64url, typed } from "./bytes.js";
-import { announce, checkbox, choice, count, explain, field, h, problem, time } from "./dom.js";
+import { announce, checkbox, choice, count, explain, field, h, plural, problem, time } from "./dom.js";
 import { documentHash, viewHash } from "./places.js";
 
 /** So many changes are shown; older ones go. */
@@ -116,16 +116,16 @@ class List {
   }
 
   draw() {
-    const count_ = count(this.all);
+    const all = plural(this.all, "change");
     if (this.isPaused) {
-      this.told.textContent = `${count_} changes, of which ${count(this.waiting.length)} are not shown yet`;
+      this.told.textContent = `${all}, of which ${count(this.waiting.length)} are not shown yet`;
       return;
     }
     const rows = this.waiting.map(([name, change]) => row(name, change)).reverse();
     this.waiting = [];
     this.body.prepend(...rows);
     while (this.body.rows.length > SHOWN_MAX) this.body.lastChild.remove();
-    this.told.textContent = this.all === 0 ? "Nothing has changed yet." : `${count_} ${this.all === 1 ? "change" : "changes"}${this.all > this.body.rows.length ? `, the last ${this.body.rows.length} shown` : ""}`;
+    this.told.textContent = this.all === 0 ? "Nothing has changed yet." : `${all}${this.all > this.body.rows.length ? `, the last ${this.body.rows.length} shown` : ""}`;
   }
 
   pause(isPaused) {
