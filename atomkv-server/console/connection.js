@@ -41,23 +41,24 @@ function tell() {
   text.title = "The token's name, and what it is for";
 }
 
-/** Finds out who is signed in, and asks for a token if one is needed. */
+/** Finds out who is signed in, asks for a token if one is needed, and then has the view shown. */
 export async function connect(rendering) {
   render = rendering;
   listen({ unreachable: lost, reached, unauthorized });
   look();
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(0); });
-  await identify();
+  if (await identify()) render();
 }
 
+/** Whether a view can be shown now. After 401 it is shown when somebody has signed in. */
 async function identify() {
   try {
     who = await get("/v1/token");
     tell();
   } catch (error) {
-    // Of 401 `unauthorized` takes care, of a lost connection `lost`.
-    if (error.status === 401) await asking;
+    return error.status !== 401;
   }
+  return true;
 }
 
 function unauthorized(refused) {
@@ -119,7 +120,7 @@ function reached() {
   if (!isLost) return;
   isLost = false;
   banner.hidden = true;
-  identify().then(() => { if (mayLeave.isSafe() && !asking) render(); });
+  identify().then((isShown) => { if (isShown && mayLeave.isSafe() && !asking) render(); });
 }
 
 function look(after = LOOK_MS) {

@@ -20,7 +20,7 @@ const hexText = (bytes) => toHex(bytes).replace(/(..)(?=.)/g, "$1 ").replace(new
  * The part in which a value is written. `value` reads what is written as bytes, or throws; `isChanged` is of what was there
  * at first.
  */
-function body(bytes, first) {
+function body(bytes, first, chosen = () => {}) {
   let mode = first, original = null, hasCrlf = false;
   const area = h("textarea", { className: "editor", rows: 18, spellcheck: false, autocomplete: "off", "aria-label": "Value" });
   const state = h("p", { className: "hint", role: "status" });
@@ -90,6 +90,7 @@ function body(bytes, first) {
       mode = kinds.value;
       if (given) fill(given);
       adjust();
+      chosen(mode);
     } catch (error) {
       kinds.value = mode = before;
       state.classList.add("wrong");
@@ -100,7 +101,11 @@ function body(bytes, first) {
   area.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(check, 200); });
 
   try { fill(bytes); } catch (error) { mode = kinds.value = "hex"; fill(bytes); note.textContent = `${error.message}.`; }
-  if (mode === "json" && bytes.length && !wrong(area.value)) area.value = formatted(area.value);
+  if (mode === "json" && bytes.length && !wrong(area.value)) {
+    const stored = area.value;
+    area.value = formatted(stored);
+    if (area.value !== stored) note.textContent = "Laid out for reading, and saved as it stands here. Compact makes one line of it.";
+  }
   original = area.value;
   const originalMode = mode;
   adjust();
@@ -215,8 +220,11 @@ export function create(panel, { table, key, done, cancel }) {
   const as = choice([["", "text"], ["hex", "hex"]], key && decode(key) === null ? "hex" : "");
   const name = h("input", { required: true, autocomplete: "off", spellcheck: false,
     value: key ? as.value ? toHex(key) : decode(key) : "", "data-search": "" });
-  const text = body(new Uint8Array(), "json");
   const type = contentType("application/json");
+  // The type follows what it is written as, until somebody says another.
+  const text = body(new Uint8Array(), "json", (mode) => {
+    if (TYPES.includes(type.input.value)) type.input.value = { json: TYPES[0], text: TYPES[1], hex: TYPES[2] }[mode];
+  });
   const expires = expiry(null);
   const told = h("div");
   mayLeave.unsaved = () => text.area.isConnected && (text.isChanged() || (!key && name.value !== ""));

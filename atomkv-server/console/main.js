@@ -115,7 +115,5 @@ document.getElementById("sign-out").addEventListener("click", async () => {
   if (mayLeave.isSafe() || await mayLeave.ask()) signOut();
 });
 
-connect(render).then(() => {
-  if (!location.hash) history.replaceState(null, "", "#/tables");
-  render();
-});
+if (!location.hash) history.replaceState(null, "", "#/tables");
+connect(render);
