@@ -69,7 +69,8 @@ step "Node binding" make --no-print-directory node
 step "Node package" scripts/test-node.sh
 sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^Node binding: \([0-9]*\) passed.*/\1/p' "$log")"
-step "console" scripts/test-console.sh "$(cd "$target" && pwd)"
+# The Rust tests have built the program.
+step "console" env ATOMKV_PROGRAM="$(cd "$target" && pwd)/debug/atomkv" scripts/test-console.sh
 sed -n '/^console: /s/^/  /p' "$log"
 count "$(awk '/^console: [0-9]* passed/ { sum += $2 } END { print sum + 0 }' "$log")"
 step "demo" make --no-print-directory demo

@@ -18,6 +18,8 @@ const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-firs
 /** How long something may take before it is taken for missing; the machine may be slow. */
 const PATIENCE_MS = 20_000;
 
+if (!PROGRAM) throw new Error("ATOMKV_PROGRAM is to name the command line; scripts/test-console.sh does");
+
 class Service {
   constructor(directory, extra) { Object.assign(this, { directory, extra, origin: null, process: null }); }
 
