@@ -44,10 +44,10 @@ fn the_page_names_files_that_are_served_and_nothing_else() {
     for foreign in ["http:", "https:", "//", "<style", " style=", "onclick", "<script>"] {
         assert!(!text.contains(foreign), "{foreign}");
     }
-    let named = text.split("src=\"").chain(text.split("rel=\"stylesheet\" href=\"")).skip(1);
-    for name in named.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name) {
-        let is_file = std::path::Path::new(name).extension().is_some();
-        assert!(!is_file || service.get(&format!("/console/{name}")).status == 200, "{name}");
+    let marks = ["src=\"", "rel=\"stylesheet\" href=\"", "rel=\"icon\" href=\""];
+    for rest in marks.into_iter().flat_map(|mark| text.split(mark).skip(1)) {
+        let (name, _) = rest.split_once('"').expect("a name");
+        assert_eq!(service.get(&format!("/console/{name}")).status, 200, "{name}");
     }
     for script in ["main.js", "api.js", "document.js", "watch.js"] {
         let script = service.get(&format!("/console/{script}"));
