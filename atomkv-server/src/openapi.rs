@@ -10,7 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::routes::{batch, compatibility, documents, health, list, operations, pages, tables, watch};
+use crate::routes::{
+    batch, compatibility, console, documents, health, identity, list, operations, pages, tables, watch,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -57,12 +59,16 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::begin, operations::list))
         .routes(routes!(operations::get, operations::cancel))
         .routes(routes!(compatibility::put, compatibility::get))
+        .routes(routes!(identity::token))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(pages::openapi))
         .routes(routes!(pages::docs))
         .routes(routes!(pages::root))
+        .routes(routes!(console::short))
+        .routes(routes!(console::page))
+        .routes(routes!(console::file))
 }
 
 /// The routes without what every request passes.

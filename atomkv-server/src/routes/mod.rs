@@ -2,8 +2,10 @@
 
 pub(crate) mod batch;
 pub(crate) mod compatibility;
+pub(crate) mod console;
 pub(crate) mod documents;
 pub(crate) mod health;
+pub(crate) mod identity;
 pub(crate) mod list;
 pub(crate) mod operations;
 pub(crate) mod pages;
