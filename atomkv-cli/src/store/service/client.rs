@@ -24,6 +24,8 @@ const HEAD_BYTES_MAX: usize = 256 << 10;
 const PROBLEM_BYTES_MAX: u64 = 64 << 10;
 /// A file of certificates has no more bytes.
 const CA_BYTES_MAX: u64 = 16 << 20;
+/// How long to wait for a service to say that it wants a long value, before it is sent all the same.
+const AWAIT_100: Duration = Duration::from_secs(1);
 /// How often a read is tried again whose connection has broken off.
 const READ_ATTEMPTS: u32 = 3;
 /// How long to wait for a service that does not say how long.
@@ -123,6 +125,7 @@ impl Client {
             .input_buffer_size(HEAD_BYTES_MAX)
             .output_buffer_size(HEAD_BYTES_MAX)
             .timeout_connect(Some(connection.timeout))
+            .timeout_await_100(Some(AWAIT_100.min(connection.timeout / 2)))
             .timeout_per_read(Some(connection.timeout))
             .timeout_per_write(Some(connection.timeout))
             .tls_config(TlsConfig::builder().root_certs(roots).build());
