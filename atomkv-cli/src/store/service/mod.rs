@@ -24,7 +24,7 @@ use atomkv_engine::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ureq::Body;
-use ureq::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
+use ureq::http::header::{CONTENT_LENGTH, ETAG, IF_MATCH, IF_NONE_MATCH};
 use ureq::http::{HeaderName, Method, Response};
 
 use self::address::{encoded, table_path};
@@ -279,7 +279,8 @@ impl Store for Service {
 
     fn reader(&self, table: &str, key: &[u8]) -> Result<Option<(u64, Box<dyn Read>)>> {
         let Some(answer) = self.find(table, key, "")? else { return Ok(None) };
-        let length = answer.body().content_length();
+        // Of an empty one the client knows no body, and so no length.
+        let length = answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let length = length.ok_or_else(|| self.client.strange("a document without its length"))?;
         let reader = Box::new(answer.into_body().into_reader());
         Ok(Some((length, Box::new(ValueReader { reader, client: self.client.clone() }))))
