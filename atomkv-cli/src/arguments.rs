@@ -44,12 +44,12 @@ pub struct Arguments {
     /// How output looks.
     #[command(flatten)]
     pub look: LookArguments,
-    /// How a service is reached.
-    #[command(flatten)]
-    pub service: ServiceArguments,
     /// What a session opens.
     #[command(flatten)]
     pub session: SessionArguments,
+    /// How a service is reached.
+    #[command(flatten)]
+    pub service: ServiceArguments,
     /// One thing to do.
     #[command(subcommand)]
     pub verb: Option<Verb>,

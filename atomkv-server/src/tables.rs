@@ -302,7 +302,8 @@ impl TableHandle {
             self.put_in(database, &mut batch, key, &entry.value, Some(&media_type), wish)?;
             match database.apply_told(&batch, Durability::Buffered) {
                 // Written meanwhile: what is there now is looked at.
-                Err(Error::Conflict { .. }) if self.media(key)?.is_none_or(|media| found != Expect::Sequence(media.sequence)) => {}
+                Err(Error::Conflict { .. })
+                    if self.media(key)?.is_none_or(|media| found != Expect::Sequence(media.sequence)) => {}
                 outcome => return Ok(outcome?.pop().flatten()),
             }
         }

@@ -38,7 +38,8 @@ fn conditions_by_number_and_states_of_the_past() {
     let large = vec![b'x'; 2 << 20];
     service.put(&format!("{path}?if_version=9"), &large).is_problem(412, "precondition-failed");
     let told = service.get(&format!("{path}/versions?values=true")).json();
-    let values: Vec<&Value> = told["versions"].as_array().expect("some").iter().map(|one| &one["value"]).collect();
+    let values: Vec<&Value> =
+        told["versions"].as_array().expect("some").iter().map(|one| &one["value"]).collect();
     assert_eq!(values, [&json!("later"), &json!("one")]);
 }
 
@@ -58,7 +59,10 @@ fn another_expiry_leaves_the_value_and_its_type() {
     assert_eq!(service.request("PUT", "/v1/tables/t/documents/a/expiry?ttl=1h").send().status, 204);
     let stale = service.request("PUT", &format!("{path}/expiry?ttl=1h")).header("If-Match", "\"1-1\"").send();
     stale.is_problem(412, "precondition-failed");
-    service.request("PUT", "/v1/tables/t/documents/none/expiry?ttl=1h").send().is_problem(404, "document-not-found");
+    service
+        .request("PUT", "/v1/tables/t/documents/none/expiry?ttl=1h")
+        .send()
+        .is_problem(404, "document-not-found");
 }
 
 #[test]
@@ -82,11 +86,17 @@ fn lists_are_lines_of_one_moment() {
     for number in 0..2500 {
         service.put(&format!("/v1/tables/t/documents/n{number}?durability=buffered"), b"x");
     }
-    let all = service.request("GET", "/v1/tables/t/documents?values=true").header("Accept", "application/x-ndjson").send();
+    let all = service
+        .request("GET", "/v1/tables/t/documents?values=true")
+        .header("Accept", "application/x-ndjson")
+        .send();
     assert_eq!(all.header("content-type"), Some("application/x-ndjson"));
     let all = lines(&all.body);
     assert_eq!((all.len(), &all[0]["value"], &all[2502]["key_base64"]), (2503, &json!("one"), &json!("_w")));
-    let some = service.request("GET", "/v1/tables/t/documents?limit=2").header("Accept", "application/x-ndjson").send();
+    let some = service
+        .request("GET", "/v1/tables/t/documents?limit=2")
+        .header("Accept", "application/x-ndjson")
+        .send();
     assert_eq!(lines(&some.body).len(), 2);
     assert_eq!(service.get("/v1/tables?stats=true").json()["tables"][0]["stats"]["keys"], 2503);
 }
@@ -110,9 +120,14 @@ fn tables_go_out_and_come_in() {
     let refused = service.request("POST", "/v1/tables/t/import").body(malformed).send();
     refused.is_problem(422, "input-refused");
     assert_eq!((&refused.json()["records"], &refused.json()["position"]), (&json!(1), &json!("1:22")));
-    let imported = service.request("POST", "/v1/tables/t/import?skip_malformed=1&bookmark=here").body(malformed).send();
+    let imported =
+        service.request("POST", "/v1/tables/t/import?skip_malformed=1&bookmark=here").body(malformed).send();
     assert_eq!(imported.json()["malformed"], 1);
-    service.request("POST", "/v1/tables/none/import").body(malformed).send().is_problem(404, "table-not-found");
+    service
+        .request("POST", "/v1/tables/none/import")
+        .body(malformed)
+        .send()
+        .is_problem(404, "table-not-found");
     let archive = service.get("/v1/backup");
     assert!(archive.status == 200 && archive.body.len() > 1024);
 }

@@ -50,8 +50,7 @@ pub fn run(db: &Path, arguments: SessionArguments, look: Look) -> Result<()> {
     })?;
     let is_interactive = is_typed;
     let look = if is_interactive { look } else { Look { is_quiet: true, ..look } };
-    let mut session =
-        Session::new(Rc::new(Context::new(store, look, is_interactive)), arguments.operations);
+    let mut session = Session::new(Rc::new(Context::new(store, look, is_interactive)), arguments.operations);
     let outcome = match script {
         Some(script) => session.run_script(&script),
         None => line::read(&mut session),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use atomkv_engine::services::Services;
 use atomkv_engine::{
-    BackupOptions, BackupReport, ChangeEvent, CompactionReport, Database, DumpOptions, Durability, Entry, Error,
-    ExportOptions, ImportOptions, Options, ReportHandle, ResizeReport, ScanEntry, ScanOptions, Table,
+    BackupOptions, BackupReport, ChangeEvent, CompactionReport, Database, DumpOptions, Durability, Entry,
+    Error, ExportOptions, ImportOptions, Options, ReportHandle, ResizeReport, ScanEntry, ScanOptions, Table,
     TableOptions, TransferReport, VerifyOptions, Version, Watch, WatchOptions, Written,
 };
 use serde_json::Value;

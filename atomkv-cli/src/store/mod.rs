@@ -43,7 +43,9 @@ pub fn address(place: &Path) -> Option<&str> {
 pub fn refuse_address(verb: &str, place: &Path, hint: &str) -> Result<()> {
     match address(place) {
         None => Ok(()),
-        Some(_) => Err(Failure::usage(format!("{verb} works on a directory and not through a service")).hint(hint)),
+        Some(_) => {
+            Err(Failure::usage(format!("{verb} works on a directory and not through a service")).hint(hint))
+        }
     }
 }
 

@@ -80,7 +80,8 @@ fn measure(path: &Path, load: &Load) -> Result<Vec<Measured>> {
     let value: Vec<u8> = (0..load.value_bytes).map(|_| next().to_le_bytes()[0]).collect();
     let mut measured = Vec::new();
     let documents = load.documents;
-    measured.push(time("put", documents, |number| Ok(table.put(&number.to_be_bytes(), &value).map(|_| ())?))?);
+    measured
+        .push(time("put", documents, |number| Ok(table.put(&number.to_be_bytes(), &value).map(|_| ())?))?);
     measured.push(time("get", documents, |_| {
         let key = (next() % documents).to_be_bytes();
         let found = table.get_with(&key, |value| value.len())?;

@@ -176,8 +176,7 @@ pub fn show_verification(report: &Verified, output: &mut Output) -> Result<()> {
             let key =
                 damage.key.as_deref().map(|key| format!(", key {}", literal::key(key))).unwrap_or_default();
             let table = damage.table.as_deref().map(|table| format!(", table {table}")).unwrap_or_default();
-            let line =
-                format!("{} at byte {}: {}{table}{key}", damage.file, damage.offset, damage.detail);
+            let line = format!("{} at byte {}: {}{table}{key}", damage.file, damage.offset, damage.detail);
             output.line(&visible(&line))?;
         }
         if let Some(end) = &report.unclean_end {

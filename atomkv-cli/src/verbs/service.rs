@@ -8,7 +8,11 @@ use crate::store;
 /// Serves until the process is told to end.
 pub fn serve(settings: atomkv_server::Args) -> Result<()> {
     if let Some(directory) = &settings.directory {
-        store::refuse_address("serve", directory, "name the directory of the database, and --listen ADDRESS")?;
+        store::refuse_address(
+            "serve",
+            directory,
+            "name the directory of the database, and --listen ADDRESS",
+        )?;
     }
     atomkv_server::run(settings.into_config()?).map_err(Failure::from)
 }

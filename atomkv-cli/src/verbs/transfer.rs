@@ -102,8 +102,7 @@ pub(super) fn import_all(db: &Path, file: &Path, how: &Import, output: &mut Outp
     let mut input = open(file, &bar)?;
     let import = store::Import { format: Format::Dump, ..how.import(file) };
     let mut done = None;
-    let outcome =
-        with_store(db, Access::Create, |store| store.load(&import, &mut input, &mut done, &bar));
+    let outcome = with_store(db, Access::Create, |store| store.load(&import, &mut input, &mut done, &bar));
     drop(bar);
     finish(outcome, done, output)
 }

@@ -20,14 +20,23 @@ fn everywhere(test: impl Fn(&Place, &str)) {
 #[test]
 fn documents_and_conditions() {
     everywhere(|place, db| {
-        assert!(place.good(&["put", db, "users", "ada", "{\"born\":1815}"]).starts_with("version 1, sequence "));
+        assert!(
+            place.good(&["put", db, "users", "ada", "{\"born\":1815}"]).starts_with("version 1, sequence ")
+        );
         assert_eq!(place.good(&["get", db, "users", "ada"]), "{\"born\":1815}");
         assert!(place.bad(3, &["put", db, "users", "ada", "x", "--if-absent"]).contains("it has version 1"));
         assert!(place.bad(3, &["put", db, "users", "ada", "x", "--if-version", "2"]).contains("conflict"));
         assert!(place.bad(3, &["put", db, "users", "bob", "x", "--if-present"]).contains("conflict"));
-        assert!(place.good(&["put", db, "users", "ada", "two", "--if-version", "1", "--sync"]).starts_with("version 2,"));
+        assert!(
+            place
+                .good(&["put", db, "users", "ada", "two", "--if-version", "1", "--sync"])
+                .starts_with("version 2,")
+        );
         let told = &place.run(&["get", db, "users", "ada", "--json"]).json()[0];
-        assert_eq!((&told["key"], &told["value"], &told["version"]), (&"ada".into(), &"two".into(), &2.into()));
+        assert_eq!(
+            (&told["key"], &told["value"], &told["version"]),
+            (&"ada".into(), &"two".into(), &2.into())
+        );
         assert!(told["time_ms"].as_u64().expect("a time") > 1_700_000_000_000);
         let sequence = told["sequence"].to_string();
         assert!(place.bad(3, &["del", db, "users", "ada", "--if-sequence", "1"]).contains("conflict"));
@@ -41,7 +50,8 @@ fn documents_and_conditions() {
         let put = place.run(&["put", db, "users", "k", "v", "--ttl", "1h", "--json"]).json();
         assert_eq!(put[0]["version"], 1);
         let told = &place.run(&["get", db, "users", "k", "--json"]).json()[0];
-        let lives = told["expires_at_ms"].as_u64().expect("an expiry") - told["time_ms"].as_u64().expect("a time");
+        let lives =
+            told["expires_at_ms"].as_u64().expect("an expiry") - told["time_ms"].as_u64().expect("a time");
         assert!((3_599_000..=3_601_000).contains(&lives), "{lives}");
     });
 }
@@ -50,8 +60,19 @@ fn documents_and_conditions() {
 fn keys_and_values_of_any_bytes() {
     everywhere(|place, db| {
         std::fs::write(place.path("longest"), vec![0xfe; 65_535]).expect("a file");
-        let keys =
-            ["a/b", "%2F", "?x=1&y", "a b#c", "..", ".", "text:-", "0xff00", "b64:AP8=", "\u{e9}\u{1f600}", "@longest"];
+        let keys = [
+            "a/b",
+            "%2F",
+            "?x=1&y",
+            "a b#c",
+            "..",
+            ".",
+            "text:-",
+            "0xff00",
+            "b64:AP8=",
+            "\u{e9}\u{1f600}",
+            "@longest",
+        ];
         place.good(&["create", db, "t", "--ordered", "--keep", "3"]);
         for key in keys {
             place.good(&["put", db, "t", key, "0x00ff0a"]);
@@ -87,12 +108,19 @@ fn scans_histories_and_times() {
         place.good(&["put", db, "t", "a:1", "two"]);
         place.good(&["del", db, "t", "a:1"]);
         let versions = place.run(&["history", db, "t", "a:1"]).json();
-        assert_eq!(versions.iter().map(|version| version["version"].to_string()).collect::<Vec<_>>(), ["3", "2", "1"]);
+        assert_eq!(
+            versions.iter().map(|version| version["version"].to_string()).collect::<Vec<_>>(),
+            ["3", "2", "1"]
+        );
         assert_eq!((versions[0].get("value"), &versions[1]["value"]), (None, &"two".into()));
         assert_eq!(place.good(&["get", db, "t", "a:1", "--version", "2"]), "two");
         let sequence = versions[2]["sequence"].to_string();
         assert_eq!(place.good(&["get", db, "t", "a:1", "--at", &sequence]), "{\"n\":1.0}");
-        assert!(place.bad(1, &["get", db, "t", "a:1", "--version", "3"]).contains("version 3 deleted the key a:1"));
+        assert!(
+            place
+                .bad(1, &["get", db, "t", "a:1", "--version", "3"])
+                .contains("version 3 deleted the key a:1")
+        );
         assert!(place.bad(1, &["get", db, "t", "a:1", "--version", "9"]).contains("the newest is 3"));
         assert_eq!(place.run(&["stats", db, "t", "--json"]).json()[0]["keys"], 3);
         assert!(place.good(&["stats", db]).contains("disk_bytes"));
@@ -109,8 +137,14 @@ fn large_values_are_streamed() {
         assert_eq!(place.run_with(&["put", db, "t", "huge", "-"], &value).code, 0);
         assert!(place.run(&["get", db, "t", "huge"]).stdout == value);
         std::fs::write(place.path("file"), &value[..2_000_000]).expect("a file");
-        assert!(place.good(&["put", db, "t", "huge", "@file", "--if-version", "1"]).starts_with("version 2,"));
-        assert!(place.bad(3, &["put", db, "t", "huge", "@file", "--if-version", "1"]).contains("it has version 2"));
+        assert!(
+            place.good(&["put", db, "t", "huge", "@file", "--if-version", "1"]).starts_with("version 2,")
+        );
+        assert!(
+            place
+                .bad(3, &["put", db, "t", "huge", "@file", "--if-version", "1"])
+                .contains("it has version 2")
+        );
         let listed = place.run(&["scan", db, "t"]).json();
         assert_eq!(listed[0]["value_base64"].as_str().map(str::len), Some(2_666_668));
     });
@@ -126,8 +160,10 @@ fn sessions_scripts_and_transactions() {
                       table(\"made\").put(\"x\", #{n: 1})\ntable(\"made\").get(\"x\").n\ntable(\"nowhere\").exists(\"x\")\nsync\n";
         let outcome = place.run_with(&[db], script.as_bytes());
         assert_eq!(outcome.code, 0, "{outcome:?}");
-        let printed: Vec<&str> = outcome.text().lines().filter(|line| !line.contains("\"sequence\"")).collect();
-        let expected = ["never expires", "3", "2", "a", "b", "2", "4", "done", "12", "14", "conflict", "1", "false"];
+        let printed: Vec<&str> =
+            outcome.text().lines().filter(|line| !line.contains("\"sequence\"")).collect();
+        let expected =
+            ["never expires", "3", "2", "a", "b", "2", "4", "done", "12", "14", "conflict", "1", "false"];
         assert_eq!(printed, expected);
         let bad = |code, script: &str| {
             let outcome = place.run_with(&[db], script.as_bytes());
@@ -184,15 +220,24 @@ fn everything_goes_out_and_comes_in_again() {
         assert_eq!(dump.code, 0, "{dump:?}");
         assert_eq!(place.run_with(&["import", "all of it", "--all", "-"], &dump.stdout).code, 0);
         assert_eq!(place.good(&["tables", "all of it"]), "copy of t.dump\ncopy of t.jsonl\ncsv\nt\n");
-        assert_eq!(place.run_with(&["import", db, "--all", "-", "--if-exists", "skip"], &dump.stdout).code, 0);
+        assert_eq!(
+            place.run_with(&["import", db, "--all", "-", "--if-exists", "skip"], &dump.stdout).code,
+            0
+        );
         let input = b"{\"key\":\"x\",\"value\":1}\n{\"key\":\"y\"}\n{\"key\":\"z\",\"value\":2}\n";
         let outcome = place.run_with(&["import", db, "in", "-"], input);
         assert_eq!(outcome.code, 6, "{outcome:?}");
         let line = one_line(&outcome.stderr);
-        assert!(line.contains("record 2 of the input, at byte 22") && line.contains("1 records were imported"), "{line}");
+        assert!(
+            line.contains("record 2 of the input, at byte 22") && line.contains("1 records were imported"),
+            "{line}"
+        );
         let arguments = ["import", db, "in", "-", "--skip-malformed", "1", "--if-exists", "skip", "--json"];
         let report = &place.run_with(&arguments, input).json()[0];
-        assert_eq!((&report["records"], &report["malformed"], &report["existing"]), (&1.into(), &1.into(), &1.into()));
+        assert_eq!(
+            (&report["records"], &report["malformed"], &report["existing"]),
+            (&1.into(), &1.into(), &1.into())
+        );
         std::fs::write(place.path("in.jsonl"), input).expect("a file");
         place.bad(6, &["import", db, "in", "in.jsonl", "--resume"]);
         assert!(place.good(&["tables", db]).contains("atomkv.imports"));
@@ -212,7 +257,12 @@ fn the_care_of_a_database() {
         assert!(place.good(&["verify", db]).contains("200 keys"));
         assert!(place.good(&["backup", db, "monday"]).starts_with("sequence "));
         let stream = place.run(&["backup", db, "-"]);
-        assert_eq!(place.run_with(&["restore", "-", "restored"], &stream.stdout).code, 0, "{}", stream.stderr);
+        assert_eq!(
+            place.run_with(&["restore", "-", "restored"], &stream.stdout).code,
+            0,
+            "{}",
+            stream.stderr
+        );
         assert_eq!(place.good(&["scan", "restored", "t", "--count"]), "200\n");
     });
 }
@@ -237,7 +287,9 @@ fn a_backup_of_a_service_is_made_where_it_says() {
 fn what_is_for_directories_says_what_to_do() {
     let place = Place::new();
     let url = "http://127.0.0.1:1";
-    for arguments in [&["restore", "x", url][..], &["restore", url, "x"], &["salvage", url, "x"], &["serve", url]] {
+    for arguments in
+        [&["restore", "x", url][..], &["restore", url, "x"], &["salvage", url, "x"], &["serve", url]]
+    {
         let line = place.bad(2, arguments);
         assert!(line.contains("works on a directory") && line.contains("hint: "), "{line}");
     }
@@ -326,9 +378,16 @@ fn tokens_and_scopes() {
     assert!(place.good(&["put", &url, "t", "k", "w", "--token-file", "token"]).starts_with("version 2,"));
     let line = place.bad(4, &["put", &url, "new", "k", "w", "--token-file", "token"]);
     assert!(line.contains("scope admin"), "{line}");
-    let ran = place.command().args(["create", &url, "new"]).env("ATOMKV_TOKEN", &tokens[2]).output().expect("it runs");
+    let ran = place
+        .command()
+        .args(["create", &url, "new"])
+        .env("ATOMKV_TOKEN", &tokens[2])
+        .output()
+        .expect("it runs");
     assert!(ran.status.success(), "{ran:?}");
-    assert!(place.bad(1, &["get", &url, "t", "k", "--token-file", "nowhere"]).contains("cannot read nowhere"));
+    assert!(
+        place.bad(1, &["get", &url, "t", "k", "--token-file", "nowhere"]).contains("cannot read nowhere")
+    );
     assert!(place.bad(2, &["get", &url, "t", "k", "--token", "two words"]).contains("no token"));
     let secret = format!("http://bob:geheim@{}", service.address);
     let line = place.bad(2, &["get", &secret, "t", "k"]);
@@ -355,13 +414,17 @@ fn impostor(answer: &'static [u8]) -> String {
 fn what_is_no_service_is_told() {
     let place = Place::new();
     let refused = place.bad(4, &["get", "http://127.0.0.1:1", "t", "k"]);
-    assert!(refused.contains("connection refused") && refused.contains("hint: is the service running"), "{refused}");
+    assert!(
+        refused.contains("connection refused") && refused.contains("hint: is the service running"),
+        "{refused}"
+    );
     let page = impostor(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno");
     assert!(place.bad(4, &["get", &page, "t", "k"]).contains("not as an AtomKV service does"));
     let empty = impostor(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     assert!(place.bad(4, &["tables", &empty]).contains("not understood"));
     assert!(place.bad(4, &["get", &empty, "t", "k", "--json"]).contains("without its version"));
-    let elsewhere = impostor(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n");
+    let elsewhere =
+        impostor(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n");
     assert!(place.bad(4, &["get", &elsewhere, "t", "k"]).contains("sends on to https://elsewhere/"));
     let garbage = impostor(b"\x15\x03\x01\x00\x02\x02\x16");
     assert!(place.bad(4, &["get", &garbage, "t", "k"]).contains("https://"));
@@ -379,7 +442,9 @@ fn what_is_no_service_is_told() {
     let secure = page.replace("http://", "https://");
     assert!(place.bad(4, &["get", &secure, "t", "k", "--timeout", "5s"]).contains("no secure connection"));
     std::fs::write(place.path("empty.pem"), "").expect("a file");
-    assert!(place.bad(2, &["get", &secure, "t", "k", "--ca-file", "empty.pem"]).contains("no certificate in PEM"));
+    assert!(
+        place.bad(2, &["get", &secure, "t", "k", "--ca-file", "empty.pem"]).contains("no certificate in PEM")
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ const EXPIRES_AT_MS: HeaderName = HeaderName::from_static("atomkv-expires-at-ms"
 const TIME_MS: HeaderName = HeaderName::from_static("atomkv-time-ms");
 
 /// What the header for long keys says.
-const KEY_HEADER: &str = "The key in base64url; in the path stands `-` then. For keys that are too long for a path";
+const KEY_HEADER: &str =
+    "The key in base64url; in the path stands `-` then. For keys that are too long for a path";
 
 /// Where the document is.
 struct Place {

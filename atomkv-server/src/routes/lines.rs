@@ -25,9 +25,9 @@ const PIECE_DOCUMENTS: usize = 1000;
 /// Whether a client asks for lines.
 pub(crate) fn are_accepted(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|one| {
-        one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(LINES)
-    })
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|one| one.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(LINES))
 }
 
 /// What is under way.

@@ -161,8 +161,7 @@ impl Wanted {
     /// 400 for keys that are not so encoded, and for a prefix together with bounds.
     pub(crate) fn options(self) -> Result<ScanOptions, Problem> {
         let encoding = self.encoding;
-        let bytes =
-            |text: Option<String>| text.map(|text| encoding.decode(text.into_bytes())).transpose();
+        let bytes = |text: Option<String>| text.map(|text| encoding.decode(text.into_bytes())).transpose();
         let mut options = ScanOptions::new().reverse(self.reverse);
         let (start, end) = (bytes(self.start)?, bytes(self.end)?);
         match (bytes(self.prefix)?, start.or(end.is_some().then(Vec::new)), end) {

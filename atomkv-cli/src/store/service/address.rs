@@ -41,7 +41,8 @@ pub fn connect_with(connection: Connection) {
 impl Connection {
     /// How services are reached.
     pub(super) fn get() -> Connection {
-        let connection = CONNECTION.get().map(|kept| kept.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let connection =
+            CONNECTION.get().map(|kept| kept.read().unwrap_or_else(PoisonError::into_inner).clone());
         connection.unwrap_or(Connection {
             token: None,
             token_file: None,
@@ -108,8 +109,9 @@ impl Address {
             ));
         }
         if rest.contains(['?', '#']) {
-            return Err(Failure::usage("the address has something behind ? or #, which is not sent")
-                .hint("the address ends with the port or a path; a token goes into ATOMKV_TOKEN or --token-file"));
+            return Err(Failure::usage("the address has something behind ? or #, which is not sent").hint(
+                "the address ends with the port or a path; a token goes into ATOMKV_TOKEN or --token-file",
+            ));
         }
         let refuse = || {
             Failure::usage(format!("{} is no address", visible(text)))
@@ -118,7 +120,9 @@ impl Address {
         let base = format!("{scheme}://{}", rest.trim_end_matches('/'));
         let uri: Uri = base.parse().map_err(|_| refuse())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(refuse)?;
-        let has_port = authority.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
+        let has_port = authority
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
         if !has_port {
             return Err(refuse());
         }
@@ -160,7 +164,9 @@ pub(super) fn document_path(table: &str, key: &[u8]) -> Result<(String, Option<S
 /// A path that names a table.
 pub(super) fn table_path(table: &str) -> Result<String> {
     if table.is_empty() {
-        return Err(Failure::new(Kind::Usage, "a table without a name").hint("atomkv tables lists those there are"));
+        return Err(
+            Failure::new(Kind::Usage, "a table without a name").hint("atomkv tables lists those there are")
+        );
     }
     Ok(format!("/v1/tables/{}", encoded(table.as_bytes())))
 }
@@ -199,7 +205,10 @@ mod tests {
         assert_eq!(path(b"..").0, "/v1/tables/a%20b/documents/%2E%2E");
         assert_eq!(path(b"\xff\0").0, "/v1/tables/a%20b/documents/%FF%00");
         let (long, header) = path(&vec![0xff; 65_535]);
-        assert_eq!((long.as_str(), header.map(|header| header.len())), ("/v1/tables/a%20b/documents/-", Some(87_380)));
+        assert_eq!(
+            (long.as_str(), header.map(|header| header.len())),
+            ("/v1/tables/a%20b/documents/-", Some(87_380))
+        );
         assert!(document_path("t", b"").is_err() && document_path("t", &[0; 65_536]).is_err());
         assert!(document_path("", b"k").is_err());
     }

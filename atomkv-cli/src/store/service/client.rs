@@ -72,12 +72,7 @@ impl<'a> Call<'a> {
     }
 
     /// About a document, whose path is followed by more of it.
-    pub(super) fn document(
-        method: Method,
-        table: &'a str,
-        key: &'a [u8],
-        behind: &str,
-    ) -> Result<Call<'a>> {
+    pub(super) fn document(method: Method, table: &'a str, key: &'a [u8], behind: &str) -> Result<Call<'a>> {
         let (path, header) = super::address::document_path(table, key)?;
         let mut call = Call::new(method, format!("{path}{behind}"));
         call.headers.extend(header.map(|key| (KEY, key)));
@@ -134,11 +129,11 @@ impl Client {
         if address.is_loopback {
             config = config.proxy(None);
         }
-        let connector = ()
-            .chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default())
-            .chain(PatientConnector)
-            .chain(RustlsConnector::default());
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(PatientConnector)
+                .chain(RustlsConnector::default());
         let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
         Ok(Client { agent, address: Arc::new(address), authorization, timeout: connection.timeout })
     }
@@ -204,7 +199,7 @@ impl Client {
         }
         match content {
             Content::Nothing if *method == Method::POST || *method == Method::PUT => {
-                self.agent.run(request.body(&[][..])?)
+                self.agent.run(request.body(&b""[..])?)
             }
             Content::Nothing => self.agent.run(request.body(())?),
             Content::Bytes(bytes) => self.agent.run(request.body(*bytes)?),
@@ -237,7 +232,8 @@ impl Client {
         let status = answer.status();
         let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(visible);
         let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let is_problem = media_type.is_some_and(|media_type| media_type.starts_with("application/problem+json"));
+        let is_problem =
+            media_type.is_some_and(|media_type| media_type.starts_with("application/problem+json"));
         let mut text = Vec::new();
         let read = answer.into_body().into_reader().take(PROBLEM_BYTES_MAX).read_to_end(&mut text);
         let problem: Option<Problem> =

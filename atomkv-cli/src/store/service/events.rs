@@ -95,7 +95,9 @@ pub(super) fn follow(service: &Service, following: &Following, each: &mut Each<'
         let since = *lost_since.get_or_insert_with(Instant::now);
         if since.elapsed() > service.client.timeout() {
             let from = watch.last.unwrap_or_default();
-            return Err(failure.hint(format!("--from {from} goes on where it was; --timeout TIME tries for longer")));
+            return Err(
+                failure.hint(format!("--from {from} goes on where it was; --timeout TIME tries for longer"))
+            );
         }
         service.client.pause(pause)?;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -106,7 +108,8 @@ pub(super) fn follow(service: &Service, following: &Following, each: &mut Each<'
 fn is_passing(refusal: &super::Refusal) -> bool {
     let is_reached = !refusal.problem.code.is_empty();
     refusal.failure.kind == Kind::Unavailable
-        && (!is_reached || ["overloaded", "closed", "not-ready", "too-many-requests"].iter().any(|code| refusal.is(code)))
+        && (!is_reached
+            || ["overloaded", "closed", "not-ready", "too-many-requests"].iter().any(|code| refusal.is(code)))
 }
 
 struct Watch<'a> {
@@ -143,7 +146,11 @@ impl Watch<'_> {
                 Ok(_) => {}
                 Err(error) => {
                     let failure = client.body_failure(error);
-                    return if failure.kind == Kind::Cancelled { Err(failure) } else { Ok(End::Lost(failure)) };
+                    return if failure.kind == Kind::Cancelled {
+                        Err(failure)
+                    } else {
+                        Ok(End::Lost(failure))
+                    };
                 }
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -211,7 +218,11 @@ impl Event {
                 }
                 self.data.extend_from_slice(value);
             }
-            b"id" => *id = String::from_utf8(value.to_vec()).ok().filter(|id| id.bytes().all(|byte| byte.is_ascii_digit())),
+            b"id" => {
+                *id = String::from_utf8(value.to_vec())
+                    .ok()
+                    .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+            }
             // A comment, which only says that the connection is alive.
             _ => {}
         }

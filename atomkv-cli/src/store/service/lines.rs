@@ -99,7 +99,12 @@ pub(super) fn range_query(range: &Range) -> Result<Vec<String>> {
 }
 
 /// Goes through documents as they come, all of one moment.
-pub(super) fn scan(service: &Service, table: &str, range: &Range, each: &mut Each<'_, Document>) -> Result<()> {
+pub(super) fn scan(
+    service: &Service,
+    table: &str,
+    range: &Range,
+    each: &mut Each<'_, Document>,
+) -> Result<()> {
     let mut parts = range_query(range)?;
     if range.limit == 0 {
         return Ok(());
@@ -186,7 +191,12 @@ struct ToldVersion {
 }
 
 /// The versions of a document, newest first; none if nothing is known of it.
-pub(super) fn versions(service: &Service, table: &str, key: &[u8], has_values: bool) -> Result<Vec<Document>> {
+pub(super) fn versions(
+    service: &Service,
+    table: &str,
+    key: &[u8],
+    has_values: bool,
+) -> Result<Vec<Document>> {
     let call = Call::document(Method::GET, table, key, &format!("/versions?values={has_values}"))?;
     let answer = match service.client.call(call) {
         Ok(answer) => answer,

@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomkv_engine::{
-    BackupOptions, BackupReport, CompactionReport, Durability, Error, Expect, Expiry, ResizeReport, Retention,
-    TransferReport, VALUE_BYTES_MAX, Written,
+    BackupOptions, BackupReport, CompactionReport, Durability, Error, Expect, Expiry, ResizeReport,
+    Retention, TransferReport, VALUE_BYTES_MAX, Written,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -160,7 +160,8 @@ impl Service {
         content: Content<'a>,
         options: WriteOptions,
     ) -> std::result::Result<Written, Refusal> {
-        let call = conditional(Call::document(Method::PUT, table, key, &write_query(options, true))?, options);
+        let call =
+            conditional(Call::document(Method::PUT, table, key, &write_query(options, true))?, options);
         let answer = self.client.call(call.content(content))?;
         Ok(self.written(&answer)?)
     }
@@ -173,7 +174,8 @@ impl Service {
 
 impl ToldTables {
     fn names(self) -> Vec<String> {
-        let mut names: Vec<String> = self.tables.into_iter().map(|table| table.name).chain(self.foreign).collect();
+        let mut names: Vec<String> =
+            self.tables.into_iter().map(|table| table.name).chain(self.foreign).collect();
         names.sort();
         names
     }

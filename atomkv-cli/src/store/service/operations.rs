@@ -60,7 +60,8 @@ fn run(
         if let Some(bar) = bar {
             bar.at(told.bytes, told.bytes_total);
         }
-        let asked = client.pause(pause).map_err(Refusal::from).and_then(|()| client.call(Call::get(path.clone())));
+        let asked =
+            client.pause(pause).map_err(Refusal::from).and_then(|()| client.call(Call::get(path.clone())));
         told = match asked {
             Ok(answer) => client.json(answer)?,
             Err(_) if interrupt::is_asked() => return Err(cancel(client, path, can_be_cancelled).into()),
@@ -74,7 +75,9 @@ fn run(
     }
     match (told.state.as_str(), &told.problem) {
         ("succeeded", _) => Ok(told),
-        ("failed", Some(problem)) => Err(Refusal { failure: problem.failure(None), problem: problem.clone() }),
+        ("failed", Some(problem)) => {
+            Err(Refusal { failure: problem.failure(None), problem: problem.clone() })
+        }
         ("cancelled", _) => Err(Failure::new(Kind::Cancelled, "somebody has cancelled it").into()),
         _ => Err(client.strange("an operation that is not understood").into()),
     }
@@ -110,9 +113,8 @@ pub(super) fn compact(client: &Client, bar: &Bar) -> Result<CompactionReport> {
 pub(super) fn verify(client: &Client, bar: &Bar) -> Result<Verified> {
     let told = run(client, &json!({"kind": "verify"}), true, Some(bar))?;
     let damages = told.result.get("damages").and_then(Value::as_array).into_iter().flatten();
-    let text = |damage: &Value, name: &str| {
-        damage.get(name).and_then(Value::as_str).unwrap_or_default().to_string()
-    };
+    let text =
+        |damage: &Value, name: &str| damage.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
     let damaged = |damage: &Value| Damaged {
         file: text(damage, "file"),
         offset: damage.get("offset").and_then(Value::as_u64).unwrap_or_default(),
@@ -148,7 +150,12 @@ pub(super) fn resize(
 }
 
 /// The options are the service's affair.
-pub(super) fn backup(client: &Client, to: &Path, _options: &BackupOptions, bar: &Bar) -> Result<BackupReport> {
+pub(super) fn backup(
+    client: &Client,
+    to: &Path,
+    _options: &BackupOptions,
+    bar: &Bar,
+) -> Result<BackupReport> {
     let name = to.to_str().filter(|name| !name.is_empty() && !name.contains(['/', '\\']));
     let name = name.ok_or_else(|| {
         Failure::usage(format!("{} is no name of a backup", to.display())).hint(

@@ -173,6 +173,11 @@ mod tests {
             assert_eq!(failure.kind, kind, "{code}");
             assert!(!failure.to_string().contains('\u{1b}'), "{code}");
         }
-        assert!(problem("forbidden", "the token lacks the scope write").failure(None).to_string().contains("--scopes read,write"));
+        assert!(
+            problem("forbidden", "the token lacks the scope write")
+                .failure(None)
+                .to_string()
+                .contains("--scopes read,write")
+        );
     }
 }

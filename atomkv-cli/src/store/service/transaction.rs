@@ -78,7 +78,13 @@ impl ServiceTransaction {
         Ok(())
     }
 
-    fn write(&mut self, table: &str, key: &[u8], value: Option<Vec<u8>>, options: WriteOptions) -> Result<()> {
+    fn write(
+        &mut self,
+        table: &str,
+        key: &[u8],
+        value: Option<Vec<u8>>,
+        options: WriteOptions,
+    ) -> Result<()> {
         self.service.check_writable()?;
         let place = (table.to_string(), key.to_vec());
         let mut expected = Vec::new();
@@ -192,10 +198,9 @@ impl Transaction for ServiceTransaction {
             return Ok(write.value.clone());
         }
         let document = self.service.document(table, key)?;
-        let written = document.as_ref().map(|document| Written {
-            version: document.version,
-            sequence: document.sequence,
-        });
+        let written = document
+            .as_ref()
+            .map(|document| Written { version: document.version, sequence: document.sequence });
         self.note(place, written)?;
         Ok(document.and_then(|document| document.value))
     }
@@ -240,7 +245,9 @@ impl Transaction for ServiceTransaction {
         let operations = self.operations();
         if operations.len() > OPERATIONS_MAX {
             let message = format!("a transaction of {} reads and writes over a service", operations.len());
-            return Err(Failure::usage(message).hint("it has at most 10,000; import writes any number of documents"));
+            return Err(
+                Failure::usage(message).hint("it has at most 10,000; import writes any number of documents")
+            );
         }
         let mut asked = Map::from_iter([("operations".to_string(), Value::Array(operations))]);
         if durability == Durability::Sync {
