@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::routes::{
-    batch, compatibility, console, documents, health, identity, list, operations, pages, tables, watch,
+    batch, compatibility, console, documents, health, identity, list, operations, pages, tables, transfer,
+    watch,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -28,6 +29,7 @@ use crate::routes::{
     tags(
         (name = "documents", description = "Documents, one or many"),
         (name = "tables", description = "Tables"),
+        (name = "transfer", description = "Whole tables and databases, in and out"),
         (name = "operations", description = "Running the service"),
         (name = "compatibility", description = "The interface of the .NET original"),
     )
@@ -48,6 +50,7 @@ impl Modify for Bearer {
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(documents::get, documents::head, documents::put, documents::delete))
+        .routes(routes!(documents::set_expiry))
         .routes(routes!(list::versions))
         .routes(routes!(list::list))
         .routes(routes!(list::get_many))
@@ -56,6 +59,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tables::list))
         .routes(routes!(tables::get, tables::create))
         .routes(routes!(tables::stats))
+        .routes(routes!(transfer::export))
+        .routes(routes!(transfer::import))
+        .routes(routes!(transfer::dump, transfer::load))
+        .routes(routes!(transfer::backup))
         .routes(routes!(operations::begin, operations::list))
         .routes(routes!(operations::get, operations::cancel))
         .routes(routes!(compatibility::put, compatibility::get))

@@ -35,7 +35,7 @@ const OPEN: [&str; 8] = [
     "/console/{file}",
 ];
 /// Whose answer begins late or never ends, so that no time is set.
-const PATIENT: [&str; 1] = ["/v1/watch"];
+const PATIENT: [&str; 3] = ["/v1/watch", "/v1/dump", "/v1/tables/{table}/import"];
 const DOCUMENT: &str = "/v1/tables/{table}/documents/{key}";
 
 /// The one middleware.
