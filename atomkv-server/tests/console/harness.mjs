@@ -16,7 +16,7 @@ const BROWSER = process.env.ATOMKV_CHROMIUM || "/usr/bin/chromium";
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 /** How long something may take before it is taken for missing; the machine may be slow. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 if (!PROGRAM) throw new Error("ATOMKV_PROGRAM is to name the command line; scripts/test-console.sh does");
 
@@ -157,8 +157,15 @@ export async function until(check) {
   }
 }
 
-/** That a locator comes to have a text. */
-export const hasText = (locator, text) => until(async () => {
-  const found = (await locator.allTextContents()).join("\n");
-  assert.ok(text instanceof RegExp ? text.test(found) : found.includes(text), `${JSON.stringify(found)} has no ${text}`);
-});
+/** That a locator comes to have a text; if not, what the page shows instead is told. */
+export async function hasText(locator, text) {
+  try {
+    await until(async () => {
+      const found = (await locator.allTextContents()).join("\n");
+      assert.ok(text instanceof RegExp ? text.test(found) : found.includes(text), `${JSON.stringify(found)} has no ${text}`);
+    });
+  } catch (error) {
+    error.message += `; the page: ${(await locator.page().locator("body").innerText()).slice(0, 2000)}`;
+    throw error;
+  }
+}
