@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Expiry, Options, Ready, Table, TableOptions, Written,
+    Batch, Database, Durability, Error, Expect, Expiry, Options, Ready, Table, TableOptions, WriteOptions,
+    Written,
 };
 use serde::{Deserialize, Serialize};
 
@@ -491,13 +492,16 @@ fn what_is_at_hand_is_read_without_waiting() {
     table.put(b"short", b"value").expect("put");
     table.put(b"compressed", text.as_bytes()).expect("put");
     table.put(b"large", &vec![7; 3 << 20]).expect("put");
-    table.put_with(b"expires", b"value", Expiry::After(Duration::from_secs(1000))).expect("put");
+    let expiry = WriteOptions::new().expiry(Expiry::After(Duration::from_secs(1000)));
+    table.put_with(b"expires", b"value", expiry).expect("put");
     for _ in 0..300 {
         table.put(b"changes", b"often").expect("put");
     }
     // So many that some share a tag and some have no place in the line of the index where they belong.
     let many: Vec<String> = (0..20_000).map(|number| format!("key {number}")).collect();
-    many.iter().for_each(|key| drop(table.put(key.as_bytes(), b"one of many").expect("put")));
+    for key in &many {
+        table.put(key.as_bytes(), b"one of many").expect("put");
+    }
     assert_eq!(length(b"short"), Ready::Now(Some(5)));
     assert_eq!(length(b"expires"), Ready::Now(Some(5)));
     assert_eq!(length(b"changes"), Ready::Now(Some(5)));
