@@ -12,7 +12,7 @@ package_of() {
     python3 | python3-venv | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
     php) echo php-cli ;;
     node) echo nodejs ;;
-    npm) echo npm ;;
+    npm | chromium) echo "$1" ;;
     *) echo "" ;;
     esac
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that is tested: form, lints, documentation, the Rust tests, the C interface, the Python binding, an installation,
-# the examples, the Node binding, the demo.
+# the examples, the Node binding, the console in a browser, the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -69,6 +69,10 @@ step "Node binding" make --no-print-directory node
 step "Node package" scripts/test-node.sh
 sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^Node binding: \([0-9]*\) passed.*/\1/p' "$log")"
+# The Rust tests have built the program.
+step "console" env ATOMKV_PROGRAM="$(cd "$target" && pwd)/debug/atomkv" scripts/test-console.sh
+sed -n '/^console: /s/^/  /p' "$log"
+count "$(awk '/^console: [0-9]* passed/ { sum += $2 } END { print sum + 0 }' "$log")"
 step "demo" make --no-print-directory demo
 count 4
 echo "$total passed, 0 failed"

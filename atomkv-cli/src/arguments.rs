@@ -27,7 +27,8 @@ Exit codes:
 
 /// AtomKV, an embedded key-value database: its command line.
 ///
-/// With a database alone, opens a session; with a verb, does one thing.
+/// With a database alone, opens a session; with a verb, does one thing. A database is a directory, or a service by its
+/// address: http://127.0.0.1:7070.
 #[derive(Debug, Parser)]
 #[command(name = "atomkv", version, max_term_width = 100)]
 #[command(after_help = format!("{EXIT_CODES}\n
@@ -37,6 +38,7 @@ Examples:
   atomkv data -e 'table users' -e 'scan user:'  runs lines of the session
   atomkv put data users ada '{{\"born\":1815}}'
   atomkv get data users ada | jq .born
+  atomkv get http://127.0.0.1:7070 users ada    the same of a service
   atomkv help put                               a verb with its options and examples"))]
 pub struct Arguments {
     /// How output looks.
@@ -45,6 +47,9 @@ pub struct Arguments {
     /// What a session opens.
     #[command(flatten)]
     pub session: SessionArguments,
+    /// How a service is reached.
+    #[command(flatten)]
+    pub service: ServiceArguments,
     /// One thing to do.
     #[command(subcommand)]
     pub verb: Option<Verb>,
@@ -64,10 +69,35 @@ pub struct LookArguments {
     pub no_color: bool,
 }
 
+/// How a service is reached.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Options for the address of a service")]
+pub struct ServiceArguments {
+    /// The token; better the variable ATOMKV_TOKEN or --token-file, which other users of the machine do not see
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// A file with the token
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// A file in PEM with the certificates to trust, instead of those of the system
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// How long to wait for a service that says nothing
+    #[arg(long, global = true, value_name = "TIME", default_value = "60s")]
+    pub timeout: String,
+}
+
+impl std::fmt::Debug for ServiceArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the token.
+        f.debug_struct("ServiceArguments").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
 /// What a session opens and runs.
 #[derive(Args, Debug)]
 pub struct SessionArguments {
-    /// The directory of the database; it is made if it is missing
+    /// The directory of the database, which is made if it is missing; or the address of a service
     pub db: Option<PathBuf>,
     /// A script to run instead of a session; - for standard input
     pub script: Option<PathBuf>,
@@ -85,7 +115,7 @@ pub struct SessionArguments {
 /// A table of a database.
 #[derive(Args, Debug)]
 pub struct Place {
-    /// The directory of the database
+    /// The directory of the database, or the address of a service
     pub db: PathBuf,
     /// The table
     pub table: String,
@@ -283,7 +313,7 @@ Examples:
     },
     /// Lists the tables
     Tables {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
     },
     /// Makes a table with settings of its own
@@ -306,7 +336,7 @@ Examples:
   atomkv import data --all everything.dump
   atomkv import data users big.jsonl --resume   goes on after kill -9 where it was")]
     Import {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
         /// The table; with --all the file
         table: String,
@@ -339,7 +369,7 @@ Examples:
   atomkv export data users user: | gzip > users.jsonl.gz
   atomkv export data --all -o everything.dump")]
     Export {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
         /// The table
         #[arg(required_unless_present = "all")]
@@ -363,15 +393,16 @@ Examples:
     /// Copies the database to a directory, or as a stream to standard output
     #[command(
         after_help = "Into the same directory again, only what is new is written. For a database that another process has
-open, the backup is up to that process.\n
+open, the backup is up to that process. A service makes it in its own directory of backups, under a name.\n
 Examples:
   atomkv backup data /backups/data
-  atomkv backup data - | ssh backuphost 'cat > data.tar'"
+  atomkv backup data - | ssh backuphost 'cat > data.tar'
+  atomkv backup http://127.0.0.1:7070 monday"
     )]
     Backup {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
-        /// Where to: a directory, or - for a tar archive on standard output
+        /// Where to: a directory, or - for a tar archive on standard output; of a service a name
         to: PathBuf,
         /// Copies files instead of linking those that never change
         #[arg(long)]
@@ -399,7 +430,7 @@ Examples:
 by now is verified."
     )]
     Verify {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
     },
     /// Makes a new database of everything that is intact in a damaged one
@@ -415,7 +446,7 @@ Example:\n  atomkv salvage damaged rescued"
     },
     /// Gives back the space of what was overwritten and deleted
     Compact {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
     },
     /// Gives a table another number of partitions
@@ -432,7 +463,7 @@ Example:\n  atomkv salvage damaged rescued"
 database open, which this one is not."
     )]
     Stats {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
         /// The table
         table: Option<String>,
@@ -446,7 +477,7 @@ Examples:
   atomkv watch data users user: --from 1 --no-follow"
     )]
     Watch {
-        /// The directory of the database
+        /// The directory of the database, or the address of a service
         db: PathBuf,
         /// Only this table
         table: Option<String>,
@@ -464,11 +495,12 @@ Examples:
     },
     /// Measures how fast puts, gets and scans are on this machine
     #[command(
-        after_help = "Makes a database in the directory, which must be missing or empty, and removes it again.\n
+        after_help = "Makes a database in the directory, which must be missing or empty, and removes it again. By the address of
+a service: how fast one client is, in a table atomkv.bench, whose documents are removed again.\n
 Example:\n  atomkv bench /tmp/atomkv-bench --documents 1000000 --value-bytes 100"
     )]
     Bench {
-        /// Where to; a directory on the disk in question
+        /// Where to: a directory on the disk in question, or the address of a service
         directory: PathBuf,
         /// How many documents
         #[arg(long, value_name = "N", default_value_t = 200_000)]

@@ -109,6 +109,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// So that a reader or a writer can hand one over.
+impl std::error::Error for Failure {}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (kind, hint) = match &error {

@@ -55,6 +55,7 @@ fn run(words: Vec<OsString>) -> Result<()> {
             return Ok(());
         }
     };
+    store::connect_with(connection(&arguments.service)?);
     let flags = arguments.look;
     let look = Look::of_stdout(flags.json, flags.quiet, flags.no_color);
     match (arguments.verb, arguments.session.db) {
@@ -68,6 +69,16 @@ fn run(words: Vec<OsString>) -> Result<()> {
         (None, None) => Err(Failure::usage("no verb and no database")
             .hint("atomkv --help lists the verbs; atomkv DB opens a session")),
     }
+}
+
+/// How services are reached, as far as one is named.
+fn connection(arguments: &arguments::ServiceArguments) -> Result<store::Connection> {
+    Ok(store::Connection {
+        token: arguments.token.clone(),
+        token_file: arguments.token_file.clone(),
+        ca_file: arguments.ca_file.clone(),
+        timeout: literal::duration(&arguments.timeout)?,
+    })
 }
 
 /// A first word that is nearly a verb, and no directory, is not made into a database.

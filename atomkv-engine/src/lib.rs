@@ -104,7 +104,7 @@ pub use options::{Durability, Expiry, Options, Retention, TableOptions, TableSet
 pub use progress::{Progress, Watcher};
 pub use resize::ResizeReport;
 pub use salvage::{SalvageOptions, SalvageReport, SalvagedKey, SalvagedTable, salvage};
-pub use scan::{Scan, ScanEntry, ScanOptions};
+pub use scan::{Scan, ScanEntry, ScanItem, ScanOptions};
 pub use snapshot::Snapshot;
 pub use stats::{CompactionReport, Stats, TableStats};
 pub use stream::{StreamReader, StreamWriter};

@@ -5,6 +5,7 @@
 
 mod filter;
 mod hashed;
+mod item;
 mod sorted;
 mod token;
 
@@ -12,9 +13,11 @@ use std::ops::{Bound, ControlFlow, RangeBounds};
 
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
-use crate::table::{Found, Table};
+use crate::table::Table;
 use filter::Glob;
 use hashed::Hashed;
+pub use item::ScanItem;
+use item::entry_of;
 pub(crate) use sorted::Sorted;
 use token::Token;
 
@@ -287,6 +290,15 @@ struct Last {
     place: u64,
 }
 
+impl Last {
+    fn note(last: &mut Option<Last>, key: &[u8], place: u64) {
+        let last = last.get_or_insert_with(|| Last { key: Vec::new(), place });
+        last.key.clear();
+        last.key.extend_from_slice(key);
+        last.place = place;
+    }
+}
+
 impl Table {
     /// All keys with their values as they are now, on an ordered table in the order of the keys, else in none. An error in
     /// the beginning is the first thing that comes.
@@ -316,9 +328,10 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::get`], at the first record that cannot be read.
-    pub fn for_each(&self, f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    pub fn for_each(&self, mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
         let snapshot = Snapshot::take(&self.inner)?;
-        Hashed::in_any_order().visit(self, snapshot.view(), &ScanOptions::new(), f).map(drop)
+        let visit = &mut |item: &ScanItem<'_>| f(item.key(), item.value());
+        Hashed::in_any_order().visit(self, snapshot.view(), &ScanOptions::new(), visit).map(drop)
     }
 }
 
@@ -378,21 +391,19 @@ impl Scan {
             None => self.snapshot = None,
             Some(Ok(entry)) => {
                 self.left -= 1;
-                let last = self.last.get_or_insert_with(|| Last { key: Vec::new(), place: 0 });
-                last.key.clear();
-                last.key.extend_from_slice(&entry.key);
-                if let Source::Hashed(hashed) = &self.source {
-                    last.place = hashed.last_place();
-                }
+                let place = match &self.source {
+                    Source::Hashed(hashed) => hashed.last_place(),
+                    _ => 0,
+                };
+                Last::note(&mut self.last, &entry.key, place);
             }
             Some(Err(_)) => {}
         }
         next
     }
 
-    /// Hands the keys that come next, with their values, to a function until it breaks off: without a copy where values are
-    /// stored as they are and the scan is of a table without order, begun neither for pages nor with a limit. Returns whether
-    /// the function has broken off; else the scan has come to its end.
+    /// Hands the keys that come next, with their values, to a function until it breaks off: [`Scan::visit`] for those who
+    /// want no more of them. Returns whether the function has broken off; else the scan has come to its end.
     ///
     /// ```
     /// # fn main() -> atomkv_engine::Result<()> {
@@ -416,23 +427,49 @@ impl Scan {
     /// # Errors
     /// As [`Table::get`], at the first record that cannot be read; the next call goes on behind it.
     pub fn next_with(&mut self, mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<bool> {
-        if let Source::Hashed(hashed) = &mut self.source
-            && !hashed.is_by_places()
-            && let Some(snapshot) = &self.snapshot
-        {
-            let is_broken_off = hashed.visit(&self.table, snapshot.view(), &self.options, f)?;
-            if !is_broken_off {
-                self.snapshot = None;
+        self.visit(|item| f(item.key(), item.value()))
+    }
+
+    /// Hands what comes next to a function until it breaks off: without a copy where values are stored as they are, unless
+    /// the table is one without order and the scan was begun for pages or with a limit. Returns whether the function has
+    /// broken off; else the scan has come to its end. The function may call the database.
+    ///
+    /// # Errors
+    /// As [`Scan::next_with`].
+    pub fn visit(&mut self, mut f: impl FnMut(&ScanItem<'_>) -> ControlFlow<()>) -> Result<bool> {
+        let view = self.snapshot.as_ref().map(|snapshot| *snapshot.view());
+        let is_broken_off = match (&mut self.source, view) {
+            (Source::Hashed(hashed), Some(view)) if !hashed.is_by_places() => {
+                hashed.visit(&self.table, &view, &self.options, &mut f)?
             }
-            return Ok(is_broken_off);
-        }
-        while let Some(entry) = self.next_entry() {
-            let entry = entry?;
-            if f(&entry.key, &entry.value).is_break() {
-                return Ok(true);
+            (Source::Sorted(sorted), Some(view)) if self.left > 0 => {
+                let (left, last) = (&mut self.left, &mut self.last);
+                let mut is_broken_off = false;
+                sorted.visit(&self.table, &view, &self.options, &mut |item| {
+                    *left -= 1;
+                    Last::note(last, item.key(), 0);
+                    is_broken_off = f(item).is_break();
+                    if is_broken_off || *left == 0 {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
+                is_broken_off
             }
+            _ => {
+                while let Some(entry) = self.next_entry() {
+                    if f(&ScanItem::of(&entry?)).is_break() {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+        };
+        if !is_broken_off {
+            self.snapshot = None;
         }
-        Ok(false)
+        Ok(is_broken_off)
     }
 
     /// Where a later scan may go on, behind the last key that came: for [`ScanOptions::after`]. Stays good whatever is
@@ -481,26 +518,4 @@ impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scan").field("table", &self.table.name()).finish_non_exhaustive()
     }
-}
-
-/// What a found record becomes for the caller; `None` if its large value has gone.
-fn entry_of(table: &Table, found: &Found<'_>, options: &ScanOptions) -> Result<Option<ScanEntry>> {
-    let header = found.header()?;
-    let mut is_left_out = false;
-    let value = if options.is_keys_only() {
-        Some(Vec::new())
-    } else {
-        let stored = found.stored()?;
-        is_left_out = options.leave_out_bytes.is_some_and(|bytes| stored.is_longer_than(bytes));
-        if is_left_out { Some(Vec::new()) } else { table.with_plain(stored, <[u8]>::to_vec)? }
-    };
-    Ok(value.map(|value| ScanEntry {
-        key: found.record.key.to_vec(),
-        value,
-        version: header.version,
-        sequence: header.sequence,
-        time_ms: header.time_ms,
-        expires_at_ms: header.expiry_ms,
-        is_left_out,
-    }))
 }

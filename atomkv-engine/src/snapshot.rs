@@ -70,7 +70,7 @@ impl Snapshot {
     pub(crate) fn take_at(inner: &Arc<Inner>) -> Result<(Snapshot, LogPosition)> {
         inner.health.check_open()?;
         let (sequence, time_ms, position) = inner.snapshots.take(&inner.log, inner.now_for_expiry_ms());
-        let view = View { sequence, time_ms };
+        let view = View { sequence, time_ms, is_settled: false };
         Ok((Snapshot { registered: Arc::new(Registered { inner: inner.clone(), view }) }, position))
     }
 

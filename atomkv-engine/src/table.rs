@@ -17,7 +17,7 @@ use crate::options::{Durability, TableSettings};
 use crate::services::{Keyspace, Services};
 use crate::tables::TableCore;
 use crate::types::Written;
-pub(crate) use found::{Found, Look, Stored, View};
+pub(crate) use found::{Found, Look, Next, Stored, View};
 pub use pinned::Pinned;
 pub(crate) use pinned::{About, Parts};
 

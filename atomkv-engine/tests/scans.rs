@@ -1,6 +1,7 @@
 //! Scans of tables with and without order: ranges, prefixes, filters, pages, and what they see while others write.
 
 use std::collections::BTreeMap;
+use std::io::{Seek, SeekFrom, Write};
 use std::ops::{Bound, ControlFlow};
 
 use atomkv_engine::{Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions};
@@ -348,4 +349,133 @@ fn a_scan_in_pieces_gives_each_key_once() {
             assert_eq!(sorted(found), expected);
         }
     }
+}
+
+/// The two ways to go through a scan in turns, pieces of every length, against what a scan in one piece gives.
+#[test]
+fn visits_in_pieces_of_any_length_tell_the_same() {
+    let (_directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        for number in 0..700_u32 {
+            table.put(&number.to_be_bytes(), &vec![number as u8; number as usize % 90]).expect("put");
+        }
+        let (low, high) = (50_u32.to_be_bytes(), 630_u32.to_be_bytes());
+        let middle = ScanOptions::new().range(low..high);
+        let mut all = vec![
+            ScanOptions::new(),
+            middle.clone(),
+            middle.clone().contains(b"\x01"),
+            middle.clone().limit(311),
+            middle.clone().limit(311).keys_only(true),
+        ];
+        if ordered {
+            all.push(middle.clone().reverse(true));
+            all.push(middle.reverse(true).limit(40));
+        }
+        for scan_options in all {
+            let mut expected = Vec::new();
+            let mut whole = table.scan(scan_options.clone()).expect("begun");
+            while let Some(entry) = whole.next_entry() {
+                expected.push(entry.expect("readable"));
+            }
+            assert!(expected.len() >= 40, "{scan_options:?}");
+            for piece in [1, 2, 15, 16, 17, 100, 1_000] {
+                let mut scan = table.scan(scan_options.clone()).expect("begun");
+                let mut found = Vec::new();
+                loop {
+                    let end = found.len() + piece;
+                    let visit = scan.visit(|item| {
+                        let entry = item.to_entry().expect("readable");
+                        let written = item.written().expect("readable");
+                        assert_eq!((item.key(), item.value()), (&entry.key[..], &entry.value[..]));
+                        assert_eq!((written.version, written.sequence), (entry.version, entry.sequence));
+                        found.push(entry);
+                        if found.len() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    });
+                    if !visit.expect("readable") {
+                        break;
+                    }
+                    if let Some(token) = scan.page_token() {
+                        let rest = table.scan(scan_options.clone().after(&token)).expect("begun");
+                        let limit = (expected.len() - found.len()).min(3);
+                        let rest: Vec<_> = rest.take(limit).map(|pair| pair.expect("readable").0).collect();
+                        let keys: Vec<_> =
+                            expected[found.len()..][..limit].iter().map(|entry| entry.key.clone()).collect();
+                        assert_eq!(
+                            rest,
+                            keys,
+                            "{scan_options:?} behind {} of {}",
+                            found.len(),
+                            expected.len()
+                        );
+                    }
+                    if piece % 2 == 1 {
+                        found.extend(scan.next_entry().transpose().expect("readable"));
+                    }
+                }
+                assert_eq!(found, expected, "{scan_options:?} in pieces of {piece}");
+                assert!(scan.next_entry().is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_visit_goes_on_behind_what_is_damaged() {
+    let (directory, database) = database();
+    for ordered in [true, false] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        for number in 0..100 {
+            table
+                .put(
+                    format!("key {number:03}").as_bytes(),
+                    format!("{ordered} value {number:03}!").as_bytes(),
+                )
+                .expect("put");
+        }
+        let bad = [0, 15, 16, 40, 41, 99];
+        for number in bad {
+            flip(directory.path(), format!("{ordered} value {number:03}!").as_bytes());
+        }
+        let mut scan = table.scan(ScanOptions::new()).expect("begun");
+        let (mut seen, mut failed) = (Vec::new(), 0);
+        loop {
+            let end = seen.len() + 9;
+            let visit = scan.visit(|item| {
+                seen.push(item.key().to_vec());
+                if seen.len() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            match visit {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Error::Corrupt { .. }) => failed += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        seen.sort();
+        let good = (0..100).filter(|number| !bad.contains(number));
+        let good: Vec<_> = good.map(|number| format!("key {number:03}").into_bytes()).collect();
+        assert_eq!((seen, failed), (good, bad.len()));
+    }
+}
+
+/// Flips a bit of the last byte of what stands once somewhere in the files of a database.
+fn flip(directory: &std::path::Path, bytes: &[u8]) {
+    let mut found = 0;
+    for file in std::fs::read_dir(directory.join("db")).expect("listed") {
+        let path = file.expect("listed").path();
+        if !path.is_file() {
+            continue;
+        }
+        let content = std::fs::read(&path).expect("read");
+        if let Some(at) = content.windows(bytes.len()).position(|window| window == bytes) {
+            let last = at + bytes.len() - 1;
+            let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("opened");
+            file.seek(SeekFrom::Start(last as u64)).expect("the place");
+            file.write_all(&[content[last] ^ 1]).expect("written");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1);
 }

@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "ATOMKV_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
 
+    /// Whether there is a console for people at /console/ [default: true]
+    #[arg(long, value_name = "BOOL", env = "ATOMKV_CONSOLE")]
+    pub console: Option<bool>,
+
     /// The durability of writes that do not name one [default: sync]
     #[arg(long, env = "ATOMKV_DURABILITY")]
     pub durability: Option<Durability>,
@@ -140,6 +144,7 @@ impl Args {
         set_some(&mut config.tls_certificate, self.tls_certificate);
         set_some(&mut config.tls_key, self.tls_key);
         set(&mut config.cors_origins, (!self.cors_origins.is_empty()).then_some(self.cors_origins));
+        set(&mut config.console, self.console);
         set(&mut config.durability, self.durability);
         set(&mut config.document_bytes_max, self.document_bytes_max);
         set(&mut config.body_bytes_max, self.body_bytes_max);

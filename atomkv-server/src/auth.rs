@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -18,7 +18,7 @@ use crate::error::ServeError;
 use crate::problem::Problem;
 
 /// What a token is for. Each stands for itself: who writes need not be able to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scope {
     /// Documents, lists, changes.
@@ -105,6 +105,15 @@ impl Client {
             return Ok(());
         }
         Err(Problem::forbidden(format!("the token lacks the scope {}", format!("{scope:?}").to_lowercase())))
+    }
+
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Names, or beginnings of names with `*` behind; `None` for all.
+    pub(crate) fn tables(&self) -> Option<&[String]> {
+        self.tables.as_deref()
     }
 
     pub(crate) fn sees(&self, table: &str) -> bool {

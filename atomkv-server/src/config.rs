@@ -57,6 +57,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// The origins whose pages browsers let call the service (CORS), such as `https://app.example`, or `*`. Default none.
     pub cors_origins: Vec<String>,
+    /// Whether there is a console for people at `/console/`. Default yes.
+    pub console: bool,
     /// The durability of writes that do not name one. Default `sync`.
     pub durability: Durability,
     /// The longest document, in bytes. Default 1 GiB. Documents are streamed, so memory does not limit it.
@@ -115,6 +117,7 @@ impl Default for Config {
             tls_certificate: None,
             tls_key: None,
             cors_origins: Vec::new(),
+            console: true,
             durability: Durability::Sync,
             document_bytes_max: 1 << 30,
             body_bytes_max: 16 << 20,

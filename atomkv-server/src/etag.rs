@@ -38,13 +38,36 @@ impl Tags {
 pub(crate) struct Conditions {
     matches: Option<Tags>,
     none_match: Option<Tags>,
+    /// What the query asks for by number.
+    numbered: Option<Expect>,
 }
 
 impl Conditions {
     /// # Errors
     /// 400 for a header that is no list of entity tags.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Conditions, Problem> {
-        Ok(Conditions { matches: tags(headers, IF_MATCH)?, none_match: tags(headers, IF_NONE_MATCH)? })
+        Ok(Conditions {
+            matches: tags(headers, IF_MATCH)?,
+            none_match: tags(headers, IF_NONE_MATCH)?,
+            numbered: None,
+        })
+    }
+
+    /// With the version or the sequence that the query of a write names.
+    ///
+    /// # Errors
+    /// 400 for both, and beside a header.
+    pub(crate) fn numbered(mut self, version: Option<u64>, sequence: Option<u64>) -> Result<Self, Problem> {
+        self.numbered = match (version, sequence) {
+            (None, None) => return Ok(self),
+            (Some(version), None) if self.is_none() => Some(Expect::Version(version)),
+            (None, Some(sequence)) if self.is_none() => Some(Expect::Sequence(sequence)),
+            _ => {
+                let detail = "if_version, if_sequence, If-Match and If-None-Match exclude each other";
+                return Err(Problem::bad_request(detail));
+            }
+        };
+        Ok(self)
     }
 
     /// Whether a read is to be answered 304, of a document that is there.
@@ -62,13 +85,13 @@ impl Conditions {
     }
 
     pub(crate) fn is_none(&self) -> bool {
-        self.matches.is_none() && self.none_match.is_none()
+        self.matches.is_none() && self.none_match.is_none() && self.numbered.is_none()
     }
 
     /// The expectation that says the same, where it can be said without knowing what is there.
     pub(crate) fn plain(&self) -> Option<Expect> {
         match (&self.matches, &self.none_match) {
-            (None, None) => Some(Expect::Anything),
+            (None, None) => Some(self.numbered.unwrap_or_default()),
             (Some(Tags::Any), None) => Some(Expect::Present),
             (None, Some(Tags::Any)) => Some(Expect::Absent),
             _ => None,
@@ -81,7 +104,12 @@ impl Conditions {
     /// 412 if the conditions do not hold of it.
     pub(crate) fn given(&self, found: Option<Written>) -> Result<Expect, Problem> {
         let is_refused = found.is_some_and(|found| self.is_unchanged(found));
-        if is_refused || !self.admits_read(found) {
+        let is_numbered = match self.numbered {
+            Some(Expect::Version(version)) => found.is_some_and(|found| found.version == version),
+            Some(Expect::Sequence(sequence)) => found.is_some_and(|found| found.sequence == sequence),
+            _ => true,
+        };
+        if is_refused || !is_numbered || !self.admits_read(found) {
             return Err(Problem::precondition_failed(found));
         }
         Ok(match found {

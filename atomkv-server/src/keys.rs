@@ -1,6 +1,6 @@
 //! How keys, which are any bytes, are written in URLs and JSON.
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, HeaderName, Uri};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,26 @@ pub(crate) fn unprocessable(detail: &str) -> Problem {
 pub(crate) fn segment(uri: &Uri, number: usize) -> Vec<u8> {
     let raw = uri.path().split('/').nth(number).unwrap_or_default();
     percent_decode_str(raw).collect()
+}
+
+/// A key that is too long for a path, in base64url; in the path stands `-` then.
+pub(crate) const KEY: HeaderName = HeaderName::from_static("atomkv-key");
+
+/// The key that a request means: that of the header, else that of the path.
+///
+/// # Errors
+/// 400 for what is not so encoded, and for a key in both.
+pub(crate) fn document_key(
+    uri: &Uri,
+    headers: &HeaderMap,
+    encoding: KeyEncoding,
+) -> Result<Vec<u8>, Problem> {
+    let in_path = segment(uri, 5);
+    match headers.get(KEY) {
+        None => encoding.decode(in_path),
+        Some(key) if in_path == b"-" => KeyEncoding::Base64url.decode(key.as_bytes().to_vec()),
+        Some(_) => Err(Problem::bad_request("with Atomkv-Key the path has - in place of the key")),
+    }
 }
 
 /// The name of the table in the path.

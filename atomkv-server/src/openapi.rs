@@ -10,7 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::routes::{batch, compatibility, documents, health, list, operations, pages, tables, watch};
+use crate::routes::{
+    batch, compatibility, console, documents, health, identity, list, operations, pages, tables, transfer,
+    watch,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -26,6 +29,7 @@ use crate::routes::{batch, compatibility, documents, health, list, operations, p
     tags(
         (name = "documents", description = "Documents, one or many"),
         (name = "tables", description = "Tables"),
+        (name = "transfer", description = "Whole tables and databases, in and out"),
         (name = "operations", description = "Running the service"),
         (name = "compatibility", description = "The interface of the .NET original"),
     )
@@ -46,6 +50,7 @@ impl Modify for Bearer {
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(documents::get, documents::head, documents::put, documents::delete))
+        .routes(routes!(documents::set_expiry))
         .routes(routes!(list::versions))
         .routes(routes!(list::list))
         .routes(routes!(list::get_many))
@@ -54,15 +59,23 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tables::list))
         .routes(routes!(tables::get, tables::create))
         .routes(routes!(tables::stats))
+        .routes(routes!(transfer::export))
+        .routes(routes!(transfer::import))
+        .routes(routes!(transfer::dump, transfer::load))
+        .routes(routes!(transfer::backup))
         .routes(routes!(operations::begin, operations::list))
         .routes(routes!(operations::get, operations::cancel))
         .routes(routes!(compatibility::put, compatibility::get))
+        .routes(routes!(identity::token))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(pages::openapi))
         .routes(routes!(pages::docs))
         .routes(routes!(pages::root))
+        .routes(routes!(console::short))
+        .routes(routes!(console::page))
+        .routes(routes!(console::file))
 }
 
 /// The routes without what every request passes.

@@ -51,6 +51,12 @@ pub struct Rest {
     /// The oldest sequence that there still is.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_sequence: Option<u64>,
+    /// How many records were imported before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+    /// Up to where the input was imported: a number of records and an offset in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What the log says besides, which strangers need not know.
@@ -142,6 +148,13 @@ impl Problem {
             Ok(text) => self.rest.key = Some(text.to_string()),
             Err(_) => self.rest.key_base64 = Some(data_encoding::BASE64URL_NOPAD.encode(key)),
         }
+        self
+    }
+
+    /// An import that has failed had come so far.
+    pub(crate) fn imported(mut self, records: u64, position: &str) -> Problem {
+        self.rest.records = Some(records);
+        self.rest.position = Some(position.to_string());
         self
     }
 

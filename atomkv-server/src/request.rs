@@ -24,9 +24,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Routes that anybody may see, and that are answered whatever else is going on.
-const OPEN: [&str; 5] = ["/", "/health/live", "/health/ready", "/openapi.json", "/docs"];
+const OPEN: [&str; 8] = [
+    "/",
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    "/docs",
+    "/console",
+    "/console/",
+    "/console/{file}",
+];
 /// Whose answer begins late or never ends, so that no time is set.
-const PATIENT: [&str; 1] = ["/v1/watch"];
+const PATIENT: [&str; 3] = ["/v1/watch", "/v1/dump", "/v1/tables/{table}/import"];
 const DOCUMENT: &str = "/v1/tables/{table}/documents/{key}";
 
 /// The one middleware.

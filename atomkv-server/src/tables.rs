@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use atomkv_engine::services::Services;
 use atomkv_engine::{
     Batch, Database, Durability, Entry, Error, Expect, Expiry, Ready, Result, StreamReader, StreamWriter,
-    Table, TableOptions, WriteOptions, Written,
+    Table, TableOptions, Version, WriteOptions, Written,
 };
 
 /// Tables whose names begin so are the service's own.
@@ -143,7 +143,15 @@ impl TableHandle {
 
     /// A version of a document that is kept; `None` if it is that of a deletion.
     pub(crate) fn find_version(&self, key: &[u8], version: u64) -> Result<Option<Document>> {
-        let version = self.table.get_version(key, version)?;
+        self.past(key, self.table.get_version(key, version)?)
+    }
+
+    /// A document as it was after a commit; `None` if it was not there then.
+    pub(crate) fn find_at(&self, key: &[u8], sequence: u64) -> Result<Option<Document>> {
+        self.table.get_at(key, sequence)?.map_or(Ok(None), |version| self.past(key, version))
+    }
+
+    fn past(&self, key: &[u8], version: Version) -> Result<Option<Document>> {
         let Some(value) = version.value else { return Ok(None) };
         let media = match self.types.get() {
             Some(types) => match types.get_at(key, version.sequence) {
@@ -271,6 +279,34 @@ impl TableHandle {
         self.with_type(database, batch, key, None, Expiry::Default)?;
         batch.delete_with(&self.table, key, WriteOptions::new().expect(expect));
         Ok(())
+    }
+
+    /// Gives a document another expiry, and its type the same; buffered. `None` if it is not there.
+    pub(crate) fn set_expiry(&self, database: &Database, key: &[u8], wish: Wish) -> Result<Option<Written>> {
+        loop {
+            let typed = self.media(key)?.and_then(|media| {
+                let sequence = media.sequence;
+                Some((Expect::Sequence(sequence), own_type(sequence, Some(media))?))
+            });
+            let options = wish.options().durability(Durability::Buffered);
+            let Some((found, media_type)) = typed else { return self.table.set_expiry(key, options) };
+            let Some(entry) = self.table.get_entry(key)? else { return self.table.set_expiry(key, options) };
+            if found != Expect::Sequence(entry.sequence) {
+                // Somebody else has written it since: it has no type any more.
+                return self.table.set_expiry(key, options);
+            }
+            // The condition is judged besides, so that its failure is told as one.
+            let mut batch = Batch::new();
+            batch.expect(&self.table, key, wish.expect);
+            let wish = Wish { expect: found, ..wish };
+            self.put_in(database, &mut batch, key, &entry.value, Some(&media_type), wish)?;
+            match database.apply_told(&batch, Durability::Buffered) {
+                // Written meanwhile: what is there now is looked at.
+                Err(Error::Conflict { .. })
+                    if self.media(key)?.is_none_or(|media| found != Expect::Sequence(media.sequence)) => {}
+                outcome => return Ok(outcome?.pop().flatten()),
+            }
+        }
     }
 
     /// Makes a streamed document visible.

@@ -20,7 +20,7 @@ fn operations(api: &Value) -> Vec<(String, String, Value)> {
 
 /// A path of this kind.
 fn filled(path: &str) -> String {
-    path.replace("{table}", "t").replace("{key}", "k").replace("{id}", "1")
+    path.replace("{table}", "t").replace("{key}", "k").replace("{id}", "1").replace("{file}", "main.js")
 }
 
 /// What is described is there, and has the methods that are described and no others.

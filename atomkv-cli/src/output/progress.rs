@@ -36,13 +36,18 @@ impl Bar {
     }
 
     fn show(&self, progress: &Progress) {
-        let total = (progress.bytes_total > 0).then_some(progress.bytes_total);
+        self.at(progress.bytes, progress.bytes_total);
+    }
+
+    /// So many bytes are done, of so many; 0 if that is not known.
+    pub fn at(&self, bytes: u64, bytes_total: u64) {
+        let total = (bytes_total > 0).then_some(bytes_total);
         if let Some(total) = total
             && self.bar.length() != total.into()
         {
             self.expect(total);
         }
-        self.bar.set_position(progress.bytes);
+        self.bar.set_position(bytes);
     }
 
     /// So many bytes there will be.

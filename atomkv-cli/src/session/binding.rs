@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use atomkv_engine::{Durability, Expect, WriteOptions, Written};
+use atomkv_engine::{Durability, Expect, Written};
 use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{
     Array, Blob, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position,
@@ -15,7 +15,7 @@ use super::convert::{from_bytes, from_json, from_value, to_json, to_key, to_valu
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::literal::{duration, visible};
-use crate::store::{Document, Range};
+use crate::store::{Document, Range, WriteOptions};
 
 /// What a function of a script gives back.
 type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;

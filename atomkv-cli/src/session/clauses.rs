@@ -1,12 +1,13 @@
 //! What may stand behind a verb: keys and values, then clauses that begin with a word of their own.
 
-use atomkv_engine::{Durability, Expect, WriteOptions};
+use atomkv_engine::{Durability, Expect};
 
 use super::help::Verb;
 use super::words::Word;
 use crate::failure::{Failure, Result};
 use crate::literal::{Source, duration, number, parse_key, visible};
 use crate::nearest::nearest;
+use crate::store::WriteOptions;
 
 /// What a `$name` stands for: bytes as a key or as a value.
 pub type Variables<'a> = dyn Fn(&str, bool) -> Result<Vec<u8>> + 'a;

@@ -6,9 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use atomkv_engine::{
-    BackupOptions, Durability, Expiry, ExportOptions, Format, ImportOptions, VerifyOptions, WriteOptions,
-};
+use atomkv_engine::{BackupOptions, Durability, Expiry, Format};
 use rhai::Dynamic;
 
 use super::binding;
@@ -19,10 +17,10 @@ use super::help;
 use super::words::{Line, Target, Word};
 use crate::arguments::FileFormat;
 use crate::failure::{Failure, Kind, Result};
-use crate::interrupt::{self, Interruptible};
+use crate::interrupt::Interruptible;
 use crate::literal::{self, duration, number, time, visible};
 use crate::output::{Bar, Grid, Look, Output, cell, document_json, shown_value};
-use crate::store::{Document, Following, Range, TableSettings, scan_options};
+use crate::store::{self, Document, Following, Range, TableSettings, WriteOptions};
 use crate::verbs::{
     copy, format_of, missing, retention, show_change, show_compaction, show_history, show_listing,
     show_stats, show_tables, show_transfer, show_value, show_verification, written_line,
@@ -138,27 +136,27 @@ fn command(context: &Context, line: &Line, variables: &Variables<'_>, output: &m
 
 /// The verbs for the care of a database.
 fn care(context: &Context, verb: &str, clauses: &mut Clauses<'_>, output: &mut Output) -> Result<()> {
-    let database = context.store.database()?;
+    let store = &context.store;
     match verb {
         "resize" => {
-            let table = database.open_table(&context.table()?, Default::default())?;
+            let table = context.table()?;
             let partitions = clauses.number("number of partitions")?;
             clauses.end()?;
             let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
-            let report = table.resize(partitions)?;
+            let report = store.resize(&table, partitions)?;
             output.note(&format!("from {} to {} partitions", report.from, report.to))
         }
         "compact" => {
             clauses.end()?;
             let bar = Bar::new("compacting", output.look.is_quiet);
-            let report = database.compact_with(bar.watcher())?;
+            let report = store.compact(&bar)?;
             drop(bar);
             show_compaction(&report, output)
         }
         "verify" => {
             clauses.end()?;
             let bar = Bar::new("verifying", output.look.is_quiet);
-            let report = database.verify(&VerifyOptions::new(), bar.watcher())?;
+            let report = store.verify(&bar)?;
             drop(bar);
             show_verification(&report, output)
         }
@@ -166,13 +164,13 @@ fn care(context: &Context, verb: &str, clauses: &mut Clauses<'_>, output: &mut O
             let directory = &clauses.word("a directory")?.text;
             clauses.end()?;
             let bar = Bar::new("backing up", output.look.is_quiet);
-            let report = database.backup(directory, &BackupOptions::new(), bar.watcher())?;
+            let report = store.backup(Path::new(directory), &BackupOptions::new(), &bar)?;
             drop(bar);
             output.note(&format!("sequence {}: {} files", report.sequence, report.files))
         }
         "sync" => {
             clauses.end()?;
-            Ok(database.sync()?)
+            store.sync()
         }
         _ => Err(Failure::new(Kind::Internal, format!("the verb {verb} does nothing"))),
     }
@@ -450,11 +448,11 @@ fn import(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> 
         bar.expect(metadata.len());
     }
     context.store.create_table(&table, &TableSettings::default())?;
-    let table = context.store.database()?.open_table(&table, Default::default())?;
-    let options = ImportOptions::new().format(format_of(None, path));
-    let report = table.import(&mut BufReader::new(Interruptible(file)), &options, bar.watcher())?;
+    let how = store::Import { format: format_of(None, path), ..store::Import::default() };
+    let mut done = None;
+    context.store.import(&table, &how, &mut BufReader::new(Interruptible(file)), &mut done, &bar)?;
     drop(bar);
-    show_transfer(&report, output)
+    show_transfer(&done.unwrap_or_default(), output)
 }
 
 fn export(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Result<()> {
@@ -473,13 +471,12 @@ fn export(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> 
         };
     }
     clauses.end()?;
-    let table = context.store.database()?.open_table(&table, Default::default())?;
-    let options = ExportOptions::new().format(format).scan(scan_options(&range)?);
     let look = output.look;
     let mut writer = OutputWriter { output, is_safe: !look.is_terminal };
     // Its output is the progress.
-    let watcher = atomkv_engine::Watcher::new(|_| interrupt::flow());
-    table.export(&mut writer, &options, watcher)?;
+    let bar = Bar::new("exporting", true);
+    let how = store::Export { format, versions: false };
+    context.store.export(&table, &range, how, &mut writer, &bar)?;
     Ok(())
 }
 

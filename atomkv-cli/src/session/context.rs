@@ -5,12 +5,12 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use atomkv_engine::{Durability, WriteOptions, Written};
+use atomkv_engine::{Durability, Written};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::output::{Look, Output};
-use crate::store::{Document, Each, Range, Store, Transaction};
+use crate::store::{Document, Each, Range, Store, Transaction, WriteOptions};
 
 /// The state of a session.
 pub struct Context {

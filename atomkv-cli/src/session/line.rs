@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use atomkv_engine::services::Services;
-use atomkv_engine::{Database, ScanOptions};
 use nu_ansi_term::{Color, Style};
 use reedline::{
     ColumnarMenu, Completer, CompletionResult, DefaultHinter, Emacs, FileBackedHistory, Highlighter, KeyCode,
@@ -20,6 +18,7 @@ use super::{Flow, Session, statements, words};
 use crate::failure::{Failure, Kind, Result};
 use crate::literal;
 use crate::output::{Look, grey};
+use crate::store::Names;
 
 /// So many lines are remembered.
 const HISTORY_LINES: usize = 5000;
@@ -32,11 +31,12 @@ const OFFER_TIME: Duration = Duration::from_millis(150);
 ///
 /// # Errors
 /// If the terminal cannot be read.
-pub(super) fn read(session: &mut Session, database: &Database) -> Result<()> {
+pub(super) fn read(session: &mut Session) -> Result<()> {
     let look = session.context.output.borrow().look;
-    let mut editor = editor(session.context.chosen(), database, look)?;
+    // Of a service this is the first that is asked, which tells whether it answers.
+    let tables = session.context.store.tables()?.len();
+    let mut editor = editor(session.context.chosen(), session.context.store.names(), look)?;
     if !look.is_quiet {
-        let tables = database.table_names().len();
         let tables = if tables == 1 { "one table".to_string() } else { format!("{tables} tables") };
         let name = literal::visible(&session.context.store.name());
         let banner = format!("AtomKV {}: {name}, {tables}; help lists the verbs", env!("CARGO_PKG_VERSION"));
@@ -65,7 +65,7 @@ pub(super) fn read(session: &mut Session, database: &Database) -> Result<()> {
     }
 }
 
-fn editor(chosen: Chosen, database: &Database, look: Look) -> Result<Reedline> {
+fn editor(chosen: Chosen, names: Box<dyn Names>, look: Look) -> Result<Reedline> {
     let mut bindings = default_emacs_keybindings();
     bindings.add_binding(
         KeyModifiers::NONE,
@@ -74,7 +74,7 @@ fn editor(chosen: Chosen, database: &Database, look: Look) -> Result<Reedline> {
     );
     let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name("words")));
     let mut editor = Reedline::create()
-        .with_completer(Box::new(Words { chosen, database: database.clone() }))
+        .with_completer(Box::new(Words { chosen, names }))
         .with_quick_completions(true)
         .with_partial_completions(true)
         .with_menu(menu)
@@ -213,7 +213,7 @@ fn token(text: &str, first: char) -> (usize, Style) {
 /// Completes verbs, tables and keys.
 struct Words {
     chosen: Chosen,
-    database: Database,
+    names: Box<dyn Names>,
 }
 
 impl Completer for Words {
@@ -257,19 +257,15 @@ fn verbs(word: &str) -> Candidates {
 
 impl Words {
     fn tables(&self, word: &str) -> Candidates {
-        let names = self.database.table_names().into_iter();
+        let names = self.names.tables().into_iter();
         names.filter(|name| name.starts_with(word)).map(|name| (quoted(&name), None)).collect()
     }
 
     fn keys(&self, word: &str) -> Candidates {
         let chosen = self.chosen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let Some(name) = chosen else { return Vec::new() };
-        let Ok(table) = self.database.open_table(&name, Services::default()) else { return Vec::new() };
-        let options = ScanOptions::new().prefix(word.as_bytes()).keys_only(true).limit(KEYS_OFFERED);
-        let Ok(scan) = table.scan(options) else { return Vec::new() };
-        let begin = Instant::now();
-        let keys = scan.take_while(|_| begin.elapsed() < OFFER_TIME).flatten();
-        let mut keys: Vec<String> = keys.map(|(key, _)| key_word(&key)).collect();
+        let keys = self.names.keys(&name, word.as_bytes(), KEYS_OFFERED, OFFER_TIME);
+        let mut keys: Vec<String> = keys.iter().map(|key| key_word(key)).collect();
         keys.sort();
         keys.into_iter().map(|key| (key, None)).collect()
     }

@@ -28,7 +28,7 @@ use crate::literal::visible;
 use crate::nearest::nearest;
 use crate::output::Look;
 use crate::output::{hex, json, text_of};
-use crate::store::{Access, Directory};
+use crate::store::{self, Access};
 
 /// Scripts are read whole, up to this length.
 const SCRIPT_BYTES_MAX: u64 = 64 << 20;
@@ -41,21 +41,19 @@ pub fn run(db: &Path, arguments: SessionArguments, look: Look) -> Result<()> {
     let is_typed = arguments.execute.is_empty() && arguments.script.is_none() && io::stdin().is_terminal();
     let script = if is_typed { None } else { Some(script(&arguments)?) };
     let access = if arguments.read_only { Access::Read } else { Access::Create };
-    let store = Directory::open(db, access).map_err(|failure| {
+    let store = store::open(db, access).map_err(|failure| {
         if access == Access::Create && failure.message.contains("is open in process") {
             failure.hint("--read-only opens it beside its owner")
         } else {
             failure
         }
     })?;
-    let database = atomkv_engine::Database::clone(crate::store::Store::database(&store)?);
     let is_interactive = is_typed;
     let look = if is_interactive { look } else { Look { is_quiet: true, ..look } };
-    let mut session =
-        Session::new(Rc::new(Context::new(Box::new(store), look, is_interactive)), arguments.operations);
+    let mut session = Session::new(Rc::new(Context::new(store, look, is_interactive)), arguments.operations);
     let outcome = match script {
         Some(script) => session.run_script(&script),
-        None => line::read(&mut session, &database),
+        None => line::read(&mut session),
     };
     if session.context.is_in_transaction() {
         session.context.abort()?;

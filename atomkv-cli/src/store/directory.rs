@@ -2,25 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{BufRead, Read, Write};
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomkv_engine::services::Services;
 use atomkv_engine::{
-    ChangeEvent, Database, Durability, Entry, Error, Options, ScanEntry, ScanOptions, Table, TableOptions,
-    Version, Watch, WatchOptions, WriteOptions, Written,
+    BackupOptions, BackupReport, ChangeEvent, CompactionReport, Database, DumpOptions, Durability, Entry,
+    Error, ExportOptions, ImportOptions, Options, ReportHandle, ResizeReport, ScanEntry, ScanOptions, Table,
+    TableOptions, TransferReport, VerifyOptions, Version, Watch, WatchOptions, Written,
 };
 use serde_json::Value;
 
-use super::{Change, Document, Each, Following, Range, Store, TableLine, TableSettings, Transaction};
+use super::{
+    Change, Document, Each, Export, Following, Import, Names, Range, Store, TableLine, TableSettings,
+    Transaction, Verified, WriteOptions,
+};
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
+use crate::output::Bar;
 
 /// Values up to this length are written in one piece; longer ones are streamed.
 const PIECE_BYTES: u64 = 4 << 20;
+/// The table in which imports keep their places.
+const BOOKMARKS: &str = "atomkv.imports";
 /// How often a reader beside the writer looks for what is new, and a watch for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -88,13 +95,8 @@ impl Directory {
     /// Opens the database in a directory.
     ///
     /// # Errors
-    /// Those of [`Database::open`]; of an address.
+    /// Those of [`Database::open`].
     pub fn open(path: &Path, access: Access) -> Result<Directory> {
-        // A directory of that name would not be what was meant.
-        if path.to_str().is_some_and(|text| text.contains("://")) {
-            return Err(Failure::usage(format!("{} is the address of a service", path.display()))
-                .hint("this command opens directories; speak to a service by HTTP, with curl for instance"));
-        }
         let options =
             Options::default().read_only(access == Access::Read).create_if_missing(access == Access::Create);
         let database = Database::open(path, options)?;
@@ -204,7 +206,7 @@ impl Store for Directory {
         let mut piece = Vec::new();
         Read::take(&mut *value, PIECE_BYTES + 1).read_to_end(&mut piece).map_err(failed)?;
         if piece.len() as u64 <= PIECE_BYTES {
-            return Ok(table.put_with(key, &piece, options)?);
+            return Ok(table.put_with(key, &piece, engine(options))?);
         }
         let mut writer = table.write_stream(key)?;
         while !piece.is_empty() {
@@ -213,15 +215,15 @@ impl Store for Directory {
             piece.clear();
             Read::take(&mut *value, PIECE_BYTES).read_to_end(&mut piece).map_err(failed)?;
         }
-        Ok(writer.finish_with(options)?)
+        Ok(writer.finish_with(engine(options))?)
     }
 
     fn delete(&self, table: &str, key: &[u8], options: WriteOptions) -> Result<Option<Written>> {
-        Ok(self.tables.existing(table)?.delete_with(key, options)?)
+        Ok(self.tables.existing(table)?.delete_with(key, engine(options))?)
     }
 
     fn set_expiry(&self, table: &str, key: &[u8], options: WriteOptions) -> Result<Option<Written>> {
-        Ok(self.tables.existing(table)?.set_expiry(key, options)?)
+        Ok(self.tables.existing(table)?.set_expiry(key, engine(options))?)
     }
 
     fn scan(&self, table: &str, range: &Range, each: &mut Each<'_, Document>) -> Result<()> {
@@ -267,8 +269,82 @@ impl Store for Directory {
         Ok(Box::new(DirectoryTransaction { transaction, tables: self.tables.clone() }))
     }
 
-    fn database(&self) -> Result<&Database> {
-        Ok(&self.database)
+    fn export(
+        &self,
+        table: &str,
+        range: &Range,
+        how: Export,
+        writer: &mut dyn Write,
+        bar: &Bar,
+    ) -> Result<TransferReport> {
+        let scan = scan_options(range)?;
+        let options = ExportOptions::new().format(how.format).scan(scan).versions(how.versions);
+        Ok(self.tables.existing(table)?.export(writer, &options, bar.watcher())?)
+    }
+
+    fn dump(&self, versions: bool, writer: &mut dyn Write, bar: &Bar) -> Result<TransferReport> {
+        Ok(self.database.dump(writer, &DumpOptions::new().versions(versions), bar.watcher())?)
+    }
+
+    fn import(
+        &self,
+        table: &str,
+        how: &Import,
+        mut input: &mut dyn BufRead,
+        done: &mut Option<TransferReport>,
+        bar: &Bar,
+    ) -> Result<()> {
+        let report = ReportHandle::new();
+        let mut options = import_options(how, &report);
+        if let Some(name) = &how.bookmark {
+            let bookmarks = self.database.table(BOOKMARKS, TableOptions::new())?;
+            options = options.bookmark(&bookmarks, name.as_bytes());
+        }
+        let outcome = self.tables.existing(table)?.import(&mut input, &options, bar.watcher());
+        *done = Some(report.get());
+        outcome.map(|report| *done = Some(report)).map_err(Failure::from)
+    }
+
+    fn load(
+        &self,
+        how: &Import,
+        mut input: &mut dyn BufRead,
+        done: &mut Option<TransferReport>,
+        bar: &Bar,
+    ) -> Result<()> {
+        let report = ReportHandle::new();
+        let outcome = self.database.load_dump(&mut input, &import_options(how, &report), bar.watcher());
+        *done = Some(report.get());
+        outcome.map(|report| *done = Some(report)).map_err(Failure::from)
+    }
+
+    fn compact(&self, bar: &Bar) -> Result<CompactionReport> {
+        Ok(self.database.compact_with(bar.watcher())?)
+    }
+
+    fn verify(&self, bar: &Bar) -> Result<Verified> {
+        Ok(self.database.verify(&VerifyOptions::new(), bar.watcher())?.into())
+    }
+
+    fn resize(&self, table: &str, partitions: u32) -> Result<ResizeReport> {
+        Ok(self.tables.existing(table)?.resize(partitions)?)
+    }
+
+    fn backup(&self, to: &Path, options: &BackupOptions, bar: &Bar) -> Result<BackupReport> {
+        Ok(self.database.backup(to, options, bar.watcher())?)
+    }
+
+    fn backup_stream(&self, writer: &mut dyn Write, bar: &Bar) -> Result<()> {
+        self.database.backup_stream(writer, bar.watcher())?;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(self.database.sync()?)
+    }
+
+    fn names(&self) -> Box<dyn Names> {
+        Box::new(DirectoryNames(self.database.clone()))
     }
 
     fn close(&self) -> Result<()> {
@@ -289,11 +365,11 @@ impl Transaction for DirectoryTransaction {
     }
 
     fn put(&mut self, table: &str, key: &[u8], value: &[u8], options: WriteOptions) -> Result<()> {
-        Ok(self.transaction.put_with(&self.tables.made(table)?, key, value, options)?)
+        Ok(self.transaction.put_with(&self.tables.made(table)?, key, value, engine(options))?)
     }
 
     fn delete(&mut self, table: &str, key: &[u8], options: WriteOptions) -> Result<()> {
-        Ok(self.transaction.delete_with(&self.tables.existing(table)?, key, options)?)
+        Ok(self.transaction.delete_with(&self.tables.existing(table)?, key, engine(options))?)
     }
 
     fn scan(&mut self, table: &str, range: &Range) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -305,11 +381,44 @@ impl Transaction for DirectoryTransaction {
     }
 }
 
+struct DirectoryNames(Database);
+
+impl Names for DirectoryNames {
+    fn tables(&self) -> Vec<String> {
+        self.0.table_names()
+    }
+
+    fn keys(&self, table: &str, prefix: &[u8], limit: u64, patience: Duration) -> Vec<Vec<u8>> {
+        let Ok(table) = self.0.open_table(table, Services::default()) else { return Vec::new() };
+        let options = ScanOptions::new().prefix(prefix).keys_only(true).limit(limit);
+        let Ok(scan) = table.scan(options) else { return Vec::new() };
+        let begin = Instant::now();
+        scan.take_while(|_| begin.elapsed() < patience).flatten().map(|(key, _)| key).collect()
+    }
+}
+
+/// How the engine writes.
+fn engine(options: WriteOptions) -> atomkv_engine::WriteOptions {
+    let engine = atomkv_engine::WriteOptions::new().expect(options.expect).expiry(options.expiry);
+    match options.durability {
+        Some(durability) => engine.durability(durability),
+        None => engine,
+    }
+}
+
+fn import_options(how: &Import, report: &ReportHandle) -> ImportOptions {
+    ImportOptions::new()
+        .format(how.format)
+        .if_exists(how.if_exists)
+        .skip_malformed(how.skip_malformed)
+        .report_to(report)
+}
+
 /// The engine's options for a range.
 ///
 /// # Errors
 /// A prefix and bounds at once.
-pub fn scan_options(range: &Range) -> Result<ScanOptions> {
+pub(super) fn scan_options(range: &Range) -> Result<ScanOptions> {
     let is_bounded = !matches!((&range.low, &range.high), (Bound::Unbounded, Bound::Unbounded));
     let mut options = ScanOptions::new();
     if range.prefix.is_empty() {

@@ -1,17 +1,53 @@
 //! Where the data is: what every verb and the session need of a database, wherever it lies.
 
 mod directory;
+mod service;
 
-use std::io::Read;
+use std::io::{BufRead, Read, Write};
 use std::ops::{Bound, ControlFlow};
+use std::path::Path;
 use std::time::Duration;
 
-use atomkv_engine::{ChangeKind, Database, Durability, Retention, TableOptions, WriteOptions, Written};
+use atomkv_engine::{
+    BackupOptions, BackupReport, ChangeKind, CompactionReport, Durability, Expect, Expiry, Format, IfExists,
+    ResizeReport, Retention, TableOptions, TransferReport, UncleanEnd, VerifyReport, Written,
+};
 use serde_json::Value;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::output::Bar;
 
-pub use directory::{Access, Directory, scan_options};
+pub use directory::{Access, Directory};
+pub use service::{Connection, connect_with};
+
+/// Opens a directory, or speaks to a service if that is what is named.
+///
+/// # Errors
+/// Those of [`Directory::open`]; an address that is none. A service is not asked anything yet.
+pub fn open(place: &Path, access: Access) -> Result<Box<dyn Store>> {
+    match address(place) {
+        Some(text) => Ok(Box::new(service::Service::open(text, access)?)),
+        None => Ok(Box::new(Directory::open(place, access)?)),
+    }
+}
+
+/// The address of a service, if that is what is named and not a directory.
+pub fn address(place: &Path) -> Option<&str> {
+    place.to_str().filter(|text| text.contains("://"))
+}
+
+/// That a verb is for directories only, whose place has been given as an address.
+///
+/// # Errors
+/// If it is one.
+pub fn refuse_address(verb: &str, place: &Path, hint: &str) -> Result<()> {
+    match address(place) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Failure::usage(format!("{verb} works on a directory and not through a service")).hint(hint))
+        }
+    }
+}
 
 /// A document, or a version of one.
 #[derive(Clone, Debug)]
@@ -112,6 +148,128 @@ impl TableSettings {
     }
 }
 
+/// How a document is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    /// What must be there.
+    pub expect: Expect,
+    /// When it expires.
+    pub expiry: Expiry,
+    /// When it is acknowledged; as the table or the service says where it is `None`.
+    pub durability: Option<Durability>,
+}
+
+impl WriteOptions {
+    /// Whatever is there, and as the table says.
+    pub fn new() -> WriteOptions {
+        WriteOptions::default()
+    }
+
+    /// Only if this is there.
+    #[must_use]
+    pub fn expect(self, expect: Expect) -> WriteOptions {
+        WriteOptions { expect, ..self }
+    }
+
+    /// Expires so.
+    #[must_use]
+    pub fn expiry(self, expiry: Expiry) -> WriteOptions {
+        WriteOptions { expiry, ..self }
+    }
+
+    /// Expires after a time.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> WriteOptions {
+        self.expiry(Expiry::After(ttl))
+    }
+
+    /// Acknowledged so.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> WriteOptions {
+        WriteOptions { durability: Some(durability), ..self }
+    }
+}
+
+/// What a verification has found, wherever the database is.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Files that were read.
+    pub files: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Keys whose records were read.
+    pub keys: u64,
+    /// How much is wrong.
+    pub damage_count: u64,
+    /// Some or all of it.
+    pub damages: Vec<Damaged>,
+    /// Where the log of a directory ends that nobody has closed.
+    pub unclean_end: Option<UncleanEnd>,
+    /// Names in a directory that belong to nothing.
+    pub unnamed_files: Vec<String>,
+}
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// What is wrong there.
+    pub detail: String,
+    /// The table whose document it costs, if that is known.
+    pub table: Option<String>,
+    /// The key, if that is known.
+    pub key: Option<Vec<u8>>,
+}
+
+impl From<VerifyReport> for Verified {
+    fn from(report: VerifyReport) -> Verified {
+        let damaged = |damage: atomkv_engine::Damage| Damaged {
+            file: damage.file.display().to_string(),
+            offset: damage.offset,
+            detail: damage.detail,
+            table: damage.table,
+            key: damage.key,
+        };
+        Verified {
+            files: report.files,
+            records: report.records,
+            bytes: report.bytes,
+            keys: report.keys,
+            damage_count: report.damage_count,
+            damages: report.damages.into_iter().map(damaged).collect(),
+            unclean_end: report.unclean_end,
+            unnamed_files: report.unnamed_files,
+        }
+    }
+}
+
+/// How records are imported.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// The format of the input.
+    pub format: Format,
+    /// What to do with keys that are there already.
+    pub if_exists: IfExists,
+    /// So many malformed records are left out.
+    pub skip_malformed: u64,
+    /// Under which name the place is kept from which to go on.
+    pub bookmark: Option<String>,
+}
+
+/// How records are exported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Export {
+    /// The format of the output.
+    pub format: Format,
+    /// With versions and sequences.
+    pub versions: bool,
+}
+
 /// A table in a list of them.
 #[derive(Clone, Debug)]
 pub struct TableLine {
@@ -195,8 +353,58 @@ pub trait Store {
     /// Begins a transaction.
     fn begin(&self) -> Result<Box<dyn Transaction>>;
 
-    /// The database itself, for what is done to directories only.
-    fn database(&self) -> Result<&Database>;
+    /// Writes the documents of a range, all of one moment.
+    fn export(
+        &self,
+        table: &str,
+        range: &Range,
+        how: Export,
+        writer: &mut dyn Write,
+        bar: &Bar,
+    ) -> Result<TransferReport>;
+
+    /// Writes all tables as a dump of one moment.
+    fn dump(&self, versions: bool, writer: &mut dyn Write, bar: &Bar) -> Result<TransferReport>;
+
+    /// Reads documents into a table that is there. What has been done is told whatever comes of it, if it is known.
+    fn import(
+        &self,
+        table: &str,
+        how: &Import,
+        input: &mut dyn BufRead,
+        done: &mut Option<TransferReport>,
+        bar: &Bar,
+    ) -> Result<()>;
+
+    /// Reads a dump of any number of tables.
+    fn load(
+        &self,
+        how: &Import,
+        input: &mut dyn BufRead,
+        done: &mut Option<TransferReport>,
+        bar: &Bar,
+    ) -> Result<()>;
+
+    /// Gives space back.
+    fn compact(&self, bar: &Bar) -> Result<CompactionReport>;
+
+    /// Reads everything and holds it against its checksums.
+    fn verify(&self, bar: &Bar) -> Result<Verified>;
+
+    /// Gives a table another number of partitions.
+    fn resize(&self, table: &str, partitions: u32) -> Result<ResizeReport>;
+
+    /// Makes a backup in a directory; a service makes it in its own place for them, under a name.
+    fn backup(&self, to: &Path, options: &BackupOptions, bar: &Bar) -> Result<BackupReport>;
+
+    /// Writes a backup as a tar archive.
+    fn backup_stream(&self, writer: &mut dyn Write, bar: &Bar) -> Result<()>;
+
+    /// Has everything that is acknowledged on stable storage.
+    fn sync(&self) -> Result<()>;
+
+    /// What completes names at a prompt.
+    fn names(&self) -> Box<dyn Names>;
 
     /// Writes everything out and lets go.
     fn close(&self) -> Result<()>;
@@ -218,4 +426,13 @@ pub trait Transaction {
 
     /// Commits; the sequence, if anything was written.
     fn commit(self: Box<Self>, durability: Durability) -> Result<Option<u64>>;
+}
+
+/// What completes the names of tables and keys, on another thread perhaps.
+pub trait Names: Send {
+    /// All tables, sorted by name.
+    fn tables(&self) -> Vec<String>;
+
+    /// Keys of a table that begin so, no more than so many, and only those that are found in this time.
+    fn keys(&self, table: &str, prefix: &[u8], limit: u64, patience: Duration) -> Vec<Vec<u8>>;
 }

@@ -1,5 +1,7 @@
 //! How fast the engine is on this machine: a small measurement for a first impression.
 
+use std::io::Cursor;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,14 @@ use serde_json::json;
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::output::{Grid, Output};
+use crate::store::{self, Access, Range, Store, TableSettings, WriteOptions};
+
+/// Where a service is measured.
+const TABLE: &str = "atomkv.bench";
+/// What is left of a measurement that was killed does not stay longer.
+const TTL: Duration = Duration::from_secs(3600);
+/// So many documents are removed together.
+const REMOVED_TOGETHER: usize = 5000;
 
 /// How much to measure.
 pub(super) struct Load {
@@ -27,6 +37,11 @@ struct Measured {
 pub(super) fn bench(directory: &Path, load: &Load, output: &mut Output) -> Result<()> {
     if load.documents == 0 || load.value_bytes > 16 << 20 {
         return Err(Failure::usage("at least one document, and values of at most 16 MiB"));
+    }
+    if store::address(directory).is_some() {
+        interrupt::listen();
+        let measured = super::with_store(directory, Access::Create, |store| measure_service(store, load))?;
+        return show(&measured, output);
     }
     // Nothing but what is made here may be removed at the end.
     let is_new = !directory.exists();
@@ -65,7 +80,8 @@ fn measure(path: &Path, load: &Load) -> Result<Vec<Measured>> {
     let value: Vec<u8> = (0..load.value_bytes).map(|_| next().to_le_bytes()[0]).collect();
     let mut measured = Vec::new();
     let documents = load.documents;
-    measured.push(time("put", documents, |number| table.put(&number.to_be_bytes(), &value).map(|_| ()))?);
+    measured
+        .push(time("put", documents, |number| Ok(table.put(&number.to_be_bytes(), &value).map(|_| ())?))?);
     measured.push(time("get", documents, |_| {
         let key = (next() % documents).to_be_bytes();
         let found = table.get_with(&key, |value| value.len())?;
@@ -73,12 +89,12 @@ fn measure(path: &Path, load: &Load) -> Result<Vec<Measured>> {
         Ok(())
     })?);
     measured.push(time("get, not there", documents, |number| {
-        table.contains(&(documents + number).to_be_bytes()).map(|_| ())
+        Ok(table.contains(&(documents + number).to_be_bytes()).map(|_| ())?)
     })?);
     let mut scan = table.iter();
-    measured.push(time("scan", documents, |_| scan.next().transpose().map(|_| ()))?);
+    measured.push(time("scan", documents, |_| Ok(scan.next().transpose().map(|_| ())?))?);
     measured.push(time("put, durable", load.durable, |number| {
-        table.put_with(&number.to_be_bytes(), &value, Durability::Sync).map(|_| ())
+        Ok(table.put_with(&number.to_be_bytes(), &value, Durability::Sync).map(|_| ())?)
     })?);
     drop(scan);
     drop(table);
@@ -89,10 +105,68 @@ fn measure(path: &Path, load: &Load) -> Result<Vec<Measured>> {
     Ok(measured)
 }
 
+/// One client, one request after the other; what it has stored is removed again.
+fn measure_service(store: &dyn Store, load: &Load) -> Result<Vec<Measured>> {
+    store.create_table(TABLE, &TableSettings { ttl: Some(TTL), ..TableSettings::default() })?;
+    let outcome = measure_requests(store, load);
+    // What was stored goes even if somebody is impatient; a second Ctrl-C leaves it to expire.
+    let was_asked = interrupt::is_asked();
+    interrupt::listen();
+    let removed = remove_documents(store);
+    if was_asked {
+        return Err(Failure::new(Kind::Cancelled, "cancelled"));
+    }
+    let measured = outcome?;
+    removed?;
+    Ok(measured)
+}
+
+fn measure_requests(store: &dyn Store, load: &Load) -> Result<Vec<Measured>> {
+    let value: Vec<u8> = (0..load.value_bytes).map(|at| (at * 131 >> 3) as u8).collect();
+    let documents = load.documents;
+    let put = |number: u64, durability: Durability| {
+        let options = WriteOptions::new().durability(durability);
+        store.put(TABLE, &number.to_be_bytes(), &mut Cursor::new(&value), options).map(|_| ())
+    };
+    let get = |number: u64| store.document(TABLE, &number.to_be_bytes());
+    let mut measured = vec![time("put", documents, |number| put(number, Durability::Buffered))?];
+    measured.push(time("get", documents, |number| match get(number)? {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(Kind::Internal, "a document that was stored is not there")),
+    })?);
+    measured.push(time("get, not there", documents, |number| get(documents + number).map(|_| ()))?);
+    let begin = Instant::now();
+    let mut operations = 0;
+    store.scan(TABLE, &Range::default(), &mut |_| {
+        operations += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    measured.push(Measured { what: "scan", operations, elapsed: begin.elapsed() });
+    measured.push(time("put, durable", load.durable, |number| put(number, Durability::Sync))?);
+    Ok(measured)
+}
+
+fn remove_documents(store: &dyn Store) -> Result<()> {
+    loop {
+        let mut keys = Vec::new();
+        let range = Range { keys_only: true, limit: REMOVED_TOGETHER as u64, ..Range::default() };
+        store.scan(TABLE, &range, &mut |document| {
+            keys.push(document.key);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = store.begin()?;
+        keys.iter().try_for_each(|key| transaction.delete(TABLE, key, WriteOptions::new()))?;
+        transaction.commit(Durability::Buffered)?;
+    }
+}
+
 fn time(
     what: &'static str,
     operations: u64,
-    mut operation: impl FnMut(u64) -> atomkv_engine::Result<()>,
+    mut operation: impl FnMut(u64) -> Result<()>,
 ) -> Result<Measured> {
     let begin = Instant::now();
     for number in 0..operations {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomkv_engine::{
-    BackupOptions, BackupReport, CompactionReport, Database, Error, Options, RestoreOptions, SalvageOptions,
-    SalvageReport, VerifyOptions, VerifyReport, restore, restore_stream, salvage, verify_directory,
+    BackupOptions, BackupReport, CompactionReport, Error, RestoreOptions, SalvageOptions, SalvageReport,
+    VerifyOptions, restore, restore_stream, salvage, verify_directory,
 };
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::interrupt::Interruptible;
 use crate::literal::{self, visible};
 use crate::output::{Bar, Grid, Output, json};
-use crate::store::{Access, Store, TableLine};
+use crate::store::{self, Access, TableLine, Verified};
 
 pub(super) fn tables(db: &Path, output: &mut Output) -> Result<()> {
     let lines = with_store(db, Access::Read, |store| store.tables())?;
@@ -73,17 +73,20 @@ pub(super) fn backup(
             Failure::usage("a tar archive for a terminal").hint("redirect it: atomkv backup DB - > data.tar")
         );
     }
+    if store::address(db).is_some() && (is_copy || is_verified) {
+        return Err(Failure::usage("--copy and --verify are for directories")
+            .hint("a service makes its backups as it is set up; atomkv verify DIR verifies one"));
+    }
     let bar = Bar::new("backing up", output.look.is_quiet);
     let report = with_store(db, Access::Write, |store| {
-        let database = store.database()?;
         if is_stream {
-            return Ok(database.backup_stream(io::stdout().lock(), bar.watcher())?);
+            return store.backup_stream(&mut io::stdout().lock(), &bar).map(|()| None);
         }
         let options = BackupOptions::new().link(!is_copy).verify(is_verified);
-        Ok(database.backup(to, &options, bar.watcher())?)
+        store.backup(to, &options, &bar).map(Some)
     })?;
     drop(bar);
-    if is_stream { Ok(()) } else { show_backup(&report, output) }
+    report.map_or(Ok(()), |report| show_backup(&report, output))
 }
 
 fn show_backup(report: &BackupReport, output: &mut Output) -> Result<()> {
@@ -105,6 +108,10 @@ fn show_backup(report: &BackupReport, output: &mut Output) -> Result<()> {
 }
 
 pub(super) fn restore_backup(from: &Path, db: &Path, no_verify: bool, output: &mut Output) -> Result<()> {
+    let hint = "restore to a new directory, and serve that: atomkv serve DIR";
+    store::refuse_address("restore", db, hint)?;
+    let from_hint = "atomkv backup URL - is a backup of a service as a tar archive, which restore - takes";
+    store::refuse_address("restore", from, from_hint)?;
     let options = RestoreOptions::new().verify(!no_verify);
     let bar = Bar::new("restoring", output.look.is_quiet);
     let report = if from == Path::new("-") {
@@ -125,12 +132,14 @@ pub(super) fn restore_backup(from: &Path, db: &Path, no_verify: bool, output: &m
 pub(super) fn verify(db: &Path, output: &mut Output) -> Result<()> {
     let bar = Bar::new("verifying", output.look.is_quiet);
     let options = VerifyOptions::new();
-    let report = match verify_directory(db, &options, bar.watcher()) {
-        Err(Error::Locked { .. }) => {
-            Database::open(db, Options::new().read_only(true))?.verify(&options, bar.watcher())
-        }
-        outcome => outcome,
-    }?;
+    let report = match store::address(db) {
+        Some(_) => with_store(db, Access::Read, |store| store.verify(&bar))?,
+        None => match verify_directory(db, &options, bar.watcher()) {
+            // What is closed is verified more closely, so that this is the second choice.
+            Err(Error::Locked { .. }) => with_store(db, Access::Read, |store| store.verify(&bar))?,
+            outcome => outcome?.into(),
+        },
+    };
     drop(bar);
     show_verification(&report, output)
 }
@@ -139,20 +148,20 @@ pub(super) fn verify(db: &Path, output: &mut Output) -> Result<()> {
 ///
 /// # Errors
 /// If there is damage; those of the writer.
-pub fn show_verification(report: &VerifyReport, output: &mut Output) -> Result<()> {
+pub fn show_verification(report: &Verified, output: &mut Output) -> Result<()> {
     let damages: Vec<Value> = report
         .damages
         .iter()
         .map(|damage| {
             json!({
-                "file": damage.file.display().to_string(), "offset": damage.offset, "detail": damage.detail,
-                "table": damage.table, "key": damage.key.as_deref().map(literal::key),
+                "file": damage.file, "offset": damage.offset, "detail": damage.detail, "table": damage.table,
+                "key": damage.key.as_deref().map(literal::key),
             })
         })
         .collect();
     if output.look.is_json {
         let value = json!({
-            "clean": report.is_clean(), "files": report.files, "records": report.records, "bytes": report.bytes,
+            "clean": report.damage_count == 0, "files": report.files, "records": report.records, "bytes": report.bytes,
             "keys": report.keys, "damage_count": report.damage_count, "damages": damages,
             "unclean_end": report.unclean_end.as_ref().map(|end| json!({
                 "file": end.file.display().to_string(), "offset": end.offset, "bytes_behind": end.bytes_behind,
@@ -167,8 +176,7 @@ pub fn show_verification(report: &VerifyReport, output: &mut Output) -> Result<(
             let key =
                 damage.key.as_deref().map(|key| format!(", key {}", literal::key(key))).unwrap_or_default();
             let table = damage.table.as_deref().map(|table| format!(", table {table}")).unwrap_or_default();
-            let line =
-                format!("{} at byte {}: {}{table}{key}", damage.file.display(), damage.offset, damage.detail);
+            let line = format!("{} at byte {}: {}{table}{key}", damage.file, damage.offset, damage.detail);
             output.line(&visible(&line))?;
         }
         if let Some(end) = &report.unclean_end {
@@ -187,7 +195,7 @@ pub fn show_verification(report: &VerifyReport, output: &mut Output) -> Result<(
         );
         output.note(&verified)?;
     }
-    if report.is_clean() {
+    if report.damage_count == 0 {
         return Ok(());
     }
     output.flush()?;
@@ -196,6 +204,9 @@ pub fn show_verification(report: &VerifyReport, output: &mut Output) -> Result<(
 }
 
 pub(super) fn salvage_database(db: &Path, to: &Path, output: &mut Output) -> Result<()> {
+    let hint = "stop the service, and salvage the directory that it serves";
+    store::refuse_address("salvage", db, hint)?;
+    store::refuse_address("salvage", to, "salvage to a new directory, and serve that: atomkv serve DIR")?;
     let bar = Bar::new("salvaging", output.look.is_quiet);
     let report = salvage(db, to, &SalvageOptions::new(), bar.watcher())?;
     drop(bar);
@@ -251,7 +262,7 @@ fn show_salvage(report: &SalvageReport, output: &mut Output) -> Result<()> {
 
 pub(super) fn compact(db: &Path, output: &mut Output) -> Result<()> {
     let bar = Bar::new("compacting", output.look.is_quiet);
-    let report = with_store(db, Access::Write, |store| Ok(store.database()?.compact_with(bar.watcher())?))?;
+    let report = with_store(db, Access::Write, |store| store.compact(&bar))?;
     drop(bar);
     show_compaction(&report, output)
 }
@@ -276,10 +287,7 @@ pub fn show_compaction(report: &CompactionReport, output: &mut Output) -> Result
 }
 
 pub(super) fn resize(place: &Place, partitions: u32, output: &mut Output) -> Result<()> {
-    let report = with_store(&place.db, Access::Write, |store| {
-        let table = store.database()?.open_table(&place.table, Default::default())?;
-        Ok(table.resize(partitions)?)
-    })?;
+    let report = with_store(&place.db, Access::Write, |store| store.resize(&place.table, partitions))?;
     let value = json!({
         "from": report.from, "to": report.to, "entries_copied": report.entries_copied,
         "elapsed_ms": millis(report.elapsed),

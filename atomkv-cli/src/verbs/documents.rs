@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use atomkv_engine::{Durability, Expect, WriteOptions, Written};
+use atomkv_engine::{Durability, Expect, Written};
 
 use super::range::{key, range};
 use super::with_store;
@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::literal::{self, Source, duration, time, visible};
 use crate::output::{Grid, Output, cell, document_json, facts, grey, shown_value};
-use crate::store::{Access, Document, Range, Store};
+use crate::store::{Access, Document, Range, Store, WriteOptions};
 
 /// A value is copied in pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
@@ -58,10 +58,14 @@ pub fn copy(store: &dyn Store, table: &str, bytes: &[u8], output: &mut Output) -
     }
 }
 
-/// The engine's own error, where a reader of a value hands one over.
+/// The store's own error, where a reader of a value hands one over.
 fn read_failure(error: std::io::Error) -> Failure {
-    match error.downcast::<atomkv_engine::Error>() {
-        Ok(error) => error.into(),
+    let error = match error.downcast::<atomkv_engine::Error>() {
+        Ok(error) => return error.into(),
+        Err(error) => error,
+    };
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
         Err(error) => Failure::new(Kind::Unavailable, format!("cannot read the value: {error}")),
     }
 }

@@ -16,7 +16,7 @@ use crate::arguments::Verb;
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::output::{Look, Output};
-use crate::store::{Access, Directory, Store};
+use crate::store::{self, Access, Store};
 
 pub use care::{show_compaction, show_stats, show_tables, show_verification};
 pub use documents::{copy, missing, show_history, show_listing, show_value, written_line};
@@ -83,10 +83,10 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
     })
 }
 
-/// Opens a database, hands it over, and closes it whatever comes of it.
-fn with_store<R>(path: &Path, access: Access, f: impl FnOnce(&Directory) -> Result<R>) -> Result<R> {
-    let store = Directory::open(path, access)?;
-    let outcome = f(&store);
+/// Opens a database, or speaks to a service, hands it over, and closes it whatever comes of it.
+fn with_store<R>(place: &Path, access: Access, f: impl FnOnce(&dyn Store) -> Result<R>) -> Result<R> {
+    let store = store::open(place, access)?;
+    let outcome = f(&*store);
     let closed = store.close();
     let result = outcome?;
     closed?;

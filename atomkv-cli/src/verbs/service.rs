@@ -3,9 +3,17 @@
 use crate::arguments::TokenScope;
 use crate::failure::{Failure, Kind, Result};
 use crate::output::Output;
+use crate::store;
 
 /// Serves until the process is told to end.
 pub fn serve(settings: atomkv_server::Args) -> Result<()> {
+    if let Some(directory) = &settings.directory {
+        store::refuse_address(
+            "serve",
+            directory,
+            "name the directory of the database, and --listen ADDRESS",
+        )?;
+    }
     atomkv_server::run(settings.into_config()?).map_err(Failure::from)
 }
 

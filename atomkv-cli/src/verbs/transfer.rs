@@ -4,10 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use atomkv_engine::{
-    Database, DumpOptions, ExportOptions, Format, IfExists, ImportOptions, ReportHandle, TableOptions,
-    TransferReport, Watcher,
-};
+use atomkv_engine::{Format, IfExists, TransferReport};
 use indicatif::BinaryBytes;
 use serde_json::json;
 
@@ -18,10 +15,7 @@ use crate::arguments::{Existing, FileFormat, RangeArguments, SettingsArguments};
 use crate::failure::{Failure, Result};
 use crate::interrupt::Interruptible;
 use crate::output::{Bar, Output};
-use crate::store::{Access, Range, Store, scan_options};
-
-/// The table in which imports keep their places.
-const BOOKMARKS: &str = "atomkv.imports";
+use crate::store::{self, Access, Range, Store};
 
 /// How to import.
 pub(super) struct Import {
@@ -33,17 +27,14 @@ pub(super) struct Import {
 }
 
 impl Import {
-    fn options(&self, file: &Path, report: &ReportHandle) -> ImportOptions {
+    fn import(&self, file: &Path) -> store::Import {
         let if_exists = match self.if_exists {
             Existing::Replace => IfExists::Replace,
             Existing::Skip => IfExists::Skip,
             Existing::Fail => IfExists::Fail,
         };
-        ImportOptions::new()
-            .format(format_of(self.format, file))
-            .if_exists(if_exists)
-            .skip_malformed(self.skip_malformed)
-            .report_to(report)
+        let format = format_of(self.format, file);
+        store::Import { format, if_exists, skip_malformed: self.skip_malformed, bookmark: None }
     }
 }
 
@@ -85,20 +76,17 @@ pub(super) fn import(db: &Path, table: &str, file: &Path, how: &Import, output: 
     let bar = Bar::new("importing", output.look.is_quiet);
     let mut input = open(file, &bar)?;
     let settings = settings(&how.settings)?;
-    let report = ReportHandle::new();
-    let mut options = how.options(file, &report);
+    let mut import = how.import(file);
+    if how.resume {
+        import.bookmark = Some(bookmark(table, file));
+    }
+    let mut done = None;
     let outcome = with_store(db, Access::Create, |store| {
         store.create_table(table, &settings)?;
-        let database = store.database()?;
-        if how.resume {
-            let bookmarks = database.table(BOOKMARKS, TableOptions::new())?;
-            options = options.bookmark(&bookmarks, bookmark(table, file).as_bytes());
-        }
-        let table = database.open_table(table, Default::default())?;
-        Ok(table.import(&mut input, &options, bar.watcher())?)
+        store.import(table, &import, &mut input, &mut done, &bar)
     });
     drop(bar);
-    finish(outcome, &report, output)
+    finish(outcome, done, output)
 }
 
 /// The name of an input among the bookmarks.
@@ -112,21 +100,19 @@ fn bookmark(table: &str, file: &Path) -> String {
 pub(super) fn import_all(db: &Path, file: &Path, how: &Import, output: &mut Output) -> Result<()> {
     let bar = Bar::new("importing", output.look.is_quiet);
     let mut input = open(file, &bar)?;
-    let report = ReportHandle::new();
-    let options = how.options(file, &report).format(Format::Dump);
-    let outcome = with_store(db, Access::Create, |store| {
-        Ok(store.database()?.load_dump(&mut input, &options, bar.watcher())?)
-    });
+    let import = store::Import { format: Format::Dump, ..how.import(file) };
+    let mut done = None;
+    let outcome = with_store(db, Access::Create, |store| store.load(&import, &mut input, &mut done, &bar));
     drop(bar);
-    finish(outcome, &report, output)
+    finish(outcome, done, output)
 }
 
 /// Tells what an import has done; if it has failed, how far it has come.
-fn finish(outcome: Result<TransferReport>, report: &ReportHandle, output: &mut Output) -> Result<()> {
-    match outcome {
-        Ok(report) => show_transfer(&report, output),
-        Err(failure) => {
-            let report = report.get();
+fn finish(outcome: Result<()>, report: Option<TransferReport>, output: &mut Output) -> Result<()> {
+    match (outcome, report) {
+        (Ok(()), report) => show_transfer(&report.unwrap_or_default(), output),
+        (Err(failure), None) => Err(failure),
+        (Err(failure), Some(report)) => {
             let done = format!("{} records were imported before, up to {}", report.records, report.position);
             Err(match &failure.hint {
                 Some(hint) => {
@@ -171,16 +157,13 @@ pub(super) fn export(
     output: &mut Output,
 ) -> Result<()> {
     let range: Range = range(arguments)?;
-    write(db, how, output, Format::JsonLines, |database, format, writer, watcher| {
-        let options = ExportOptions::new().format(format).scan(scan_options(&range)?).versions(how.versions);
-        Ok(database.open_table(table, Default::default())?.export(writer, &options, watcher)?)
+    write(db, how, output, Format::JsonLines, |store, format, writer, bar| {
+        store.export(table, &range, store::Export { format, versions: how.versions }, writer, bar)
     })
 }
 
 pub(super) fn export_all(db: &Path, how: &Export, output: &mut Output) -> Result<()> {
-    write(db, how, output, Format::Dump, |database, _, writer, watcher| {
-        Ok(database.dump(writer, &DumpOptions::new().versions(how.versions), watcher)?)
-    })
+    write(db, how, output, Format::Dump, |store, _, writer, bar| store.dump(how.versions, writer, bar))
 }
 
 /// Opens the database and the output, has it written, and tells about it. A file appears when it is complete.
@@ -189,7 +172,7 @@ fn write(
     how: &Export,
     output: &mut Output,
     usual: Format,
-    export: impl FnOnce(&Database, Format, &mut dyn Write, Watcher<'_>) -> Result<TransferReport>,
+    export: impl FnOnce(&dyn Store, Format, &mut dyn Write, &Bar) -> Result<TransferReport>,
 ) -> Result<()> {
     let format = match &how.file {
         Some(file) => format_of(how.format, file),
@@ -206,7 +189,8 @@ fn write(
         let bar = Bar::new("exporting", output.look.is_quiet);
         let mut writer = BufWriter::new(io::stdout().lock());
         return with_store(db, Access::Read, |store| {
-            export(store.database()?, format, &mut writer, bar.watcher()).map(|_| ())
+            export(store, format, &mut writer, &bar)?;
+            Ok(writer.flush()?)
         });
     };
     let bar = Bar::new("exporting", output.look.is_quiet);
@@ -216,7 +200,7 @@ fn write(
     let report = with_store(db, Access::Read, |store| {
         let made = File::create(&part).map_err(|error| Failure::file("create", &part, &error))?;
         let mut writer = BufWriter::new(made);
-        let outcome = export(store.database()?, format, &mut writer, bar.watcher());
+        let outcome = export(store, format, &mut writer, &bar);
         let written = outcome.and_then(|report| {
             writer.flush()?;
             if !is_special {

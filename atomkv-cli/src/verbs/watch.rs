@@ -12,7 +12,7 @@ use crate::failure::Result;
 use crate::interrupt;
 use crate::literal::{self, time, visible};
 use crate::output::{Output, cell, document_json, grey};
-use crate::store::{Access, Change, Following, Store};
+use crate::store::{Access, Change, Following};
 
 pub(super) fn watch(
     db: &Path,

@@ -70,8 +70,9 @@ fn what_is_no_database_is_told() {
 #[test]
 fn an_address_is_not_made_into_a_directory() {
     let place = Place::new();
-    assert!(place.bad(2, &["put", "http://localhost:1", "t", "k", "v"]).contains("the address of a service"));
-    assert!(place.bad(2, &["https://localhost/db", "-e", "tables"]).contains("the address of a service"));
+    assert!(place.bad(4, &["put", "http://127.0.0.1:1", "t", "k", "v"]).contains("connection refused"));
+    assert!(place.bad(4, &["https://127.0.0.1:1/db", "-e", "tables"]).contains("connection refused"));
+    assert!(place.bad(2, &["put", "ftp://127.0.0.1/db", "t", "k", "v"]).contains("no address of a service"));
     assert!(std::fs::read_dir(place.path("")).expect("the directory").next().is_none(), "nothing was made");
 }
 

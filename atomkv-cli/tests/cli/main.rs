@@ -8,6 +8,7 @@ mod scripts;
 mod service;
 mod terminal;
 mod transfer;
+mod url;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ impl Place {
         command
             .current_dir(self.directory.path())
             .env("XDG_STATE_HOME", self.path("state"))
+            .env_remove("ATOMKV_TOKEN")
             .env_remove("NO_COLOR");
         command
     }

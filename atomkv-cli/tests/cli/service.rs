@@ -7,15 +7,19 @@ use std::process::{Child, Stdio};
 use crate::{Place, one_line};
 
 /// A service under way, which is killed if a test fails.
-struct Service {
-    child: Child,
-    address: String,
+pub(crate) struct Service {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Service {
-    fn start(place: &Place, arguments: &[&str]) -> Service {
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Service {
+        Service::start_at(place, "127.0.0.1:0", arguments)
+    }
+
+    pub(crate) fn start_at(place: &Place, listen: &str, arguments: &[&str]) -> Service {
         let mut command = place.command();
-        command.args(["serve", "db", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(["serve", "db", "--listen", listen]).args(arguments);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it runs");
         let mut log = BufReader::new(child.stderr.take().expect("its log"));
         let mut line = String::new();
@@ -44,7 +48,18 @@ impl Service {
         answer
     }
 
-    fn end(mut self) {
+    /// What the verbs take in place of a directory.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+    }
+
+    pub(crate) fn end(mut self) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         // SAFETY: the child has not been waited for, so that its id is still its own.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);

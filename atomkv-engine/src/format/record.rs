@@ -578,6 +578,18 @@ impl<'a> Peek<'a> {
         verify(self.bytes, self.layout, base)
     }
 
+    /// The commit that wrote it; `None` if that takes decoding all of the header.
+    #[inline]
+    pub(crate) fn sequence(&self, base: &Base) -> Option<u64> {
+        let flags = u32::from_le_bytes(*self.bytes.get(4..)?.first_chunk()?) & 0xff_ffff;
+        let code = |shift: u32| (flags >> shift & 3) as usize;
+        let lengths = 2 + (flags >> KEY_WIDTH_SHIFT & 1) as usize + code(VALUE_WIDTH_SHIFT);
+        let at = 7 + lengths + TABLE_WIDTHS[code(TABLE_WIDTH_SHIFT)];
+        let word = u64::from_le_bytes(*self.bytes.get(at..)?.first_chunk()?);
+        let width = SEQUENCE_WIDTHS[code(SEQUENCE_WIDTH_SHIFT)];
+        base.sequence.checked_add(word & (u64::MAX >> (64 - 8 * width)))
+    }
+
     /// All of the header.
     pub(crate) fn header(&self, base: &Base) -> Result<Header, RecordError> {
         decode_header(self.bytes, base).map(|(header, _)| header)

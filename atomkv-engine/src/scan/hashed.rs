@@ -10,7 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{ScanEntry, ScanOptions, entry_of};
+use super::item::hand_over;
+use super::{ScanEntry, ScanItem, ScanOptions, entry_of};
 use crate::epoch::{self, Guard};
 use crate::error::Result;
 use crate::format::record::Peek;
@@ -18,7 +19,7 @@ use crate::index::history::Old;
 use crate::index::partition::SubTableCopy;
 use crate::index::subtable::known_place;
 use crate::segment::{Segment, SegmentDirectory};
-use crate::table::{Found, Stored, Table, View};
+use crate::table::{Found, Table, View};
 use crate::types::Address;
 
 /// How many records ahead an iteration has fetched from memory.
@@ -33,21 +34,30 @@ const READ_RECORD_BYTES: u64 = 512;
 
 /// A record that was copied from the index or from a history.
 struct Waiting {
-    segment: Arc<Segment>,
     address: Address,
+    /// Its place among the segments of the sub-table.
+    segment: u32,
     /// As much of the key's place as the index knows.
     known_place: u64,
     /// Whether it is an old version that the view is known to see, unless it has expired.
     is_old: bool,
 }
 
-pub(super) struct Hashed {
-    /// Where the next sub-table is; `None` behind the last.
-    place: Option<u64>,
+/// What is left of a sub-table.
+#[derive(Default)]
+struct Queue {
     waiting: VecDeque<Waiting>,
     /// How many of these the disk was asked for, and at how many it is asked again.
     asked: usize,
     ask_again_at: usize,
+    /// Held until the next sub-table is copied.
+    segments: Vec<Arc<Segment>>,
+}
+
+pub(super) struct Hashed {
+    /// Where the next sub-table is; `None` behind the last.
+    place: Option<u64>,
+    queue: Queue,
     is_done: bool,
     /// The place and key behind which it goes on, where it goes by places.
     after: Option<(u64, Vec<u8>)>,
@@ -57,13 +67,68 @@ pub(super) struct Hashed {
     last_place: u64,
 }
 
+impl Queue {
+    fn segment(&self, waiting: &Waiting) -> &Segment {
+        &self.segments[waiting.segment as usize]
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Waiting> {
+        if self.asked <= self.ask_again_at && self.asked < self.waiting.len() {
+            self.read_ahead();
+        }
+        self.asked = self.asked.saturating_sub(1);
+        if let Some(ahead) = self.waiting.get(PREFETCH_AHEAD) {
+            self.segment(ahead).prefetch(ahead.address.offset());
+        }
+        self.waiting.pop_front()
+    }
+
+    /// Has the disk read the next stretch of what is waiting.
+    #[cold]
+    fn read_ahead(&mut self) {
+        let mut bytes = 0;
+        let mut run: Option<(u32, u64, u64)> = None;
+        for Waiting { segment, address, .. } in self.waiting.range(self.asked..) {
+            let end = address.offset() + READ_RECORD_BYTES;
+            run = match run {
+                Some((of, start, old_end))
+                    if of == *segment
+                        && address.offset() >= start
+                        && address.offset() <= old_end + READ_GAP_BYTES =>
+                {
+                    bytes += end.saturating_sub(old_end);
+                    Some((of, start, end.max(old_end)))
+                }
+                other => {
+                    self.read_run(other);
+                    bytes += PAGE_BYTES;
+                    Some((*segment, address.offset(), end))
+                }
+            };
+            self.asked += 1;
+            if bytes >= READ_AHEAD_BYTES {
+                break;
+            }
+        }
+        self.read_run(run);
+        self.ask_again_at = self.asked / 2;
+    }
+
+    fn read_run(&self, run: Option<(u32, u64, u64)>) {
+        if let Some((segment, start, end)) = run
+            && let Some(map) = self.segments[segment as usize].random_map()
+        {
+            map.read_ahead(start, end);
+        }
+    }
+}
+
 impl Hashed {
     pub(super) fn in_any_order() -> Hashed {
         Hashed {
             place: Some(0),
-            waiting: VecDeque::new(),
-            asked: 0,
-            ask_again_at: 0,
+            queue: Queue::default(),
             is_done: false,
             after: None,
             is_by_places: false,
@@ -98,12 +163,12 @@ impl Hashed {
                 self.last_place = place;
                 return Some(entry);
             }
-            if let Some(first) = self.next_waiting() {
+            if let Some(first) = self.queue.pop() {
                 self.read(&first, table, view, options);
                 while self.is_by_places
-                    && self.waiting.front().is_some_and(|next| next.known_place == first.known_place)
+                    && self.queue.waiting.front().is_some_and(|next| next.known_place == first.known_place)
                 {
-                    if let Some(next) = self.next_waiting() {
+                    if let Some(next) = self.queue.pop() {
                         self.read(&next, table, view, options);
                     }
                 }
@@ -138,8 +203,9 @@ impl Hashed {
 
     fn read(&mut self, waiting: &Waiting, table: &Table, view: &View, options: &ScanOptions) {
         let guard = epoch::pin();
+        let segment = self.queue.segment(waiting);
         let read = |record: &Peek<'_>| -> Result<Option<(u64, ScanEntry)>> {
-            let found = Found::new(*record, waiting.address, &waiting.segment, &guard);
+            let found = Found::new(*record, waiting.address, segment, &guard);
             if !is_visible(&found, waiting, view)? || !options.admits(record.key) {
                 return Ok(None);
             }
@@ -147,7 +213,7 @@ impl Hashed {
             Ok(entry_of(table, &found, options)?.map(|entry| (place, entry)))
         };
         let verify = table.inner.options.verify_checksums;
-        let outcome = waiting.segment.peek(waiting.address.offset(), verify, read);
+        let outcome = segment.peek(waiting.address.offset(), verify, read);
         match outcome.and_then(|read| read) {
             Ok(Some((place, entry))) => self.ready.push_back((place, Ok(entry))),
             Ok(None) => {}
@@ -155,18 +221,17 @@ impl Hashed {
         }
     }
 
-    /// Goes on in any order, until `f` breaks off: see [`crate::Scan::next_with`].
+    /// Goes on in any order, until `f` breaks off: see [`crate::Scan::visit`].
     pub(super) fn visit(
         &mut self,
         table: &Table,
         view: &View,
         options: &ScanOptions,
-        mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        f: &mut impl FnMut(&ScanItem<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
         // What was read for calls of the other kind.
         while let Some((_, entry)) = self.ready.pop_front() {
-            let entry = entry?;
-            if f(&entry.key, &entry.value).is_break() {
+            if f(&ScanItem::of(&entry?)).is_break() {
                 return Ok(true);
             }
         }
@@ -174,20 +239,14 @@ impl Hashed {
         while !self.is_done {
             table.inner.health.check_open()?;
             let guard = epoch::pin();
-            while let Some(next) = self.next_waiting() {
-                let flow = next.segment.peek(next.address.offset(), verify, |record| {
-                    let found = Found::new(*record, next.address, &next.segment, &guard);
+            while let Some(next) = self.queue.pop() {
+                let segment = self.queue.segment(&next);
+                let flow = segment.peek(next.address.offset(), verify, |record| {
+                    let found = Found::new(*record, next.address, segment, &guard);
                     if !is_visible(&found, &next, view)? || !options.admits(record.key) {
                         return Ok(ControlFlow::Continue(()));
                     }
-                    let Some(stored) = Stored::of(record) else {
-                        return Ok(ControlFlow::Continue(()));
-                    };
-                    if options.is_keys_only() {
-                        return Ok(f(record.key, &[]));
-                    }
-                    let flow = table.with_plain(stored, |value| f(record.key, value))?;
-                    Ok(flow.unwrap_or(ControlFlow::Continue(())))
+                    Ok(hand_over(table, &found, options, &mut *f)?.unwrap_or(ControlFlow::Continue(())))
                 })??;
                 if flow.is_break() {
                     return Ok(true);
@@ -196,49 +255,6 @@ impl Hashed {
             self.fill(table, view)?;
         }
         Ok(false)
-    }
-
-    #[inline]
-    fn next_waiting(&mut self) -> Option<Waiting> {
-        if self.asked <= self.ask_again_at && self.asked < self.waiting.len() {
-            self.read_ahead();
-        }
-        self.asked = self.asked.saturating_sub(1);
-        if let Some(ahead) = self.waiting.get(PREFETCH_AHEAD) {
-            ahead.segment.prefetch(ahead.address.offset());
-        }
-        self.waiting.pop_front()
-    }
-
-    /// Has the disk read the next stretch of what is waiting.
-    #[cold]
-    fn read_ahead(&mut self) {
-        let mut bytes = 0;
-        let mut run: Option<(&Segment, u64, u64)> = None;
-        for Waiting { segment, address, .. } in self.waiting.range(self.asked..) {
-            let end = address.offset() + READ_RECORD_BYTES;
-            run = match run {
-                Some((of, start, old_end))
-                    if of.id() == segment.id()
-                        && address.offset() >= start
-                        && address.offset() <= old_end + READ_GAP_BYTES =>
-                {
-                    bytes += end.saturating_sub(old_end);
-                    Some((of, start, end.max(old_end)))
-                }
-                other => {
-                    read_run(other);
-                    bytes += PAGE_BYTES;
-                    Some((segment, address.offset(), end))
-                }
-            };
-            self.asked += 1;
-            if bytes >= READ_AHEAD_BYTES {
-                break;
-            }
-        }
-        read_run(run);
-        self.ask_again_at = self.asked / 2;
     }
 
     /// Copies the next sub-table.
@@ -276,10 +292,13 @@ impl Hashed {
     ) -> bool {
         let olds = olds.iter().filter(|(_, old)| !old.is_tombstone && old.covers(view.sequence));
         let directory = &table.inner.catalog.directory;
-        let mut segments = Segments { directory, guard, last: None, others: HashMap::new() };
+        self.queue.segments.clear();
+        let mut segments =
+            Segments { directory, guard, list: &mut self.queue.segments, last: None, others: HashMap::new() };
+        let waiting = &mut self.queue.waiting;
         let mut push = |address: Address, known_place: u64, is_old: bool| {
-            let segment = segments.get(address.ordinal())?;
-            self.waiting.push_back(Waiting { segment, address, known_place, is_old });
+            let segment = segments.number(address.ordinal())?;
+            waiting.push_back(Waiting { address, segment, known_place, is_old });
             Some(())
         };
         let are_there = if self.is_by_places {
@@ -301,7 +320,7 @@ impl Hashed {
             records.into_iter().try_for_each(|bits| push(Address::from_bits(bits >> 1), 0, bits & 1 == 1))
         };
         if are_there.is_none() {
-            self.waiting.clear();
+            self.queue.waiting.clear();
         }
         are_there.is_some()
     }
@@ -311,29 +330,33 @@ impl Hashed {
 struct Segments<'a> {
     directory: &'a SegmentDirectory,
     guard: &'a Guard,
-    last: Option<(u16, Arc<Segment>)>,
-    others: HashMap<u16, Arc<Segment>>,
+    list: &'a mut Vec<Arc<Segment>>,
+    /// The place in the list of an ordinal that was looked up.
+    last: Option<(u16, u32)>,
+    others: HashMap<u16, u32>,
 }
 
 impl Segments<'_> {
     #[inline]
-    fn get(&mut self, ordinal: u16) -> Option<Arc<Segment>> {
-        match &self.last {
-            Some((last, segment)) if *last == ordinal => Some(segment.clone()),
+    fn number(&mut self, ordinal: u16) -> Option<u32> {
+        match self.last {
+            Some((last, number)) if last == ordinal => Some(number),
             _ => self.find(ordinal),
         }
     }
 
-    fn find(&mut self, ordinal: u16) -> Option<Arc<Segment>> {
-        if let Some((before, segment)) = self.last.take() {
-            self.others.insert(before, segment);
-        }
-        let segment = match self.others.get(&ordinal) {
-            Some(segment) => segment.clone(),
-            None => self.directory.get_arc(ordinal, self.guard)?,
+    fn find(&mut self, ordinal: u16) -> Option<u32> {
+        let number = match self.others.get(&ordinal) {
+            Some(number) => *number,
+            None => {
+                self.list.push(self.directory.get_arc(ordinal, self.guard)?);
+                let number = self.list.len() as u32 - 1;
+                self.others.insert(ordinal, number);
+                number
+            }
         };
-        self.last = Some((ordinal, segment.clone()));
-        Some(segment)
+        self.last = Some((ordinal, number));
+        Some(number)
     }
 }
 
@@ -345,14 +368,6 @@ fn is_visible(found: &Found<'_>, waiting: &Waiting, view: &View) -> Result<bool>
         return Ok(found.record.expiry_ms.is_none_or(|expiry_ms| expiry_ms > view.time_ms));
     }
     found.is_seen_by(view)
-}
-
-fn read_run(run: Option<(&Segment, u64, u64)>) {
-    if let Some((segment, start, end)) = run
-        && let Some(map) = segment.random_map()
-    {
-        map.read_ahead(start, end);
-    }
 }
 
 #[cfg(test)]

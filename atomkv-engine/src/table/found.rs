@@ -48,13 +48,22 @@ impl<'a> Found<'a> {
         self.record.header(&self.segment.base).map_err(corrupt)
     }
 
+    /// The commit that wrote it.
+    #[inline]
+    fn sequence(&self) -> Result<u64> {
+        match self.record.sequence(&self.segment.base) {
+            Some(sequence) => Ok(sequence),
+            None => Ok(self.header()?.sequence),
+        }
+    }
+
     /// Whether a view sees it, if it is the newest record of its key.
     #[inline]
     pub(crate) fn is_seen_by(&self, view: &View) -> Result<bool> {
         if self.record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= view.time_ms) {
             return Ok(false);
         }
-        Ok(self.segment.is_all_before(view.sequence) || self.header()?.sequence <= view.sequence)
+        Ok(self.segment.is_all_before(view.sequence) || self.sequence()? <= view.sequence)
     }
 
     /// All that is known of it.
@@ -80,6 +89,8 @@ impl<'a> Found<'a> {
 pub(crate) struct View {
     pub(crate) sequence: u64,
     pub(crate) time_ms: u64,
+    /// Whether all these commits are known to have come to the index.
+    pub(crate) is_settled: bool,
 }
 
 /// What a lookup says at once.
@@ -88,6 +99,16 @@ pub(super) enum AtOnce<'a> {
     Absent,
     /// Something is not as it nearly always is.
     Unsure,
+}
+
+/// What a function wants that was handed one record of many.
+pub(crate) enum Next {
+    /// The next one.
+    More,
+    /// The same key's again: its large value has gone since it was looked for.
+    Again,
+    /// None any more.
+    Enough,
 }
 
 /// What came of looking at one address.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use super::Table;
-use super::found::{AtOnce, Found, Look, Stored, View};
+use super::found::{AtOnce, Found, Look, Next, Stored, View};
 use super::pinned::{Parts, Pinned, PinnedBytes};
 use crate::epoch::{self, Guard};
 use crate::error::{Error, Result};
@@ -122,7 +122,9 @@ impl Table {
         guard: &Guard,
         f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
-        self.core.index.wait_settled(place);
+        if !view.is_settled {
+            self.core.index.wait_settled(place);
+        }
         let mut see = |found: &Found<'_>| {
             let is_visible = found.record.expiry_ms.is_none_or(|expiry_ms| expiry_ms > view.time_ms);
             if is_visible { f(found) } else { Ok(None) }
@@ -469,23 +471,23 @@ impl Table {
     pub(crate) fn handing_over(
         &self,
         mut f: impl FnMut(usize, Option<&[u8]>),
-    ) -> impl FnMut(usize, Option<&Found<'_>>) -> Result<bool> {
+    ) -> impl FnMut(usize, Option<&Found<'_>>) -> Result<Next> {
         move |index, found| {
             let Some(found) = found else {
                 f(index, None);
-                return Ok(true);
+                return Ok(Next::More);
             };
-            Ok(self.with_plain(found.stored()?, |value| f(index, Some(value)))?.is_some())
+            let handed = self.with_plain(found.stored()?, |value| f(index, Some(value)))?;
+            Ok(if handed.is_some() { Next::More } else { Next::Again })
         }
     }
 
-    /// Hands the record of each key that is there now, or that a view sees, to a function, which returns false if it must
-    /// be looked for again because its large value has gone meanwhile.
+    /// Hands the record of each key that is there now, or that a view sees, to a function.
     pub(crate) fn read_many<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
         view: Option<&View>,
-        mut f: impl FnMut(usize, Option<&Found<'_>>) -> Result<bool>,
+        mut f: impl FnMut(usize, Option<&Found<'_>>) -> Result<Next>,
     ) -> Result<()> {
         self.inner.health.check_open()?;
         for (group, keys) in keys.chunks(GET_MANY_GROUP).enumerate() {
@@ -494,7 +496,7 @@ impl Table {
             let mut places = [0; GET_MANY_GROUP];
             for (place, key) in places.iter_mut().zip(keys) {
                 *place = self.place(key.as_ref())?;
-                if view.is_some() {
+                if view.is_some_and(|view| !view.is_settled) {
                     self.core.index.wait_settled(*place);
                 }
                 self.core.index.touch(*place, &guard);
@@ -511,11 +513,11 @@ impl Table {
             let mut misses = 0;
             for (at, (key, first)) in keys.iter().zip(&firsts).enumerate() {
                 let (key, index) = (key.as_ref(), group * GET_MANY_GROUP + at);
+                let mut next = Next::Again;
                 // What the index does not have any more a view may see in the history.
-                let mut done = view.is_none() && first.address.is_none() && first.is_only;
-                if done {
+                if view.is_none() && first.address.is_none() && first.is_only {
                     misses += 1;
-                    f(index, None)?;
+                    next = f(index, None)?;
                 } else if let Some(address) = first.address {
                     let look = self.look_at(address, key, &guard, &mut |found| {
                         let is_there = match view {
@@ -523,27 +525,28 @@ impl Table {
                             Some(view) => found.is_seen_by(view)?,
                         };
                         if is_there {
-                            done = f(index, Some(found))?;
+                            next = f(index, Some(found))?;
                         }
                         Ok(Some(()))
                     })?;
                     if view.is_none() && first.is_only && matches!(look, Look::Other) {
                         misses += 1;
-                        f(index, None)?;
-                        done = true;
+                        next = f(index, None)?;
                     }
                 }
-                while !done {
-                    let mut missed = false;
+                while matches!(next, Next::Again) {
                     let found = self.find_uncounted(places[at], key, view, &guard, &mut |found| {
-                        missed = !f(index, Some(found))?;
+                        next = f(index, Some(found))?;
                         Ok(Some(()))
                     })?;
                     if found.is_none() {
                         misses += 1;
-                        f(index, None)?;
+                        next = f(index, None)?;
                     }
-                    done = !missed;
+                }
+                if matches!(next, Next::Enough) {
+                    self.inner.counters.shard().note_reads(at as u64 + 1, misses);
+                    return Ok(());
                 }
             }
             self.inner.counters.shard().note_reads(keys.len() as u64, misses);

@@ -21,7 +21,7 @@ use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::{Pieces, announced, discard};
 use crate::etag::{Conditions, etag, is_same};
-use crate::keys::{KeyEncoding, segment, table_name};
+use crate::keys::{KEY, KeyEncoding, document_key, table_name};
 use crate::problem::Problem;
 use crate::range::Part;
 use crate::request::Query;
@@ -38,6 +38,11 @@ const ATTEMPTS: usize = 16;
 const VERSION: HeaderName = HeaderName::from_static("atomkv-version");
 const SEQUENCE: HeaderName = HeaderName::from_static("atomkv-sequence");
 const EXPIRES_AT_MS: HeaderName = HeaderName::from_static("atomkv-expires-at-ms");
+const TIME_MS: HeaderName = HeaderName::from_static("atomkv-time-ms");
+
+/// What the header for long keys says.
+const KEY_HEADER: &str =
+    "The key in base64url; in the path stands `-` then. For keys that are too long for a path";
 
 /// Where the document is.
 struct Place {
@@ -50,10 +55,11 @@ fn place(
     client: &Client,
     scope: Scope,
     uri: &Uri,
+    headers: &HeaderMap,
     encoding: KeyEncoding,
 ) -> Result<Place, Problem> {
     let handle = app.table(client, scope, &table_name(uri)?)?;
-    Ok(Place { handle, key: encoding.decode(segment(uri, 5))? })
+    Ok(Place { handle, key: document_key(uri, headers, encoding)? })
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -66,6 +72,8 @@ pub(crate) struct GetQuery {
     key_encoding: KeyEncoding,
     /// An earlier version, as far as the table keeps it.
     version: Option<u64>,
+    /// As it was after the commit with this sequence, as far as the table keeps it.
+    at: Option<u64>,
 }
 
 /// Reads a document.
@@ -75,12 +83,13 @@ pub(crate) struct GetQuery {
 #[utoipa::path(
     get, path = "/v1/tables/{table}/documents/{key}", tag = "documents",
     params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), GetQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = KEY_HEADER),
         ("If-None-Match" = Option<String>, Header), ("If-Match" = Option<String>, Header),
         ("Range" = Option<String>, Header), ("If-Range" = Option<String>, Header)),
     responses(
         (status = 200, description = "The document", body = [u8], content_type = "*/*",
             headers(("ETag" = String), ("Atomkv-Version" = u64), ("Atomkv-Sequence" = u64),
-                ("Atomkv-Expires-At-Ms" = u64))),
+                ("Atomkv-Time-Ms" = u64), ("Atomkv-Expires-At-Ms" = u64))),
         (status = 206, description = "The part that was asked for", body = [u8], content_type = "*/*"),
         (status = 304, description = "It is still that of `If-None-Match`"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -101,11 +110,13 @@ pub(crate) async fn get(
     Query(query): Query<GetQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Place { handle, key } = place(&app, &client, Scope::Read, &uri, query.key_encoding)?;
+    let Place { handle, key } = place(&app, &client, Scope::Read, &uri, &headers, query.key_encoding)?;
     let conditions = Conditions::of(&headers)?;
-    let found = match query.version {
-        Some(version) => call(move || handle.find_version(&key, version)).await?,
-        None => find(handle, key).await?,
+    let found = match (query.version, query.at) {
+        (Some(version), None) => call(move || handle.find_version(&key, version)).await?,
+        (None, Some(sequence)) => call(move || handle.find_at(&key, sequence)).await?,
+        (None, None) => find(handle, key).await?,
+        (Some(_), Some(_)) => return Err(Problem::bad_request("version and at exclude each other")),
     };
     let written = found.as_ref().map(|document| document.written);
     if !conditions.admits_read(written) {
@@ -119,6 +130,7 @@ pub(crate) async fn get(
 #[utoipa::path(
     head, path = "/v1/tables/{table}/documents/{key}", tag = "documents",
     params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), GetQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = KEY_HEADER),
         ("If-None-Match" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
     responses(
         (status = 200, description = "It is there"), (status = 304, description = "It is still that of `If-None-Match`"),
@@ -158,6 +170,7 @@ fn respond(
     about.insert(ETAG, header(&tag)?);
     about.insert(VERSION, HeaderValue::from(written.version));
     about.insert(SEQUENCE, HeaderValue::from(written.sequence));
+    about.insert(TIME_MS, HeaderValue::from(time_ms));
     let modified = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
     about.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified))?);
     if let Some(expires_at_ms) = expires_at_ms {
@@ -250,6 +263,10 @@ pub(crate) struct PutQuery {
     ttl: Option<String>,
     /// When it expires, in milliseconds since the Unix epoch.
     expires_at_ms: Option<u64>,
+    /// Only if the document has this version; instead of `If-Match`.
+    if_version: Option<u64>,
+    /// Only if the commit with this sequence has written the document; instead of `If-Match`.
+    if_sequence: Option<u64>,
 }
 
 /// Writes a document.
@@ -259,6 +276,7 @@ pub(crate) struct PutQuery {
 #[utoipa::path(
     put, path = "/v1/tables/{table}/documents/{key}", tag = "documents",
     params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), PutQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = KEY_HEADER),
         ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header),
         ("Prefer" = Option<String>, Header, description = "`durability=sync` or `durability=buffered`")),
     request_body(content = [u8], content_type = "*/*"),
@@ -296,6 +314,8 @@ pub(crate) async fn put(
     let mut response = StatusCode::NO_CONTENT.into_response();
     if written.version == 1 {
         *response.status_mut() = StatusCode::CREATED;
+    }
+    if written.version == 1 && !headers.contains_key(KEY) {
         response.headers_mut().insert(LOCATION, header(&uri.to_string())?);
     }
     tell(&mut response, written, preferred)?;
@@ -310,8 +330,8 @@ async fn write(
     headers: &HeaderMap,
     pieces: &mut Pieces,
 ) -> Result<Written, Problem> {
-    let place = place(app, client, Scope::Write, uri, query.key_encoding)?;
-    let conditions = Conditions::of(headers)?;
+    let place = place(app, client, Scope::Write, uri, headers, query.key_encoding)?;
+    let conditions = Conditions::of(headers)?.numbered(query.if_version, query.if_sequence)?;
     let expiry = expiry(query.ttl.as_deref(), query.expires_at_ms)?;
     let durability = app.durability(query.durability.or_else(|| preferred(headers)).map(Into::into));
     let media_type = media_type(headers)?;
@@ -485,6 +505,10 @@ pub(crate) struct DeleteQuery {
     /// When it is acknowledged, as of a `PUT`.
     #[param(inline)]
     durability: Option<AskedDurability>,
+    /// Only if the document has this version; instead of `If-Match`.
+    if_version: Option<u64>,
+    /// Only if the commit with this sequence has written the document; instead of `If-Match`.
+    if_sequence: Option<u64>,
 }
 
 /// Removes a document.
@@ -493,6 +517,7 @@ pub(crate) struct DeleteQuery {
 #[utoipa::path(
     delete, path = "/v1/tables/{table}/documents/{key}", tag = "documents",
     params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), DeleteQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = KEY_HEADER),
         ("If-Match" = Option<String>, Header), ("If-None-Match" = Option<String>, Header),
         ("Prefer" = Option<String>, Header)),
     responses(
@@ -512,8 +537,8 @@ pub(crate) async fn delete(
     Query(query): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Place { handle, key } = place(&app, &client, Scope::Write, &uri, query.key_encoding)?;
-    let conditions = Conditions::of(&headers)?;
+    let Place { handle, key } = place(&app, &client, Scope::Write, &uri, &headers, query.key_encoding)?;
+    let conditions = Conditions::of(&headers)?.numbered(query.if_version, query.if_sequence)?;
     let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
     let durability = app.durability(query.durability.or(preferred).map(Into::into));
     let may_wait = handle.may_wait(0, None);
@@ -521,6 +546,66 @@ pub(crate) async fn delete(
         with_expectation(&handle, &key, &conditions, |expect| handle.delete(&app.database, &key, expect))
     };
     let written = app.write(may_wait, durability, write).await?.ok_or_else(Problem::document_not_found)?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    tell(&mut response, written, preferred)?;
+    Ok(response)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExpiryQuery {
+    /// How the key in the path is written.
+    #[serde(default)]
+    #[param(inline)]
+    key_encoding: KeyEncoding,
+    /// When it is acknowledged, as of a `PUT`.
+    #[param(inline)]
+    durability: Option<AskedDurability>,
+    /// After how long it expires, `none` for never. Default: as the table says.
+    #[param(example = "30s")]
+    ttl: Option<String>,
+    /// When it expires, in milliseconds since the Unix epoch.
+    expires_at_ms: Option<u64>,
+}
+
+/// Gives a document another expiry.
+///
+/// A write like any other, with the value and the type that are there. 404 if nothing is.
+#[utoipa::path(
+    put, path = "/v1/tables/{table}/documents/{key}/expiry", tag = "documents",
+    params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), ExpiryQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = KEY_HEADER),
+        ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 204, description = "Done; the tag is the new one", headers(("ETag" = String))),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn set_expiry(
+    State(app): State<Arc<App>>,
+    client: Client,
+    uri: Uri,
+    Query(query): Query<ExpiryQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Place { handle, key } = place(&app, &client, Scope::Write, &uri, &headers, query.key_encoding)?;
+    let conditions = Conditions::of(&headers)?;
+    let expiry = expiry(query.ttl.as_deref(), query.expires_at_ms)?;
+    let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
+    let durability = app.durability(query.durability.or(preferred).map(Into::into));
+    let write = move |app: &App| {
+        with_expectation(&handle, &key, &conditions, |expect| {
+            handle.set_expiry(&app.database, &key, Wish { expect, expiry })
+        })
+    };
+    let written = app.write(true, durability, write).await?.ok_or_else(Problem::document_not_found)?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     tell(&mut response, written, preferred)?;
     Ok(response)

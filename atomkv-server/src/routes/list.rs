@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use atomkv_engine::{Error, ScanOptions, Snapshot};
+use atomkv_engine::{Error, ScanEntry, ScanOptions, Snapshot};
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,9 +16,10 @@ use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::Json as JsonBody;
 use crate::etag::etag;
-use crate::keys::{Key, KeyEncoding, Value, segment, table_name, unprocessable};
+use crate::keys::{Key, KeyEncoding, Value, document_key, table_name, unprocessable};
 use crate::problem::Problem;
 use crate::request::Query;
+use crate::routes::lines;
 use crate::tables::{TableHandle, own_type};
 
 /// How many documents a page has unless it is told.
@@ -46,8 +48,8 @@ pub(crate) struct ListQuery {
     /// From the last key to the first; of ordered tables only.
     #[serde(default)]
     reverse: bool,
-    /// How many at most, 1 to 10,000. Default 100.
-    #[param(minimum = 1, maximum = 10_000)]
+    /// How many at most, 1 to 10,000. Default 100. As lines any number, by default all.
+    #[param(minimum = 1)]
     limit: Option<u64>,
     /// Goes on behind an earlier page: its `cursor`, with the same other parameters.
     cursor: Option<String>,
@@ -99,12 +101,14 @@ pub(crate) struct Page {
 /// Lists documents.
 ///
 /// Of an ordered table in the order of the keys, else in none; a page sees one moment. An ordered table costs what it returns,
-/// another one is looked through.
+/// another one is looked through. With `Accept: application/x-ndjson` the answer is lines, each with a document, of any number
+/// and all of one moment; if it cannot be ended, its last line is `{"problem": …}`.
 #[utoipa::path(
     get, path = "/v1/tables/{table}/documents", tag = "documents",
-    params(("table" = String, Path), ListQuery),
+    params(("table" = String, Path), ListQuery,
+        ("Accept" = Option<String>, Header, description = "`application/x-ndjson` for lines")),
     responses(
-        (status = 200, body = Page),
+        (status = 200, content((Page = "application/json"), (Listed = "application/x-ndjson"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -116,42 +120,74 @@ pub(crate) async fn list(
     client: Client,
     uri: Uri,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
+    let how = How { values: query.values, encoding: query.key_encoding };
+    if lines::are_accepted(&headers) {
+        let limit = query.limit.unwrap_or(u64::MAX);
+        let options = options(query, limit)?.paged(false);
+        return lines::respond(app, handle, options, how).await;
+    }
     let limit = query.limit.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit={limit}; a page has 1 to {LIMIT_MAX} documents")));
     }
-    let options = options(&query, limit)?;
-    let (values, encoding) = (query.values, query.key_encoding);
-    call(move || page(&app, &handle, options, limit, values, encoding)).await.map(Json)
+    let options = options(query, limit)?;
+    call(move || page(&app, &handle, options, limit, how)).await.map(|page| Json(page).into_response())
 }
 
-fn options(query: &ListQuery, limit: u64) -> Result<ScanOptions, Problem> {
-    let bytes = |text: &Option<String>| {
-        text.as_ref().map(|text| query.key_encoding.decode(text.clone().into_bytes())).transpose()
-    };
-    let mut options = ScanOptions::new().keys_only(true).reverse(query.reverse).limit(limit).paged(true);
-    let (start, end) = (bytes(&query.start)?, bytes(&query.end)?);
-    match (bytes(&query.prefix)?, start.or(end.is_some().then(Vec::new)), end) {
-        (Some(_), Some(_), _) => return Err(Problem::bad_request("prefix excludes start and end")),
-        (Some(prefix), None, _) => options = options.prefix(&prefix),
-        (None, Some(start), Some(end)) => options = options.range(start..end),
-        (None, Some(start), None) => options = options.range(start..),
-        (None, None, _) => {}
+/// How documents are listed.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    values: bool,
+    encoding: KeyEncoding,
+}
+
+/// Which keys, as a query says.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub(crate) prefix: Option<String>,
+    pub(crate) start: Option<String>,
+    pub(crate) end: Option<String>,
+    pub(crate) contains: Option<String>,
+    pub(crate) glob: Option<String>,
+    pub(crate) reverse: bool,
+    pub(crate) encoding: KeyEncoding,
+}
+
+impl Wanted {
+    /// # Errors
+    /// 400 for keys that are not so encoded, and for a prefix together with bounds.
+    pub(crate) fn options(self) -> Result<ScanOptions, Problem> {
+        let encoding = self.encoding;
+        let bytes = |text: Option<String>| text.map(|text| encoding.decode(text.into_bytes())).transpose();
+        let mut options = ScanOptions::new().reverse(self.reverse);
+        let (start, end) = (bytes(self.start)?, bytes(self.end)?);
+        match (bytes(self.prefix)?, start.or(end.is_some().then(Vec::new)), end) {
+            (Some(_), Some(_), _) => return Err(Problem::bad_request("prefix excludes start and end")),
+            (Some(prefix), None, _) => options = options.prefix(&prefix),
+            (None, Some(start), Some(end)) => options = options.range(start..end),
+            (None, Some(start), None) => options = options.range(start..),
+            (None, None, _) => {}
+        }
+        if let Some(part) = bytes(self.contains)? {
+            options = options.contains(&part);
+        }
+        if let Some(pattern) = &self.glob {
+            options = options.glob(pattern.as_bytes());
+        }
+        Ok(options)
     }
-    if let Some(part) = bytes(&query.contains)? {
-        options = options.contains(&part);
-    }
-    if let Some(pattern) = &query.glob {
-        options = options.glob(pattern.as_bytes());
-    }
-    if let Some(cursor) = &query.cursor {
-        let token = BASE64URL_NOPAD.decode(cursor.as_bytes());
-        options =
-            options.after(&token.map_err(|_| Problem::bad_request("cursor: it is none of an earlier page"))?);
-    }
-    Ok(options)
+}
+
+fn options(query: ListQuery, limit: u64) -> Result<ScanOptions, Problem> {
+    let ListQuery { prefix, start, end, contains, glob, reverse, cursor, .. } = query;
+    let wanted = Wanted { prefix, start, end, contains, glob, reverse, encoding: query.key_encoding };
+    let options = wanted.options()?.keys_only(true).limit(limit).paged(true);
+    let Some(cursor) = cursor else { return Ok(options) };
+    let token = BASE64URL_NOPAD.decode(cursor.as_bytes());
+    Ok(options.after(&token.map_err(|_| Problem::bad_request("cursor: it is none of an earlier page"))?))
 }
 
 fn page(
@@ -159,8 +195,7 @@ fn page(
     handle: &TableHandle,
     options: ScanOptions,
     limit: u64,
-    values: bool,
-    encoding: KeyEncoding,
+    how: How,
 ) -> Result<Page, Problem> {
     let snapshot = app.database.snapshot()?;
     let mut scan = snapshot.scan(&handle.table, options)?;
@@ -169,12 +204,27 @@ fn page(
     while told_bytes < ANSWER_BYTES_MAX
         && let Some(entry) = scan.next_entry().transpose()?
     {
-        let told = if values { tell(&snapshot, handle, &entry.key)? } else { None };
+        let document = Listed::of(&snapshot, handle, entry, how)?;
+        told_bytes += document.bytes.filter(|_| document.too_large.is_none()).unwrap_or(0);
+        documents.push(document);
+    }
+    let may_go_on = documents.len() as u64 == limit || told_bytes >= ANSWER_BYTES_MAX;
+    let cursor = if may_go_on { scan.page_token() } else { None };
+    Ok(Page { documents, cursor: cursor.map(|token| BASE64URL_NOPAD.encode(&token)) })
+}
+
+impl Listed {
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        handle: &TableHandle,
+        entry: ScanEntry,
+        how: How,
+    ) -> Result<Listed, Error> {
+        let told = if how.values { tell(snapshot, handle, &entry.key)? } else { None };
         let told = told.unwrap_or_default();
-        told_bytes += told.bytes.filter(|_| told.too_large.is_none()).unwrap_or(0);
         let written = atomkv_engine::Written { version: entry.version, sequence: entry.sequence };
-        documents.push(Listed {
-            key: encoding.written(&entry.key),
+        Ok(Listed {
+            key: how.encoding.written(&entry.key),
             version: entry.version,
             sequence: entry.sequence,
             etag: etag(written),
@@ -184,11 +234,8 @@ fn page(
             content_type: told.content_type,
             value: told.value,
             too_large: told.too_large,
-        });
+        })
     }
-    let may_go_on = documents.len() as u64 == limit || told_bytes >= ANSWER_BYTES_MAX;
-    let cursor = if may_go_on { scan.page_token() } else { None };
-    Ok(Page { documents, cursor: cursor.map(|token| BASE64URL_NOPAD.encode(&token)) })
 }
 
 /// A value as answers about many documents tell it.
@@ -230,6 +277,9 @@ pub(crate) struct VersionsQuery {
     #[serde(default)]
     #[param(inline)]
     key_encoding: KeyEncoding,
+    /// With values, of up to 1 MiB each; once the answer has 32 MiB of them, without.
+    #[serde(default)]
+    values: bool,
 }
 
 /// A version of a document.
@@ -248,6 +298,11 @@ pub(crate) struct ToldVersion {
     deleted: bool,
     /// The length of the value; 0 of a deletion.
     bytes: u64,
+    #[serde(flatten)]
+    value: Value,
+    /// The value is longer than 1 MiB, or the answer than 32 MiB: it is read by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_large: Option<bool>,
 }
 
 /// The versions of a document.
@@ -262,7 +317,8 @@ pub(crate) struct Versions {
 /// Deletions are among them. `GET` of the document with `version=` reads one. 404 if there are none.
 #[utoipa::path(
     get, path = "/v1/tables/{table}/documents/{key}/versions", tag = "documents",
-    params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), VersionsQuery),
+    params(("table" = String, Path), ("key" = String, Path, description = "Percent-encoded"), VersionsQuery,
+        ("Atomkv-Key" = Option<String>, Header, description = "As of `GET`")),
     responses(
         (status = 200, body = Versions),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -277,21 +333,30 @@ pub(crate) async fn versions(
     client: Client,
     uri: Uri,
     Query(query): Query<VersionsQuery>,
+    headers: HeaderMap,
 ) -> Result<Json<Versions>, Problem> {
     let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
-    let key = query.key_encoding.decode(segment(&uri, 5))?;
+    let key = document_key(&uri, &headers, query.key_encoding)?;
     let versions = call(move || handle.table.history(&key)).await?;
     if versions.is_empty() {
         return Err(Problem::document_not_found());
     }
-    let tell = |version: atomkv_engine::Version| ToldVersion {
-        version: version.version,
-        sequence: version.sequence,
-        etag: etag(atomkv_engine::Written { version: version.version, sequence: version.sequence }),
-        time_ms: version.time_ms,
-        expires_at_ms: version.expires_at_ms,
-        deleted: version.value.is_none(),
-        bytes: version.value.map_or(0, |value| value.len() as u64),
+    let mut left = ANSWER_BYTES_MAX;
+    let tell = |version: atomkv_engine::Version| {
+        let (deleted, bytes) = (version.value.is_none(), version.value.as_ref().map_or(0, Vec::len) as u64);
+        let is_told = query.values && bytes <= VALUE_BYTES_MAX && bytes <= left;
+        left -= if is_told { bytes } else { 0 };
+        ToldVersion {
+            version: version.version,
+            sequence: version.sequence,
+            etag: etag(atomkv_engine::Written { version: version.version, sequence: version.sequence }),
+            time_ms: version.time_ms,
+            expires_at_ms: version.expires_at_ms,
+            deleted,
+            bytes,
+            value: version.value.filter(|_| is_told).map(Value::of).unwrap_or_default(),
+            too_large: (query.values && !is_told).then_some(true),
+        }
     };
     Ok(Json(Versions { versions: versions.into_iter().map(tell).collect() }))
 }

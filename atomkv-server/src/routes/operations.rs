@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::body::Json as JsonBody;
-use crate::keys::{segment, unprocessable};
+use crate::keys::{Key, segment, unprocessable};
 use crate::operations::Operation;
 use crate::problem::Problem;
 
@@ -104,7 +104,12 @@ pub(crate) async fn begin(
             let damages: Vec<_> = report
                 .damages
                 .iter()
-                .map(|damage| json!({"file": name(&damage.file), "offset": damage.offset, "detail": damage.detail}))
+                .map(|damage| {
+                    json!({
+                        "file": name(&damage.file), "offset": damage.offset, "detail": damage.detail,
+                        "table": damage.table, "key": damage.key.as_deref().map(Key::of),
+                    })
+                })
                 .collect();
             Ok(json!({
                 "clean": report.is_clean(),

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::auth::{Client, Scope};
@@ -17,6 +17,7 @@ use crate::blocking::call;
 use crate::body::Json as JsonBody;
 use crate::keys::{table_name, unprocessable};
 use crate::problem::Problem;
+use crate::request::Query;
 use crate::tables::OWN_PREFIX;
 use crate::wishes::{AskedDurability, time};
 
@@ -85,7 +86,7 @@ pub(crate) struct ToldTable {
     ttl_ms: Option<u64>,
     /// For programs that embed the database: `sync` or `buffered`.
     durability: &'static str,
-    /// What it takes; only told of one table. docs/statistics.md explains it.
+    /// What it takes, of one table or where it is asked for. docs/statistics.md explains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     stats: Option<Box<RawValue>>,
@@ -106,6 +107,12 @@ impl ToldTable {
             stats: None,
         }
     }
+
+    fn with_stats(table: &Table) -> Result<ToldTable, Problem> {
+        let stats = RawValue::from_string(table.stats().to_json());
+        let stats = stats.map_err(|_| Problem::defect("statistics that are no JSON"))?;
+        Ok(ToldTable { stats: Some(stats), ..ToldTable::of(table) })
+    }
 }
 
 /// The tables.
@@ -116,28 +123,47 @@ pub(crate) struct ToldTables {
     foreign: Vec<String>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TablesQuery {
+    /// With what each table takes.
+    #[serde(default)]
+    stats: bool,
+}
+
 /// Lists the tables that the token is for.
 #[utoipa::path(
     get, path = "/v1/tables", tag = "tables",
+    params(TablesQuery),
     responses(
         (status = 200, body = ToldTables),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn list(State(app): State<Arc<App>>, client: Client) -> Result<Json<ToldTables>, Problem> {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Query(query): Query<TablesQuery>,
+) -> Result<Json<ToldTables>, Problem> {
     client.allows_some(Scope::Read)?;
-    let (mut tables, mut foreign) = (Vec::new(), Vec::new());
-    for name in app.database.table_names() {
-        if name.starts_with(OWN_PREFIX) || !client.sees(&name) {
-            continue;
+    call(move || {
+        let (mut tables, mut foreign) = (Vec::new(), Vec::new());
+        for name in app.database.table_names() {
+            if name.starts_with(OWN_PREFIX) || !client.sees(&name) {
+                continue;
+            }
+            match app.tables.open(&app.database, &name) {
+                Ok(handle) if query.stats => tables.push(ToldTable::with_stats(&handle.table)?),
+                Ok(handle) => tables.push(ToldTable::of(&handle.table)),
+                Err(_) => foreign.push(name),
+            }
         }
-        match app.tables.open(&app.database, &name) {
-            Ok(handle) => tables.push(ToldTable::of(&handle.table)),
-            Err(_) => foreign.push(name),
-        }
-    }
-    Ok(Json(ToldTables { tables, foreign }))
+        Ok::<_, Problem>(Json(ToldTables { tables, foreign }))
+    })
+    .await
 }
 
 /// Tells how a table is, and what it takes.
@@ -158,12 +184,7 @@ pub(crate) async fn get(
     uri: Uri,
 ) -> Result<Json<ToldTable>, Problem> {
     let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
-    call(move || {
-        let stats = RawValue::from_string(handle.table.stats().to_json());
-        let stats = stats.map_err(|_| Problem::defect("statistics that are no JSON"))?;
-        Ok::<_, Problem>(Json(ToldTable { stats: Some(stats), ..ToldTable::of(&handle.table) }))
-    })
-    .await
+    call(move || ToldTable::with_stats(&handle.table).map(Json)).await
 }
 
 /// Creates a table.

@@ -55,6 +55,9 @@ pub(crate) struct WatchQuery {
     /// With values, of up to 1 MiB.
     #[serde(default)]
     values: bool,
+    /// Whether to wait for what comes. If not, the stream ends behind what has been committed already, with an event `end`.
+    /// Default yes.
+    follow: Option<bool>,
 }
 
 /// The data of an event. Its name is `put`, `delete` or `state`; its id is the sequence from which to go on, for
@@ -111,11 +114,11 @@ pub(crate) async fn watch(
     let database = app.database.clone();
     let watch = call(move || database.watch(options)).await?;
     let (events, received) = mpsc::channel::<Result<Event, Infallible>>(QUEUE);
-    let (values, is_open) = (query.values, app.clone());
+    let (how, is_open) = (How { values: query.values, follow: query.follow.unwrap_or(true) }, app.clone());
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         is_open.metrics.watches.inc();
-        tell(watch, &client, values, &events, || *is_open.ending.borrow());
+        tell(watch, &client, how, &events, || *is_open.ending.borrow());
         is_open.metrics.watches.dec();
     });
     let stream = Sse::new(ReceiverStream::new(received)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
@@ -147,18 +150,35 @@ fn options(
     }
 }
 
+/// How a watch is told.
+#[derive(Clone, Copy)]
+struct How {
+    values: bool,
+    follow: bool,
+}
+
 /// Hands the changes over until the client has gone, the service ends, or the watch cannot go on.
 fn tell(
     mut watch: Watch,
     client: &Client,
-    values: bool,
+    how: How,
     events: &mpsc::Sender<Result<Event, Infallible>>,
     is_ending: impl Fn() -> bool,
 ) {
     // A change of which it is not known yet whether others follow that the client sees.
     let mut held: Option<(ChangeEvent, u64)> = None;
+    // From where to go on if the connection breaks off before anything has changed.
+    if watch.resume_from() > 0 {
+        let _ = events.blocking_send(Ok(Event::default().id(watch.resume_from().to_string())));
+    }
     while !events.is_closed() && !is_ending() {
-        let ready = match watch.next(TURN) {
+        let next = if how.follow { watch.next(TURN) } else { watch.try_next() };
+        let ready = match next {
+            Ok(None) if !how.follow && held.is_none() => {
+                let end = Event::default().event("end").id(watch.resume_from().to_string()).data("{}");
+                let _ = events.blocking_send(Ok(end));
+                return;
+            }
             Ok(None) => held.take(),
             Ok(Some(change)) => {
                 let resume_from = watch.resume_from();
@@ -186,7 +206,7 @@ fn tell(
         };
         let whole = held.take_if(|(change, _)| change.last_of_commit);
         for (change, resume_from) in ready.into_iter().chain(whole) {
-            if events.blocking_send(Ok(told(change, resume_from, values))).is_err() {
+            if events.blocking_send(Ok(told(change, resume_from, how.values))).is_err() {
                 return;
             }
         }

@@ -115,10 +115,13 @@ impl Session for AtomKvSession<'_> {
     }
 
     fn range(&mut self, from: &[u8], limit: usize, visit: &mut VisitPair<'_>) -> Result<()> {
-        for pair in self.peer.table.scan(ScanOptions::new().range(from..).limit(limit as u64))? {
-            let (key, value) = pair?;
-            visit(&key, &value)?;
-        }
-        Ok(())
+        let mut outcome = Ok(());
+        self.peer.table.scan(ScanOptions::new().range(from..).limit(limit as u64))?.next_with(
+            |key, value| {
+                outcome = visit(key, value);
+                if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        )?;
+        outcome
     }
 }

@@ -1,8 +1,9 @@
 //! Reads that make objects: versions, snapshots, transactions, scans, streamed documents.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use atomkv_engine::{ScanEntry, Version};
+use atomkv_engine::{ScanEntry, Version, Written};
 use serde_json::{Value, json};
 
 use super::{Output, Request, options};
@@ -115,37 +116,65 @@ fn versions(versions: Vec<Version>) -> Output {
 
 /// Fills a buffer with the next entries of a scan: how many, and how many bytes one needs that has no room even alone.
 pub fn fill(scanning: &mut Scanning, target: &mut [u8], most: u32) -> Outcome<(u32, usize)> {
-    let mut count = 0;
-    let mut at = 0;
-    while count < most {
-        let entry = match scanning.waiting.take().or_else(|| scanning.scan.next_entry()) {
-            None => break,
-            Some(Ok(entry)) => entry,
-            Some(Err(error)) if count == 0 => return Err(error.into()),
-            // What was found before is handed over first.
-            failure => {
-                scanning.waiting = failure;
-                break;
+    let mut page = Page { target, at: 0, count: 0, needed: 0 };
+    match scanning.waiting.take() {
+        Some(Err(error)) => return Err(error.into()),
+        Some(Ok(entry)) => {
+            let ScanEntry { version, sequence, .. } = entry;
+            if !page.add(&entry.key, &entry.value, Written { version, sequence }) {
+                scanning.waiting = Some(Ok(entry));
+                return Ok((0, page.needed));
             }
-        };
-        let size = (24 + entry.key.len() + entry.value.len()).next_multiple_of(8);
-        if size > target.len() - at {
-            scanning.waiting = Some(Ok(entry));
-            return Ok((count, if count == 0 { size } else { 0 }));
         }
-        write(&entry, &mut target[at..at + size]);
-        at += size;
-        count += 1;
+        None => {}
     }
-    Ok((count, 0))
+    let mut waiting = None;
+    if page.count < most {
+        let outcome = scanning.scan.visit(|item| {
+            match item.written().map(|written| page.add(item.key(), item.value(), written)) {
+                Ok(true) if page.count < most => return ControlFlow::Continue(()),
+                Ok(true) => {}
+                Ok(false) => waiting = Some(item.to_entry()),
+                Err(error) => waiting = Some(Err(error)),
+            }
+            ControlFlow::Break(())
+        });
+        waiting = waiting.or(outcome.err().map(Err));
+    }
+    match waiting {
+        Some(Err(error)) if page.count == 0 => Err(error.into()),
+        // What was found before is handed over first.
+        waiting => {
+            scanning.waiting = waiting;
+            Ok((page.count, page.needed))
+        }
+    }
 }
 
-fn write(entry: &ScanEntry, target: &mut [u8]) {
-    let (key, value) = (&entry.key[..], &entry.value[..]);
-    target[..4].copy_from_slice(&(key.len() as u32).to_ne_bytes());
-    target[4..8].copy_from_slice(&(value.len() as u32).to_ne_bytes());
-    target[8..16].copy_from_slice(&(entry.version as f64).to_ne_bytes());
-    target[16..24].copy_from_slice(&(entry.sequence as f64).to_ne_bytes());
-    target[24..24 + key.len()].copy_from_slice(key);
-    target[24 + key.len()..24 + key.len() + value.len()].copy_from_slice(value);
+/// Entries one behind the other, each at a multiple of 8.
+struct Page<'a> {
+    target: &'a mut [u8],
+    at: usize,
+    count: u32,
+    needed: usize,
+}
+
+impl Page<'_> {
+    /// False if there is no room.
+    fn add(&mut self, key: &[u8], value: &[u8], written: Written) -> bool {
+        let size = (24 + key.len() + value.len()).next_multiple_of(8);
+        let Some(target) = self.target.get_mut(self.at..self.at + size) else {
+            self.needed = if self.count == 0 { size } else { 0 };
+            return false;
+        };
+        target[..4].copy_from_slice(&(key.len() as u32).to_ne_bytes());
+        target[4..8].copy_from_slice(&(value.len() as u32).to_ne_bytes());
+        target[8..16].copy_from_slice(&(written.version as f64).to_ne_bytes());
+        target[16..24].copy_from_slice(&(written.sequence as f64).to_ne_bytes());
+        target[24..24 + key.len()].copy_from_slice(key);
+        target[24 + key.len()..24 + key.len() + value.len()].copy_from_slice(value);
+        self.at += size;
+        self.count += 1;
+        true
+    }
 }

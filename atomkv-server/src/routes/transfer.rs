@@ -1,0 +1,481 @@
+//! What goes in and out as a whole: exports and imports of tables, dumps and backups of the database.
+//!
+//! The engine writes to and reads from a thread of its own; between it and the connection is a short queue. At most
+//! as many of these are under way as large documents may be written.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use atomkv_engine::{
+    DumpOptions, Error, ExportOptions, Format, IfExists, ImportOptions, ReportHandle, TableOptions,
+    TransferReport, Watcher,
+};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa::{IntoParams, ToSchema};
+
+use super::list::Wanted;
+use crate::app::App;
+use crate::auth::{Client, Scope};
+use crate::blocking::call;
+use crate::body::Pieces;
+use crate::keys::table_name;
+use crate::problem::Problem;
+use crate::request::Query;
+use crate::tables::OWN_PREFIX;
+
+/// How many pieces wait for the other side.
+const QUEUE: usize = 4;
+/// The table in which imports keep their places, as the command line does.
+const BOOKMARKS: &str = "atomkv.imports";
+
+/// The format of an export or an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AskedFormat {
+    /// JSON Lines.
+    #[default]
+    Jsonl,
+    /// CSV with a header.
+    Csv,
+    /// AtomKV's own, exact and checksummed.
+    Dump,
+}
+
+impl AskedFormat {
+    fn format(self) -> Format {
+        match self {
+            AskedFormat::Jsonl => Format::JsonLines,
+            AskedFormat::Csv => Format::Csv,
+            AskedFormat::Dump => Format::Dump,
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            AskedFormat::Jsonl => "application/x-ndjson",
+            AskedFormat::Csv => "text/csv",
+            AskedFormat::Dump => "application/octet-stream",
+        }
+    }
+}
+
+/// What an import does with keys that are there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Existing {
+    /// The record takes their place.
+    #[default]
+    Replace,
+    /// They are left.
+    Skip,
+    /// The import ends.
+    Fail,
+}
+
+fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = app.uploads.clone().try_acquire_owned();
+    permit.map_err(|_| Problem::overloaded("too much is going in and out as a whole; ask again in a moment"))
+}
+
+/// The engine's output as a body.
+struct Outgoing(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Outgoing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Whoever has gone takes nothing any more.
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An answer that is written while it is taken. If that fails before anything was written it is a problem; else the body
+/// breaks off.
+async fn written(
+    app: &App,
+    media_type: &'static str,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Error> + Send + 'static,
+) -> Result<Response, Problem> {
+    let permit = permit(app)?;
+    let (pieces, mut received) = mpsc::channel(QUEUE);
+    let writing = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let mut writer = io::BufWriter::with_capacity(64 << 10, Outgoing(pieces.clone()));
+        let outcome = write(&mut writer);
+        let flushed = outcome.is_err() || writer.flush().is_ok();
+        // What a failed export has left is for nobody.
+        let _ = writer.into_parts();
+        if let (Err(error), true) = (&outcome, flushed) {
+            let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        outcome
+    });
+    let first = match received.recv().await {
+        Some(Ok(first)) => Some(first),
+        Some(Err(_)) | None => {
+            let outcome = writing.await.map_err(|_| Problem::defect("an export panicked"))?;
+            outcome?;
+            None
+        }
+    };
+    let first = futures_util::stream::iter(first.map(Ok));
+    let body = futures_util::StreamExt::chain(first, ReceiverStream::new(received));
+    let mut response = Response::new(Body::from_stream(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportQuery {
+    #[serde(default)]
+    #[param(inline)]
+    format: AskedFormat,
+    /// With versions and sequences.
+    #[serde(default)]
+    versions: bool,
+    /// Only keys that begin so.
+    prefix: Option<String>,
+    /// From this key on.
+    start: Option<String>,
+    /// Up to this key, which is not among them.
+    end: Option<String>,
+    /// Only keys in which this occurs.
+    contains: Option<String>,
+    /// Only keys that match this as a whole: `*`, `?`, `[a-z]`.
+    glob: Option<String>,
+    /// From the last key to the first; of ordered tables only.
+    #[serde(default)]
+    reverse: bool,
+    /// How many at most.
+    limit: Option<u64>,
+    /// How `prefix`, `start`, `end` and `contains` are written.
+    #[serde(default)]
+    #[param(inline)]
+    key_encoding: crate::keys::KeyEncoding,
+}
+
+/// Writes the documents of a table as JSON Lines, CSV or a dump, all of one moment.
+///
+/// `docs/transfer.md` describes the formats. If it cannot be ended the body breaks off.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}/export", tag = "transfer",
+    params(("table" = String, Path), ExportQuery),
+    responses(
+        (status = 200, description = "The documents", body = [u8], content_type = "*/*"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn export(
+    State(app): State<Arc<App>>,
+    client: Client,
+    uri: Uri,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, Problem> {
+    let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
+    let wanted = Wanted {
+        prefix: query.prefix,
+        start: query.start,
+        end: query.end,
+        contains: query.contains,
+        glob: query.glob,
+        reverse: query.reverse,
+        encoding: query.key_encoding,
+    };
+    let scan = wanted.options()?.limit(query.limit.unwrap_or(u64::MAX));
+    let options = ExportOptions::new().format(query.format.format()).scan(scan).versions(query.versions);
+    written(&app, query.format.media_type(), move |writer| {
+        handle.table.export(writer, &options, Watcher::none()).map(|_| ())
+    })
+    .await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DumpQuery {
+    /// With versions and sequences.
+    #[serde(default)]
+    versions: bool,
+}
+
+/// Writes all tables as a dump, all of one moment.
+#[utoipa::path(
+    get, path = "/v1/dump", tag = "transfer",
+    params(DumpQuery),
+    responses(
+        (status = 200, description = "The dump", body = [u8], content_type = "application/octet-stream"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn dump(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Query(query): Query<DumpQuery>,
+) -> Result<Response, Problem> {
+    client.allows_all(Scope::Read)?;
+    let names = app.database.table_names().into_iter().filter(|name| !name.starts_with(OWN_PREFIX));
+    // Media types belong to documents by their sequences, which an import gives anew.
+    let mut options = DumpOptions::new().versions(query.versions);
+    for name in names {
+        options = options.table(&name);
+    }
+    let database = app.database.clone();
+    written(&app, AskedFormat::Dump.media_type(), move |writer| {
+        database.dump(writer, &options, Watcher::none()).map(|_| ())
+    })
+    .await
+}
+
+/// Writes a backup of the database as a tar archive.
+///
+/// It holds the commits up to one moment; unpacked, or by `atomkv restore`, it is a database.
+#[utoipa::path(
+    get, path = "/v1/backup", tag = "transfer",
+    responses(
+        (status = 200, description = "The archive", body = [u8], content_type = "application/x-tar"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn backup(State(app): State<Arc<App>>, client: Client) -> Result<Response, Problem> {
+    client.allows_all(Scope::Admin)?;
+    let database = app.database.clone();
+    written(&app, "application/x-tar", move |writer| {
+        database.backup_stream(writer, Watcher::none()).map(|_| ())
+    })
+    .await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ImportQuery {
+    #[serde(default)]
+    #[param(inline)]
+    format: AskedFormat,
+    #[serde(default)]
+    #[param(inline)]
+    if_exists: Existing,
+    /// Leaves out up to so many malformed records.
+    #[serde(default)]
+    skip_malformed: u64,
+    /// Keeps its place under this name in the table `atomkv.imports`, which is made if it is not there, and goes on from
+    /// there: the body is the same as before, from its beginning.
+    bookmark: Option<String>,
+}
+
+/// What an import has done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Imported {
+    records: u64,
+    bytes: u64,
+    /// Left out because their keys were there.
+    existing: u64,
+    malformed: u64,
+    /// Left out because they had expired.
+    expired: u64,
+    elapsed_ms: u64,
+}
+
+impl Imported {
+    fn of(report: &TransferReport) -> Imported {
+        Imported {
+            records: report.records,
+            bytes: report.bytes,
+            existing: report.existing,
+            malformed: report.malformed,
+            expired: report.expired,
+            elapsed_ms: u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Reads documents into a table: JSON Lines, CSV or a dump, of any length.
+///
+/// What was imported before a failure stays; the problem has `records` and `position`, which tell how much that is.
+#[utoipa::path(
+    post, path = "/v1/tables/{table}/import", tag = "transfer",
+    params(("table" = String, Path), ImportQuery),
+    request_body(content = [u8], content_type = "*/*"),
+    responses(
+        (status = 200, body = Imported),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn import(
+    State(app): State<Arc<App>>,
+    client: Client,
+    uri: Uri,
+    Query(query): Query<ImportQuery>,
+    body: Body,
+) -> Result<Json<Imported>, Problem> {
+    let handle = app.table(&client, Scope::Write, &table_name(&uri)?)?;
+    if query.bookmark.is_some() {
+        client.allows(Scope::Write, BOOKMARKS)?;
+    }
+    let database = app.database.clone();
+    read(&app, body, move |input, report| {
+        let mut options = options(&query, report);
+        if let Some(name) = &query.bookmark {
+            let bookmarks = database.table(BOOKMARKS, TableOptions::new())?;
+            options = options.bookmark(&bookmarks, name.as_bytes());
+        }
+        handle.table.import(input, &options, Watcher::none())
+    })
+    .await
+}
+
+/// Reads a dump of any number of tables; those that are missing are made.
+#[utoipa::path(
+    post, path = "/v1/dump", tag = "transfer",
+    params(LoadQuery),
+    request_body(content = [u8], content_type = "application/octet-stream"),
+    responses(
+        (status = 200, body = Imported),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json"),
+        (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn load(
+    State(app): State<Arc<App>>,
+    client: Client,
+    Query(query): Query<LoadQuery>,
+    body: Body,
+) -> Result<Json<Imported>, Problem> {
+    client.allows_all(Scope::Admin)?;
+    let database = app.database.clone();
+    read(&app, body, move |input, report| {
+        let LoadQuery { if_exists, skip_malformed } = query;
+        let query = ImportQuery { format: AskedFormat::Dump, if_exists, skip_malformed, bookmark: None };
+        database.load_dump(input, &options(&query, report), Watcher::none())
+    })
+    .await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LoadQuery {
+    #[serde(default)]
+    #[param(inline)]
+    if_exists: Existing,
+    /// Leaves out up to so many malformed records.
+    #[serde(default)]
+    skip_malformed: u64,
+}
+
+fn options(query: &ImportQuery, report: &ReportHandle) -> ImportOptions {
+    let if_exists = match query.if_exists {
+        Existing::Replace => IfExists::Replace,
+        Existing::Skip => IfExists::Skip,
+        Existing::Fail => IfExists::Fail,
+    };
+    ImportOptions::new()
+        .format(query.format.format())
+        .if_exists(if_exists)
+        .skip_malformed(query.skip_malformed)
+        .report_to(report)
+}
+
+/// A body as the engine's input.
+struct Incoming {
+    pieces: mpsc::Receiver<Result<Bytes, Problem>>,
+    piece: Bytes,
+    /// Why there is nothing more, if that is not the end.
+    broken: Option<Problem>,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && self.broken.is_none() {
+            match self.pieces.blocking_recv() {
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(problem)) => self.broken = Some(problem),
+                None => return Ok(0),
+            }
+        }
+        if self.piece.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body breaks off"));
+        }
+        let length = buffer.len().min(self.piece.len());
+        let taken = self.piece.split_to(length);
+        buffer.iter_mut().zip(taken).for_each(|(to, from)| *to = from);
+        Ok(length)
+    }
+}
+
+/// Hands a body to the engine as it comes. Of what the engine does not want any more the rest is taken in all the same, so
+/// that a client that only sends sees the answer.
+async fn read(
+    app: &Arc<App>,
+    body: Body,
+    import: impl FnOnce(&mut io::BufReader<&mut Incoming>, &ReportHandle) -> Result<TransferReport, Error>
+    + Send
+    + 'static,
+) -> Result<Json<Imported>, Problem> {
+    let permit = permit(app)?;
+    let mut pieces = Pieces::of(app, body, u64::MAX);
+    let (sender, received) = mpsc::channel(QUEUE);
+    let reading = tokio::spawn(call(move || {
+        let _permit = permit;
+        let report = ReportHandle::new();
+        let mut incoming = Incoming { pieces: received, piece: Bytes::new(), broken: None };
+        let outcome = import(&mut io::BufReader::new(&mut incoming), &report);
+        outcome.map_err(|error| {
+            let report = report.get();
+            let problem = incoming.broken.unwrap_or_else(|| Problem::from(&error));
+            problem.imported(report.records, &report.position.to_string())
+        })
+    }));
+    loop {
+        let next = pieces.next().await;
+        let is_last = !matches!(next, Ok(Some(_)));
+        if let Some(piece) = next.transpose() {
+            // Fails if the engine has ended.
+            let _ = sender.send(piece).await;
+        }
+        if is_last {
+            break;
+        }
+    }
+    drop(sender);
+    let report = reading.await.map_err(|_| Problem::defect("an import panicked"))??;
+    Ok(Json(Imported::of(&report)))
+}
