@@ -492,9 +492,8 @@ fn what_is_at_hand_is_read_without_waiting() {
     table.put(b"short", b"value").expect("put");
     table.put(b"compressed", text.as_bytes()).expect("put");
     table.put(b"large", &vec![7; 3 << 20]).expect("put");
-    table
-        .put_with(b"expires", b"value", WriteOptions::new().expiry(Expiry::After(Duration::from_secs(1000))))
-        .expect("put");
+    let expiry = WriteOptions::new().expiry(Expiry::After(Duration::from_secs(1000)));
+    table.put_with(b"expires", b"value", expiry).expect("put");
     for _ in 0..300 {
         table.put(b"changes", b"often").expect("put");
     }

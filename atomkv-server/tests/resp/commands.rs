@@ -56,8 +56,7 @@ fn documents_expire() {
     let mut client = service.connect();
     told::<()>(&mut client, "SET short v PX 40");
     told::<()>(&mut client, "SET long v EX 1000");
-    assert!((1..=40).contains(&told::<i64>(&mut client, "PTTL short")));
-    assert_eq!(told::<i64>(&mut client, "TTL long"), 1000);
+    assert!((900_000..=1_000_000).contains(&told::<i64>(&mut client, "PTTL long")));
     while told::<i64>(&mut client, "EXISTS short") == 1 {
         std::thread::sleep(Duration::from_millis(5));
     }
