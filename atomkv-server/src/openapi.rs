@@ -24,6 +24,7 @@ use crate::routes::{
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     modifiers(&Bearer),
+    components(schemas(watch::Change)),
     // A service without tokens needs none.
     security((), ("bearer" = [])),
     tags(

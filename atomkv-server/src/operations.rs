@@ -156,15 +156,19 @@ impl Operations {
         locked(&self.entries).get(&id).map(|entry| entry.told.clone()).ok_or_else(|| not_found(id))
     }
 
-    /// Asks an operation to end. One that has ended already stays as it is.
+    /// Asks an operation to end; one that has ended already is forgotten, and `None` told.
     ///
     /// # Errors
     /// 404.
-    pub(crate) fn cancel(&self, id: u64) -> Result<Operation, Problem> {
-        let entries = locked(&self.entries);
+    pub(crate) fn cancel_or_forget(&self, id: u64) -> Result<Option<Operation>, Problem> {
+        let mut entries = locked(&self.entries);
         let entry = entries.get(&id).ok_or_else(|| not_found(id))?;
+        if entry.told.ended_ms.is_some() {
+            entries.remove(&id);
+            return Ok(None);
+        }
         entry.cancelled.store(true, Ordering::Relaxed);
-        Ok(entry.told.clone())
+        Ok(Some(entry.told.clone()))
     }
 
     /// Asks all to end: the service does.

@@ -122,7 +122,7 @@ fn measure_service(store: &dyn Store, load: &Load) -> Result<Vec<Measured>> {
 }
 
 fn measure_requests(store: &dyn Store, load: &Load) -> Result<Vec<Measured>> {
-    let value: Vec<u8> = (0..load.value_bytes).map(|at| (at * 131 >> 3) as u8).collect();
+    let value: Vec<u8> = (0..load.value_bytes).map(|at| ((at * 131) >> 3) as u8).collect();
     let documents = load.documents;
     let put = |number: u64, durability: Durability| {
         let options = WriteOptions::new().durability(durability);

@@ -26,6 +26,7 @@ const TABLE: &str = "documents";
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct OldDocument {
     /// The value in base64.
+    #[schema(pattern = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
     #[serde(alias = "Doc")]
     doc: String,
 }

@@ -244,15 +244,16 @@ pub(crate) async fn get(
     seen(&app, &client, id(&uri)?).map(Json)
 }
 
-/// Cancels an operation.
+/// Cancels an operation, or forgets it.
 ///
 /// It ends soon, with what it has done until then; resizes and checkpoints are too short to be cancelled. One that has ended
-/// stays as it is.
+/// is forgotten.
 #[utoipa::path(
     delete, path = "/v1/operations/{id}", tag = "operations",
     params(("id" = u64, Path)),
     responses(
         (status = 202, description = "It was asked to end", body = Operation),
+        (status = 204, description = "It had ended, and is forgotten"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -266,5 +267,8 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     let id = id(&uri)?;
     seen(&app, &client, id)?;
-    Ok((StatusCode::ACCEPTED, Json(app.operations.cancel(id)?)).into_response())
+    Ok(match app.operations.cancel_or_forget(id)? {
+        Some(operation) => (StatusCode::ACCEPTED, Json(operation)).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }

@@ -25,8 +25,8 @@ use crate::wishes::{AskedDurability, time};
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ToldRetention {
-    /// The last so many.
-    Versions(u32),
+    /// The last so many; more than 4,294,967,295 are that many.
+    Versions(u64),
     /// Each for so long after a newer one has replaced it, such as `7d`.
     Duration(String),
     /// All.
@@ -36,7 +36,7 @@ pub(crate) enum ToldRetention {
 impl ToldRetention {
     fn of(retention: Retention) -> ToldRetention {
         match retention {
-            Retention::Versions(versions) => ToldRetention::Versions(versions),
+            Retention::Versions(versions) => ToldRetention::Versions(versions.into()),
             Retention::Duration(time) => ToldRetention::Duration(format!("{}ms", time.as_millis())),
             Retention::All => ToldRetention::All,
         }
@@ -44,7 +44,9 @@ impl ToldRetention {
 
     fn retention(&self) -> Result<Retention, Problem> {
         Ok(match self {
-            ToldRetention::Versions(versions) => Retention::Versions(*versions),
+            ToldRetention::Versions(versions) => {
+                Retention::Versions((*versions).try_into().unwrap_or(u32::MAX))
+            }
             ToldRetention::Duration(text) => {
                 Retention::Duration(time(text).map_err(|problem| unprocessable(problem.detail()))?)
             }

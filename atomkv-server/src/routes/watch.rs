@@ -83,6 +83,19 @@ pub(crate) struct Change {
     too_large: Option<bool>,
 }
 
+/// One event of a watch.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes what is written as text")]
+pub(crate) struct WatchEvent {
+    /// `put`, `delete` or `state`; `error` is the last one, with a problem as its data.
+    event: String,
+    /// From where to go on, for `Last-Event-ID` or `from`.
+    id: String,
+    /// A `Change` as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// Watches what changes, as server-sent events.
 ///
 /// Commits come in their order, each change once. The connection may be resumed with `Last-Event-ID`, as browsers do by
@@ -92,7 +105,7 @@ pub(crate) struct Change {
     get, path = "/v1/watch", tag = "documents",
     params(WatchQuery, ("Last-Event-ID" = Option<u64>, Header)),
     responses(
-        (status = 200, description = "Events, each with a change as its data", body = Change, content_type = "text/event-stream"),
+        (status = 200, description = "Events, each with a change as its data", body = WatchEvent, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),

@@ -242,7 +242,7 @@ impl Client {
         let problem: Option<Problem> =
             read.ok().filter(|_| is_problem).and_then(|_| serde_json::from_slice(&text).ok());
         if let Some(problem) = problem.filter(|problem| problem.code != "route-not-found") {
-            return Refusal { failure: problem.failure(about), problem };
+            return Refusal { failure: problem.failure(about), problem: Box::new(problem) };
         }
         let name = self.name();
         let failure = match (status.as_u16(), location) {

@@ -76,7 +76,7 @@ fn run(
     match (told.state.as_str(), &told.problem) {
         ("succeeded", _) => Ok(told),
         ("failed", Some(problem)) => {
-            Err(Refusal { failure: problem.failure(None), problem: problem.clone() })
+            Err(Refusal { failure: problem.failure(None), problem: Box::new(problem.clone()) })
         }
         ("cancelled", _) => Err(Failure::new(Kind::Cancelled, "somebody has cancelled it").into()),
         _ => Err(client.strange("an operation that is not understood").into()),

@@ -27,7 +27,7 @@ pub(super) struct Problem {
 /// A request that was refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) problem: Problem,
+    pub(super) problem: Box<Problem>,
     pub(super) failure: Failure,
 }
 
@@ -45,7 +45,7 @@ impl From<Refusal> for Failure {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Refusal {
-        Refusal { problem: Problem::default(), failure }
+        Refusal { problem: Box::default(), failure }
     }
 }
 
