@@ -65,6 +65,7 @@ test("a document is found, changed and deleted without a mouse", async (t) => {
   await hasText(page.locator("tbody"), "users");
   await tabTo(/^To the content$/);
   await keyboard.press("Enter");
+  await until(async () => assert.equal(await page.evaluate(() => document.activeElement.localName), "main"));
   await tabTo(/^users$/);
   await keyboard.press("Enter");
   await hasText(page.locator("h1"), "users");
