@@ -3,7 +3,7 @@
 //! [`Log::append`] takes the log's lock, gives the commit the next sequence, finishes its headers and copies it in.
 //! Nothing can fail after the sequence is taken, except a device: a failed write makes the database read-only.
 //! Buffered commits are copied into the mapped, preallocated tail; commits that are to be synced at once, and the first
-//! behind them, go in by one `pwrite`, because `fdatasync` is dear where mapped stores have dirtied large folios.
+//! behind a sync, go in by one `pwrite`, because `fdatasync` is dear where mapped stores have dirtied large folios.
 //!
 //! What survives: after the death of the process everything appended, since it is in the kernel's page cache; after
 //! power loss a prefix of the log that includes everything [`Log::sync_to`] has returned for.
@@ -156,9 +156,8 @@ const SEGMENT_OVERHEAD_BYTES: u64 = 3 * 96 + TRAILER_BYTES;
 /// How many sequences one lease covers.
 const LEASE_SEQUENCES: u64 = 1 << 24;
 
-/// After a commit that is synced the next ones go in by `pwrite` too, for so many bytes: where synced and buffered
-/// commits mix, a store through the mapping makes the next sync more than twice as dear. With few syncs among many
-/// buffered commits the copies win.
+/// After a sync the next commits go in by `pwrite` too, for so many bytes: where syncs and buffered commits mix, a store
+/// through the mapping makes the next sync many times as dear. With few syncs among many buffered commits the copies win.
 const DIRECT_AFTER_SYNC_BYTES: u64 = 16 << 10;
 
 enum Writer {
@@ -541,9 +540,6 @@ fn write_commit<C: Commit>(
         active.segment.file().write_at(start, scratch).map_err(failed)?;
         if let Writer::Mapped(writer) = &mut active.writer {
             writer.advance(active.tail);
-        }
-        if how == Durability::Sync {
-            active.direct_from = active.tail + DIRECT_AFTER_SYNC_BYTES;
         }
     }
     active.segment.publish(active.tail);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Log, LogPosition};
+use super::{DIRECT_AFTER_SYNC_BYTES, Log, LogPosition};
 use crate::error::{Error, Result};
 use crate::events::{self, SLOW_SYNC, event};
 use crate::format::record::SyncMark;
@@ -97,7 +97,10 @@ impl Log {
     }
 
     fn gather(&self) -> Work {
-        let core = self.lock_core();
+        let mut core = self.lock_core();
+        if let Some(active) = core.active.as_mut().filter(|_| !self.catalog.is_volatile) {
+            active.direct_from = active.tail + DIRECT_AFTER_SYNC_BYTES;
+        }
         let mut segments = core.unsynced.clone();
         segments.extend(core.active.as_ref().map(|active| active.segment.clone()));
         Work {
