@@ -134,7 +134,9 @@ def test_nothing_acknowledged_is_lost_to_kill(path: pathlib.Path) -> None:
 
 def test_ctrl_c_ends_a_wait(path: pathlib.Path) -> None:
     code = """
-        import sys, atomkv
+        import signal, sys, atomkv
+        # Whoever runs the tests in the background of a shell has it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         watch = atomkv.open(sys.argv[1]).watch()
         print("waits", flush=True)
         watch.next()
