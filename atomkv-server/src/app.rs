@@ -59,6 +59,11 @@ impl App {
         }))
     }
 
+    /// Whether requests may be answered without having been counted and admitted, since neither could refuse them.
+    pub(crate) fn may_answer_at_once(&self) -> bool {
+        self.rates.are_none() && self.config.cors_origins.is_empty() && self.requests.available_permits() > 0
+    }
+
     /// A table that the client may use so.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! with all that there are, in constant time each. The file is read again when it has changed.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use axum::http::HeaderMap;
@@ -64,7 +64,9 @@ pub(crate) struct Client {
 
 impl Client {
     fn anyone() -> Client {
-        Client { name: None, scopes: [Scope::Read, Scope::Write, Scope::Admin].into(), tables: None }
+        static ALL: LazyLock<Arc<[Scope]>> =
+            LazyLock::new(|| [Scope::Read, Scope::Write, Scope::Admin].into());
+        Client { name: None, scopes: ALL.clone(), tables: None }
     }
 
     /// Who asks for what anybody may see.

@@ -1,5 +1,7 @@
 //! How keys, which are any bytes, are written in URLs and JSON.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderMap, HeaderName, Uri};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use percent_encoding::percent_decode_str;
@@ -108,39 +110,72 @@ pub(crate) fn unprocessable(detail: &str) -> Problem {
     Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail)
 }
 
+/// A segment of a path as it stands there.
+fn raw_segment(uri: &Uri, number: usize) -> &str {
+    uri.path().split('/').nth(number).unwrap_or_default()
+}
+
 /// The segments of a path, decoded: the router hands out text only, and keys need not be text.
-pub(crate) fn segment(uri: &Uri, number: usize) -> Vec<u8> {
-    let raw = uri.path().split('/').nth(number).unwrap_or_default();
-    percent_decode_str(raw).collect()
+pub(crate) fn segment(uri: &Uri, number: usize) -> Cow<'_, [u8]> {
+    percent_decode_str(raw_segment(uri, number)).into()
+}
+
+/// A document's place as its path has it.
+pub(crate) struct DocumentPath<'uri> {
+    table: &'uri str,
+    key: &'uri str,
+}
+
+impl<'uri> DocumentPath<'uri> {
+    /// That of a request which the router takes for one for a document.
+    pub(crate) fn of(uri: &'uri Uri) -> DocumentPath<'uri> {
+        DocumentPath { table: raw_segment(uri, 3), key: raw_segment(uri, 5) }
+    }
+
+    /// That of any path, if the router would take it for that of a document.
+    pub(crate) fn find(path: &'uri str) -> Option<DocumentPath<'uri>> {
+        let rest = path.strip_prefix("/v1/tables/")?;
+        let (table, rest) = rest.split_at(rest.bytes().position(|byte| byte == b'/')?);
+        let key = rest.strip_prefix("/documents/")?;
+        let is_one = !table.is_empty() && !key.is_empty() && !key.bytes().any(|byte| byte == b'/');
+        is_one.then_some(DocumentPath { table, key })
+    }
+
+    /// # Errors
+    /// 400 for a name that is not text.
+    pub(crate) fn table(&self) -> Result<Cow<'uri, str>, Problem> {
+        let text = match percent_decode_str(self.table).into() {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
+            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
+        };
+        text.ok_or_else(|| Problem::bad_request("the table's name is not text in UTF-8"))
+    }
+
+    /// The key that the request means: that of the header, else that of the path.
+    ///
+    /// # Errors
+    /// 400 for what is not so encoded, and for a key in both.
+    pub(crate) fn key(&self, headers: &HeaderMap, encoding: KeyEncoding) -> Result<Cow<'uri, [u8]>, Problem> {
+        let in_path: Cow<'_, [u8]> = percent_decode_str(self.key).into();
+        let decoded = match headers.get(KEY) {
+            None if encoding == KeyEncoding::Text => return Ok(in_path),
+            None => encoding.decode(in_path.into_owned()),
+            Some(key) if *in_path == *b"-" => KeyEncoding::Base64url.decode(key.as_bytes().to_vec()),
+            Some(_) => Err(Problem::bad_request("with Atomkv-Key the path has - in place of the key")),
+        };
+        decoded.map(Cow::Owned)
+    }
 }
 
 /// A key that is too long for a path, in base64url; in the path stands `-` then.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("atomkv-key");
 
-/// The key that a request means: that of the header, else that of the path.
-///
-/// # Errors
-/// 400 for what is not so encoded, and for a key in both.
-pub(crate) fn document_key(
-    uri: &Uri,
-    headers: &HeaderMap,
-    encoding: KeyEncoding,
-) -> Result<Vec<u8>, Problem> {
-    let in_path = segment(uri, 5);
-    match headers.get(KEY) {
-        None => encoding.decode(in_path),
-        Some(key) if in_path == b"-" => KeyEncoding::Base64url.decode(key.as_bytes().to_vec()),
-        Some(_) => Err(Problem::bad_request("with Atomkv-Key the path has - in place of the key")),
-    }
-}
-
 /// The name of the table in the path.
 ///
 /// # Errors
 /// 400 for one that is not text.
-pub(crate) fn table_name(uri: &Uri) -> Result<String, Problem> {
-    String::from_utf8(segment(uri, 3))
-        .map_err(|_| Problem::bad_request("the table's name is not text in UTF-8"))
+pub(crate) fn table_name(uri: &Uri) -> Result<Cow<'_, str>, Problem> {
+    DocumentPath::of(uri).table()
 }
 
 #[cfg(test)]
@@ -151,7 +186,23 @@ mod tests {
     fn keys_of_any_bytes_come_through() {
         let uri: Uri = "/v1/tables/a%20b/documents/x%2Fy%ff%00z?q=1".parse().expect("a path");
         assert_eq!(table_name(&uri).expect("text"), "a b");
-        assert_eq!(segment(&uri, 5), b"x/y\xff\0z");
+        assert_eq!(*segment(&uri, 5), *b"x/y\xff\0z");
+        let path = DocumentPath::find(uri.path()).expect("a document's");
+        assert_eq!(path.table().expect("text"), "a b");
+        let key = path.key(&HeaderMap::new(), KeyEncoding::Text).expect("a key");
+        assert_eq!(*key, *b"x/y\xff\0z");
+        for other in [
+            "",
+            "/",
+            "//documents/k",
+            "t/documents/",
+            "t/documents/k/expiry",
+            "t/",
+            "t/export",
+            "t/documents",
+        ] {
+            assert!(DocumentPath::find(&format!("/v1/tables/{other}")).is_none(), "{other}");
+        }
         for key in [&b"text"[..], b"\xff\x00", "\u{1f600}".as_bytes(), b"a/b"] {
             for encoding in [KeyEncoding::Hex, KeyEncoding::Base64url] {
                 let written = encoding.written(key).key.expect("written");

@@ -15,7 +15,7 @@
 //! # Reading the source
 //!
 //! [`Server::bind`] (`serve.rs`) opens the database and the socket, `app.rs` puts the routes of `routes/` together with
-//! what every request passes: `request.rs` (its number, its log line, its figures), `limits.rs`, `auth.rs`. `blocking.rs` is
+//! what every request passes: `front.rs` (what can be answered before all else), `request.rs` (its number, its log line, its figures), `limits.rs`, `auth.rs`. `blocking.rs` is
 //! the one door to the engine, `problem.rs` the one form of errors.
 
 mod app;
@@ -26,6 +26,8 @@ mod body;
 mod config;
 mod error;
 mod etag;
+mod front;
+mod headers;
 mod keys;
 mod limits;
 mod listen;

@@ -35,6 +35,11 @@ impl Rates {
         Rates(quota.map(RateLimiter::keyed))
     }
 
+    /// Whether clients may ask as often as they like.
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// # Errors
     /// 429 with the time to wait, if the client has asked too often.
     pub(crate) fn admit(&self, client: &Client, address: Option<IpAddr>) -> Result<(), Problem> {

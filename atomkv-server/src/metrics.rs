@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::problem::Problem;
+use crate::request::DOCUMENT;
 use crate::resp::{ExportedFigures, Figures};
 
 /// The bounds of the histogram of times, in seconds.
@@ -38,6 +39,9 @@ pub(crate) struct Metrics {
     registry: Registry,
     answered: Family<Answered, Counter>,
     seconds: Family<Route, Histogram>,
+    /// Of both those of documents that were read, since most requests are such.
+    reads: Counter,
+    read_seconds: Histogram,
     pub(crate) requests: Gauge,
     pub(crate) watches: Gauge,
     pub(crate) refused: Counter<u64, AtomicU64>,
@@ -50,8 +54,11 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(database: &Database) -> Metrics {
         let mut registry = Registry::with_prefix("atomkv");
-        let answered = Family::default();
-        let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let answered: Family<Answered, Counter> = Family::default();
+        let seconds: Family<Route, Histogram> = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let route = DOCUMENT.to_string();
+        let read_seconds = seconds.get_or_create_owned(&Route { route: route.clone() });
+        let reads = answered.get_or_create_owned(&Answered { method: "GET", route, status: 200 });
         let (requests, watches, refused) = (Gauge::default(), Gauge::default(), Counter::default());
         registry.register("http_requests", "Requests that were answered", answered.clone());
         registry.register("http_request_seconds", "Time until the answer began", seconds.clone());
@@ -63,10 +70,26 @@ impl Metrics {
         registry.register("redis_answer_seconds", help, redis_seconds.clone());
         registry.register_collector(Box::new(ExportedFigures(redis.clone())));
         registry.register_collector(Box::new(EngineFigures(database.clone())));
-        Metrics { registry, answered, seconds, requests, watches, refused, redis, redis_seconds }
+        Metrics {
+            registry,
+            answered,
+            seconds,
+            reads,
+            read_seconds,
+            requests,
+            watches,
+            refused,
+            redis,
+            redis_seconds,
+        }
     }
 
     pub(crate) fn note(&self, method: &'static str, route: &str, status: u16, time: Duration) {
+        if (method, route, status) == ("GET", DOCUMENT, 200) {
+            self.reads.inc();
+            self.read_seconds.observe(time.as_secs_f64());
+            return;
+        }
         let answered = Answered { method, route: route.to_string(), status };
         self.answered.get_or_create(&answered).inc();
         self.seconds.get_or_create(&Route { route: route.to_string() }).observe(time.as_secs_f64());

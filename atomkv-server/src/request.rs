@@ -1,23 +1,27 @@
 //! What every request passes: its id, its client, its limits, its line in the log, its figures.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use atomkv_engine::Ready;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderName};
+use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::auth::Client;
 use crate::body::discard;
+use crate::keys::DocumentPath;
 use crate::problem::{Problem, dressed};
+use crate::routes::documents;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a client's own that is taken over.
@@ -36,25 +40,66 @@ const OPEN: [&str; 8] = [
 ];
 /// Whose answer begins late or never ends, so that no time is set.
 const PATIENT: [&str; 3] = ["/v1/watch", "/v1/dump", "/v1/tables/{table}/import"];
-const DOCUMENT: &str = "/v1/tables/{table}/documents/{key}";
+pub(crate) const DOCUMENT: &str = "/v1/tables/{table}/documents/{key}";
+
+/// What is told of a request when it is answered.
+struct Told<'a> {
+    id: HeaderValue,
+    method: &'static str,
+    route: Option<&'a str>,
+    path: &'a str,
+    client: Option<&'a str>,
+    address: Option<SocketAddr>,
+    began: Instant,
+}
+
+impl Told<'_> {
+    /// Counts the request, logs it, and gives the answer what every answer has.
+    fn finish(self, app: &App, span: &Span, mut response: Response) -> Response {
+        let Told { id, method, route, path, client, address, began } = self;
+        let (status, time) = (response.status().as_u16(), began.elapsed());
+        app.metrics.note(method, route.unwrap_or("none"), status, time);
+        tracing::info!(
+            parent: span,
+            method,
+            path,
+            status,
+            micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            client,
+            address = address.map(tracing::field::display),
+            "request"
+        );
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Versions tell whether something has changed, so whoever keeps a copy is to ask.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+        response
+    }
+}
+
+fn span(id: &HeaderValue) -> Span {
+    tracing::info_span!("request", id = id.to_str().unwrap_or_default())
+}
 
 /// The one middleware.
 pub(crate) async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = request_id(&request);
+    let id = request_id(request.headers());
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_string());
-    let path = request.uri().path().to_string();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let uri = request.uri().clone();
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
+    let span = span(&id);
     app.metrics.requests.inc();
-    let outcome = answer(&app, &request, route.as_deref(), address);
+    let outcome = admit(&app, &request, route, address);
     let client = outcome.as_ref().ok().and_then(|admitted| admitted.client.name.clone());
-    let mut response = match outcome {
+    let response = match outcome {
         Ok(admitted) => {
             request.extensions_mut().insert(admitted.client);
-            let is_patient = route.as_deref().is_some_and(|route| PATIENT.contains(&route))
-                || (route.as_deref() == Some(DOCUMENT) && method == "PUT");
+            let is_patient = route.is_some_and(|route| PATIENT.contains(&route))
+                || (route == Some(DOCUMENT) && method == "PUT");
             let answered = next.run(request).instrument(span.clone());
             let response = match app.config.request_timeout_ms {
                 0 => answered.await,
@@ -76,26 +121,37 @@ pub(crate) async fn pass(State(app): State<Arc<App>>, mut request: Request, next
             problem.into_response()
         }
     };
-    response = dressed(response);
     app.metrics.requests.dec();
-    let (status, time) = (response.status().as_u16(), began.elapsed());
-    app.metrics.note(method, route.as_deref().unwrap_or("none"), status, time);
-    tracing::info!(
-        parent: &span,
-        method,
-        path,
-        status,
-        micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
-        client = client.as_deref(),
-        address = address.map(tracing::field::display),
-        "request"
-    );
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    // Versions tell whether something has changed, so whoever keeps a copy is to ask.
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    response
+    let told = Told { id, method, route, path: uri.path(), client: client.as_deref(), address, began };
+    told.finish(&app, &span, dressed(response))
+}
+
+/// The answer to a request for a document that can be told without waiting; `None` if it has to go the long way, where
+/// clients wait for each other, are counted, and are refused.
+pub(crate) fn answer_at_once<B: HttpBody>(
+    app: &App,
+    request: &axum::http::Request<B>,
+    address: SocketAddr,
+) -> Option<Response> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let is_plain = request.method() == Method::GET && uri.query().is_none() && request.body().is_end_stream();
+    if !is_plain || !app.may_answer_at_once() {
+        return None;
+    }
+    let path = DocumentPath::find(uri.path())?;
+    let began = Instant::now();
+    let client = app.guard.identify(headers).ok()?;
+    let outcome = match documents::get_at_once(app, &client, &path, headers) {
+        Ok(Ready::Now(response)) => Ok(response),
+        Ok(Ready::Later) => return None,
+        Err(problem) => Err(problem),
+    };
+    let id = request_id(headers);
+    let span = span(&id);
+    let response = span.in_scope(|| outcome.unwrap_or_else(Problem::into_response));
+    let (client, address) = (client.name.as_deref(), Some(address));
+    let told = Told { id, method: "GET", route: Some(DOCUMENT), path: uri.path(), client, address, began };
+    Some(told.finish(app, &span, response))
 }
 
 struct Admitted {
@@ -103,7 +159,9 @@ struct Admitted {
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-fn answer(
+/// # Errors
+/// 401; 429; 503.
+fn admit(
     app: &Arc<App>,
     request: &Request,
     route: Option<&str>,
@@ -131,17 +189,19 @@ fn timed_out(limit_ms: u64) -> Problem {
 }
 
 /// The client's own id if it is a decent one, else a new one.
-fn request_id(request: &Request) -> HeaderValue {
+fn request_id(headers: &HeaderMap) -> HeaderValue {
     static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Each time it would ask the system.
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
     let is_decent = |id: &&HeaderValue| {
         let bytes = id.as_bytes();
         !bytes.is_empty() && bytes.len() <= REQUEST_ID_BYTES_MAX && bytes.iter().all(u8::is_ascii_graphic)
     };
-    match request.headers().get(&REQUEST_ID).filter(is_decent) {
+    match headers.get(&REQUEST_ID).filter(is_decent) {
         Some(id) => id.clone(),
         None => {
-            let id = format!("{:x}-{:x}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
+            let id = format!("{:x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed));
+            HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or(HeaderValue::from_static("none"))
         }
     }
 }

@@ -17,6 +17,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::ServeError;
+use crate::front::Front;
 use crate::listen::Door;
 use crate::problem::Problem;
 use crate::resp::Redis;
@@ -79,7 +80,7 @@ impl Server {
         let Server { app, listener, address, redis, ending } = self;
         let handle = Handle::new();
         let door = Door::new(handle.clone(), app.config.connections_max);
-        let service = router(&app)?.into_make_service_with_connect_info::<SocketAddr>();
+        let service = Front::new(app.clone(), router(&app)?);
         let failed = |error| ServeError::io("serve", error);
         let mut server = axum_server::from_tcp(listener)
             .map_err(failed)?

@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum_server::Server;
 #[cfg(feature = "tls")]
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -14,6 +12,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use crate::auth::modified;
 use crate::config::Config;
 use crate::error::ServeError;
+use crate::front::Front;
 use crate::listen::Door;
 
 /// The certificate that is shown to clients. Clones are one.
@@ -82,7 +81,7 @@ pub(crate) async fn serve(
     server: Server<SocketAddr>,
     door: Door,
     certificate: Option<&Certificate>,
-    service: IntoMakeServiceWithConnectInfo<Router, SocketAddr>,
+    service: Front,
 ) -> io::Result<()> {
     match certificate {
         #[cfg(feature = "tls")]

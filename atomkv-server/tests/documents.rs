@@ -51,6 +51,72 @@ fn what_is_put_is_got_with_its_type_and_its_tag() {
     service.request("DELETE", ADA).send().is_problem(404, "document-not-found");
 }
 
+/// Most reads are answered before the router: nobody may see that from the answer. A question mark without a query takes the
+/// long way.
+#[test]
+fn an_answer_at_once_is_the_same_as_any() {
+    let service = service();
+    let typed = service.request("PUT", ADA).header("Content-Type", "text/plain").body(b"1815").send();
+    let tag = typed.header("etag").expect("a tag").to_string();
+    assert_eq!(service.put("/v1/tables/users/documents/a%20b%2Fc%ff", b"x").status, 201);
+    assert_eq!(service.put("/v1/tables/users/documents/aGk", b"y").status, 201);
+    let tagged = |name: &'static str| (ADA, Some((name, tag.clone())), 304);
+    let header = |name: &'static str, value: &str| Some((name, value.to_string()));
+    let cases = [
+        (ADA, None, 200),
+        ("/v1/tables/users/documents/a%20b%2Fc%ff", None, 200),
+        ("/v1/tables/users/documents/-", header("Atomkv-Key", "YUdr"), 200),
+        ("/v1/tables/users/documents/-", header("Atomkv-Key", "%"), 400),
+        (ADA, header("Atomkv-Key", "YUdr"), 400),
+        ("/v1/tables/users/documents/nobody", None, 404),
+        ("/v1/tables/nothing/documents/ada", None, 404),
+        ("/v1/tables/%ff/documents/ada", None, 400),
+        ("/v1/tables/_types.users/documents/ada", None, 404),
+        ("/v1/tables/users/documents/", None, 404),
+        ("/v1/tables//documents/ada", None, 404),
+        ("/v1/tables/users/documents/ada/", None, 404),
+        tagged("If-None-Match"),
+        (ADA, header("If-Match", "\"7-7\""), 412),
+        (ADA, header("If-Match", "nonsense"), 400),
+        (ADA, header("Range", "bytes=1-2"), 206),
+        (ADA, header("Range", "bytes=9-"), 416),
+        (ADA, header("X-Request-Id", "mine"), 200),
+    ];
+    for (path, header, status) in cases {
+        let ask = |path: &str| {
+            let request = service.request("GET", path);
+            match &header {
+                Some((name, value)) => request.header(name, value).send(),
+                None => request.send(),
+            }
+        };
+        let (at_once, long) = (ask(path), ask(&format!("{path}?")));
+        assert_eq!(at_once.status, status, "{path} {header:?}: {at_once:?}");
+        let comparable = |answer: &Answer| {
+            let own = |name: &str| {
+                name == "date" || (name == "x-request-id" && answer.header(name) != Some("mine"))
+            };
+            let mut headers = answer.headers.clone();
+            headers.retain(|(name, _)| !own(name));
+            headers.sort();
+            (answer.status, headers, answer.body.clone())
+        };
+        assert_eq!(comparable(&at_once), comparable(&long), "{path} {header:?}");
+    }
+    let metrics = service.get("/metrics");
+    let line =
+        |status: u16| format!("route=\"/v1/tables/{{table}}/documents/{{key}}\",status=\"{status}\"}}");
+    for (status, count) in [(200, 8), (206, 2), (304, 2), (400, 8), (404, 8), (412, 2), (416, 2)] {
+        let counted =
+            metrics.text().lines().find(|text| text.contains("\"GET\"") && text.contains(&line(status)));
+        assert_eq!(
+            counted.and_then(|text| text.split(' ').next_back()),
+            Some(count.to_string().as_str()),
+            "{status}"
+        );
+    }
+}
+
 #[test]
 fn an_empty_document_is_a_document() {
     let service = service();

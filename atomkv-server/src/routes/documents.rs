@@ -20,8 +20,9 @@ use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::{Pieces, announced, discard};
-use crate::etag::{Conditions, etag, is_same};
-use crate::keys::{KEY, KeyEncoding, document_key, table_name};
+use crate::etag::{Conditions, EntityTag, etag, is_same};
+use crate::headers::{Values, http_date};
+use crate::keys::{DocumentPath, KEY, KeyEncoding};
 use crate::problem::Problem;
 use crate::range::Part;
 use crate::request::Query;
@@ -32,6 +33,10 @@ use crate::wishes::{AskedDurability, PREFERENCE_APPLIED, expiry, preferred};
 const STREAM_FROM_BYTES: usize = 1 << 20;
 /// How much of a document is in memory while it is streamed out.
 const PIECE_BYTES: usize = 256 << 10;
+/// How many headers an answer to a read has, mostly, with those that every answer is given.
+const HEADERS: usize = 12;
+/// How long those of them are together that are written anew each time.
+const VALUES_BYTES: usize = 112;
 /// How often a write is tried whose condition can only be judged by what is there.
 const ATTEMPTS: usize = 16;
 
@@ -58,8 +63,9 @@ fn place(
     headers: &HeaderMap,
     encoding: KeyEncoding,
 ) -> Result<Place, Problem> {
-    let handle = app.table(client, scope, &table_name(uri)?)?;
-    Ok(Place { handle, key: document_key(uri, headers, encoding)? })
+    let path = DocumentPath::of(uri);
+    let handle = app.table(client, scope, &path.table()?)?;
+    Ok(Place { handle, key: path.key(headers, encoding)?.into_owned() })
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -118,12 +124,23 @@ pub(crate) async fn get(
         (None, None) => find(handle, key).await?,
         (Some(_), Some(_)) => return Err(Problem::bad_request("version and at exclude each other")),
     };
-    let written = found.as_ref().map(|document| document.written);
-    if !conditions.admits_read(written) {
-        return Err(Problem::precondition_failed(written));
-    }
-    let document = found.ok_or_else(Problem::document_not_found)?;
-    respond(document, &conditions, &headers, method == Method::HEAD)
+    respond(found, &conditions, &headers, method == Method::HEAD)
+}
+
+/// What [`get`] answers to a request without a query, if it can be told without waiting.
+pub(crate) fn get_at_once(
+    app: &App,
+    client: &Client,
+    path: &DocumentPath<'_>,
+    headers: &HeaderMap,
+) -> Result<Ready<Response>, Problem> {
+    let handle = app.table(client, Scope::Read, &path.table()?)?;
+    let key = path.key(headers, KeyEncoding::default())?;
+    let conditions = Conditions::of(headers)?;
+    Ok(match handle.find_at_once(&key)? {
+        Ready::Now(found) => Ready::Now(respond(found, &conditions, headers, false)?),
+        Ready::Later => Ready::Later,
+    })
 }
 
 /// Tells of a document what `GET` tells, without its value.
@@ -158,23 +175,29 @@ async fn find(handle: Arc<TableHandle>, key: Vec<u8>) -> Result<Option<Document>
 }
 
 fn respond(
-    document: Document,
+    found: Option<Document>,
     conditions: &Conditions,
     headers: &HeaderMap,
     is_head: bool,
 ) -> Result<Response, Problem> {
+    let written = found.as_ref().map(|document| document.written);
+    if !conditions.admits_read(written) {
+        return Err(Problem::precondition_failed(written));
+    }
+    let document = found.ok_or_else(Problem::document_not_found)?;
     let Document { written, time_ms, expires_at_ms, media_type, content } = document;
-    let tag = etag(written);
     let mut response = Response::new(Body::empty());
+    // Room for all of them: growing on the way is dear.
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     let about = response.headers_mut();
-    about.insert(ETAG, header(&tag)?);
-    about.insert(VERSION, HeaderValue::from(written.version));
-    about.insert(SEQUENCE, HeaderValue::from(written.sequence));
-    about.insert(TIME_MS, HeaderValue::from(time_ms));
-    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
-    about.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified))?);
+    let mut values = Values::with_capacity(VALUES_BYTES);
+    about.insert(ETAG, values.next(EntityTag(written))?);
+    about.insert(VERSION, values.next(written.version)?);
+    about.insert(SEQUENCE, values.next(written.sequence)?);
+    about.insert(TIME_MS, values.next(time_ms)?);
+    about.insert(LAST_MODIFIED, values.next(http_date(time_ms))?);
     if let Some(expires_at_ms) = expires_at_ms {
-        about.insert(EXPIRES_AT_MS, HeaderValue::from(expires_at_ms));
+        about.insert(EXPIRES_AT_MS, values.next(expires_at_ms)?);
     }
     if conditions.is_unchanged(written) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -200,7 +223,7 @@ fn respond(
     };
     let about = response.headers_mut();
     about.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    about.insert(CONTENT_LENGTH, HeaderValue::from(taken));
+    about.insert(CONTENT_LENGTH, values.next(taken)?);
     about.insert(CONTENT_TYPE, header(media_type.as_deref().unwrap_or(DEFAULT_TYPE))?);
     // A page that somebody has stored must not act in the name of the service.
     about.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
@@ -218,6 +241,9 @@ fn body(content: Content, first: u64, length: u64) -> Body {
     match content {
         Content::Bytes(bytes) => {
             let bytes = Bytes::from(bytes);
+            if bytes.len() as u64 == length {
+                return Body::from(bytes);
+            }
             Body::from(bytes.slice(first as usize..(first + length) as usize))
         }
         Content::Parts(reader) => streamed(reader, first, length),

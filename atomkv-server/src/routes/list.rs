@@ -16,7 +16,7 @@ use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::Json as JsonBody;
 use crate::etag::etag;
-use crate::keys::{Key, KeyEncoding, Value, document_key, table_name, unprocessable};
+use crate::keys::{DocumentPath, Key, KeyEncoding, Value, table_name, unprocessable};
 use crate::problem::Problem;
 use crate::request::Query;
 use crate::routes::lines;
@@ -336,7 +336,7 @@ pub(crate) async fn versions(
     headers: HeaderMap,
 ) -> Result<Json<Versions>, Problem> {
     let handle = app.table(&client, Scope::Read, &table_name(&uri)?)?;
-    let key = document_key(&uri, &headers, query.key_encoding)?;
+    let key = DocumentPath::of(&uri).key(&headers, query.key_encoding)?.into_owned();
     let versions = call(move || handle.table.history(&key)).await?;
     if versions.is_empty() {
         return Err(Problem::document_not_found());

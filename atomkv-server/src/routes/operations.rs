@@ -211,7 +211,7 @@ fn is_seen(client: &Client, operation: &Operation) -> bool {
 }
 
 fn id(uri: &Uri) -> Result<u64, Problem> {
-    let text = String::from_utf8(segment(uri, 3)).ok().and_then(|text| text.parse().ok());
+    let text = std::str::from_utf8(&segment(uri, 3)).ok().and_then(|text| text.parse().ok());
     text.ok_or_else(|| Problem::bad_request("the number of an operation"))
 }
 

@@ -215,7 +215,7 @@ pub(crate) async fn create(
     uri: Uri,
     JsonBody(asked): JsonBody<NewTable>,
 ) -> Result<Response, Problem> {
-    let name = table_name(&uri)?;
+    let name = table_name(&uri)?.into_owned();
     client.allows(Scope::Admin, &name)?;
     if name.starts_with(OWN_PREFIX) {
         return Err(Problem::bad_request(format!(
