@@ -118,7 +118,11 @@ node:
 
 # Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
 bench-node: node
-	cd bindings/node/bench && npm ci --silent --ignore-scripts && npm rebuild --silent --ignore-scripts=false better-sqlite3
+	cd bindings/node/bench && npm ci --silent --ignore-scripts
+	# Compiled where it cannot be downloaded, with the headers beside Node if they are there.
+	cd bindings/node/bench && prefix=$$(node -p "path.resolve(process.execPath, '../..')") && \
+		{ [ ! -d "$$prefix/include/node" ] || export npm_config_nodedir="$$prefix"; } && \
+		npm rebuild --silent --ignore-scripts=false better-sqlite3
 	cd bindings/node/bench && node bench.mjs $(KEYS)
 
 # The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.

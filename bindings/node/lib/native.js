@@ -6,9 +6,18 @@ const path = require('node:path')
 function platform () {
   const { platform, arch } = process
   if (platform !== 'linux') return `${platform}-${arch}`
-  const report = process.report && process.report.getReport()
-  const isGnu = report ? Boolean(report.header.glibcVersionRuntime) : true
-  return `linux-${arch}-${isGnu ? 'gnu' : 'musl'}`
+  return `linux-${arch}-${isGnu() ? 'gnu' : 'musl'}`
+}
+
+function isGnu () {
+  const { report } = process
+  if (!report) return true
+  // Else it would look up the names of all the process's connections.
+  const before = report.excludeNetwork
+  report.excludeNetwork = true
+  const { header } = report.getReport()
+  report.excludeNetwork = before
+  return Boolean(header.glibcVersionRuntime)
 }
 
 function load () {

@@ -207,7 +207,7 @@ class Table {
     if (operations === undefined) return batch
     checkIterable(operations, 'operations', 'a list of operations')
     for (const operation of operations) batch._add(operation, this)
-    return batch.write(options)
+    return batch.count === 0 ? undefined : batch.write(options)
   }
 
   /** Calls a function with the value until nobody writes between; what it returns is written, undefined deletes. */
@@ -370,7 +370,7 @@ class TablePromises {
     checkIterable(operations, 'operations', 'a list of operations')
     const batch = this._table.database.batch()
     for (const operation of operations) batch._add(operation, this._table)
-    return batch.writeAsync(options)
+    return batch.count === 0 ? undefined : batch.writeAsync(options)
   }
 }
 

@@ -261,3 +261,14 @@ test('what lies on the prototype of all objects is no option', t => {
   table.batch([{ key: 'b', value: '2' }])
   assert.strictEqual(table.keys({}).toArray().length, 2)
 })
+
+test('a list of nothing is written without a commit', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  const { sequence } = table.put('a', '1')
+  assert.strictEqual(table.batch([]), undefined)
+  assert.strictEqual(table.putMany([]), undefined)
+  assert.strictEqual(await table.promises.batch([]), undefined)
+  assert.strictEqual(await table.promises.putMany([]), undefined)
+  assert.strictEqual(table.put('b', '2').sequence, sequence + 1)
+})
