@@ -2,8 +2,6 @@
 //!
 //! A document's tag is `"version-sequence"`, which no other state of any key ever has, so `If-Match` is compare-and-set.
 
-use std::fmt::{self, Display, Formatter};
-
 use atomkv_engine::{Expect, Written};
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName};
@@ -11,17 +9,13 @@ use axum::http::{HeaderMap, HeaderName};
 use crate::problem::Problem;
 
 /// The entity tag of a document, with its quotes.
-pub(crate) struct EntityTag(pub(crate) Written);
-
-impl Display for EntityTag {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}-{}\"", self.0.version, self.0.sequence)
-    }
+pub(crate) fn etag(written: Written) -> String {
+    etag_parts(&written.version.to_string(), &written.sequence.to_string()).concat()
 }
 
-/// [`EntityTag`] as text.
-pub(crate) fn etag(written: Written) -> String {
-    EntityTag(written).to_string()
+/// What [`etag`] consists of.
+pub(crate) fn etag_parts<'text>(version: &'text str, sequence: &'text str) -> [&'text str; 5] {
+    ["\"", version, "-", sequence, "\""]
 }
 
 /// The tags of a header: any, or these.

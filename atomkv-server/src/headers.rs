@@ -1,11 +1,9 @@
 //! Values of headers, of numbers and times.
 
-use std::fmt::{Display, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::http::HeaderValue;
 use bytes::BytesMut;
-use httpdate::HttpDate;
 
 use crate::problem::Problem;
 
@@ -21,18 +19,28 @@ impl Values {
         Values(BytesMut::with_capacity(bytes))
     }
 
+    /// The next one, of these parts.
+    ///
     /// # Errors
     /// 500 for what no header can say.
-    pub(crate) fn next(&mut self, value: impl Display) -> Result<HeaderValue, Problem> {
-        let defect = || Problem::defect("a header that cannot be written");
-        write!(self.0, "{value}").map_err(|_| defect())?;
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).map_err(|_| defect())
+    pub(crate) fn text(&mut self, parts: &[&str]) -> Result<HeaderValue, Problem> {
+        for part in parts {
+            self.0.extend_from_slice(part.as_bytes());
+        }
+        HeaderValue::from_maybe_shared(self.0.split().freeze())
+            .map_err(|_| Problem::defect("a header that cannot be written"))
+    }
+
+    /// # Errors
+    /// As [`Values::text`].
+    pub(crate) fn number(&mut self, number: u64) -> Result<HeaderValue, Problem> {
+        self.text(&[itoa::Buffer::new().format(number)])
     }
 }
 
 /// A time in milliseconds since the Unix epoch as HTTP writes it.
-pub(crate) fn http_date(time_ms: u64) -> HttpDate {
-    HttpDate::from(UNIX_EPOCH + Duration::from_millis(time_ms.min(DATE_MS_MAX)))
+pub(crate) fn http_date(time_ms: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(time_ms.min(DATE_MS_MAX)))
 }
 
 #[cfg(test)]
@@ -42,12 +50,12 @@ mod tests {
     #[test]
     fn values_stand_for_themselves_and_dates_have_an_end() {
         let mut values = Values::with_capacity(4);
-        let first = values.next(123_456_789).expect("a number");
-        let second = values.next(http_date(0)).expect("a date");
-        let third = values.next(http_date(u64::MAX)).expect("a date");
+        let first = values.number(123_456_789).expect("a number");
+        let second = values.text(&[&http_date(0)]).expect("a date");
+        let third = values.text(&[&http_date(u64::MAX)]).expect("a date");
         assert_eq!(first, "123456789");
         assert_eq!(second, "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(third, "Fri, 31 Dec 9999 23:59:59 GMT");
-        assert!(values.next("two\nlines").is_err());
+        assert!(values.text(&["two", "\n", "lines"]).is_err());
     }
 }

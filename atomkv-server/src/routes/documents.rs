@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::{Pieces, announced, discard};
-use crate::etag::{Conditions, EntityTag, etag, is_same};
+use crate::etag::{Conditions, etag, etag_parts, is_same};
 use crate::headers::{Values, http_date};
 use crate::keys::{DocumentPath, KEY, KeyEncoding};
 use crate::problem::Problem;
@@ -191,13 +191,15 @@ fn respond(
     *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     let about = response.headers_mut();
     let mut values = Values::with_capacity(VALUES_BYTES);
-    about.insert(ETAG, values.next(EntityTag(written))?);
-    about.insert(VERSION, values.next(written.version)?);
-    about.insert(SEQUENCE, values.next(written.sequence)?);
-    about.insert(TIME_MS, values.next(time_ms)?);
-    about.insert(LAST_MODIFIED, values.next(http_date(time_ms))?);
+    let (mut version, mut sequence) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (version, sequence) = (version.format(written.version), sequence.format(written.sequence));
+    about.insert(ETAG, values.text(&etag_parts(version, sequence))?);
+    about.insert(VERSION, values.text(&[version])?);
+    about.insert(SEQUENCE, values.text(&[sequence])?);
+    about.insert(TIME_MS, values.number(time_ms)?);
+    about.insert(LAST_MODIFIED, values.text(&[&http_date(time_ms)])?);
     if let Some(expires_at_ms) = expires_at_ms {
-        about.insert(EXPIRES_AT_MS, values.next(expires_at_ms)?);
+        about.insert(EXPIRES_AT_MS, values.number(expires_at_ms)?);
     }
     if conditions.is_unchanged(written) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -223,8 +225,9 @@ fn respond(
     };
     let about = response.headers_mut();
     about.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    about.insert(CONTENT_LENGTH, values.next(taken)?);
-    about.insert(CONTENT_TYPE, header(media_type.as_deref().unwrap_or(DEFAULT_TYPE))?);
+    about.insert(CONTENT_LENGTH, values.number(taken)?);
+    let media_type = media_type.as_deref().map_or(Ok(HeaderValue::from_static(DEFAULT_TYPE)), header)?;
+    about.insert(CONTENT_TYPE, media_type);
     // A page that somebody has stored must not act in the name of the service.
     about.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     if !is_head {
