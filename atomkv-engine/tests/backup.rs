@@ -13,9 +13,8 @@ use atomkv_engine::{
     Table, TableOptions, VerifyOptions, WatchOptions, Watcher, restore, restore_stream, verify_directory,
 };
 
-mod common;
-use common::sample;
-use common::{Random, StopAtEnd};
+use crate::common::sample;
+use crate::common::{Random, StopAtEnd};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -11,8 +11,8 @@ use atomkv_engine::{
     Batch, Database, Durability, Error, KEY_BYTES_MAX, Options, TableOptions, VALUE_BYTES_MAX,
 };
 
-mod common;
-use common::sim_options;
+use crate::common;
+use crate::common::sim_options;
 
 fn open(path: &Path) -> Result<Database, Error> {
     Database::open(path, Options::default())
@@ -97,7 +97,7 @@ fn a_second_opener_is_told_who_has_it() {
     assert!(matches!(&error, Error::Locked { pid: Some(pid), .. } if *pid == me), "{error}");
 
     let child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "--ignored", "--nocapture", "opens_in_another_process"])
+        .args(["--exact", "--ignored", "--nocapture", "bad_input::opens_in_another_process"])
         .env("ATOMKV_SECOND_OPENER", &path)
         .output()
         .expect("a child");

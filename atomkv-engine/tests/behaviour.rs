@@ -11,8 +11,7 @@ use atomkv_engine::{
 };
 use serde::{Deserialize, Serialize};
 
-mod common;
-use common::Random;
+use crate::common::Random;
 
 fn open(path: &Path) -> Database {
     Database::open(path, Options::default()).expect("opens")

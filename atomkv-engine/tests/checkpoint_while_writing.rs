@@ -1,12 +1,11 @@
 //! A checkpoint that is written while the log rolls under it: its image points to records in a segment that the
 //! replay has not reached yet when it meets older records of the same keys. Opening once took that for damage.
 
-mod common;
-
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, TableOptions};
-use common::interleave::interleave;
-use common::{directory, sim_options};
+
+use crate::common::interleave::interleave;
+use crate::common::{directory, sim_options};
 
 #[test]
 fn an_image_may_point_to_segments_behind_its_place_in_the_log() {

@@ -13,9 +13,8 @@ use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::storage::{FileStorage, Storage};
 use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
 
-mod common;
-use common::watched::{Operation, Watched};
-use common::{Random, directory, sim_options};
+use crate::common::watched::{Operation, Watched};
+use crate::common::{Random, directory, sim_options};
 
 /// What a database did to its directory, in order, and a place where threads meet.
 #[derive(Default)]

@@ -1,18 +1,16 @@
 //! The checkers of recorded histories find what they are there to find, and accept what is right.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use common::consistency::history::{
+use crate::common::consistency::history::{
     Anomaly, History, Options, Read, RealTime, Report, Scan, Token, Transaction, Write,
 };
-use common::consistency::registers::{self, Answer, Call, Expect, Operation, Verdict};
-use common::consistency::toy_registers;
-use common::consistency::toy_store::{self, Flaw, Shape};
-use common::consistency::transactions::check;
-use common::{Random, for_each_seed};
+use crate::common::consistency::registers::{self, Answer, Call, Expect, Operation, Verdict};
+use crate::common::consistency::toy_registers;
+use crate::common::consistency::toy_store::{self, Flaw, Shape};
+use crate::common::consistency::transactions::check;
+use crate::common::{Random, for_each_seed};
 
 /// Both orders are asked for as well.
 const STRICT: Options = Options { real_time: RealTime::All, sequence_order: true };

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Durability, Error, Table, TableOptions};
 
-mod common;
-use common::{Random, for_each_seed, sim_options};
+use crate::common::{Random, for_each_seed, sim_options};
 
 const KEYS: u32 = 300;
 

@@ -1,6 +1,4 @@
-//! What is reported through `tracing`: cargo test --features tracing --test events.
-
-#![cfg(feature = "tracing")]
+//! What is reported through `tracing`: cargo test -p atomkv-engine --features tracing --test engine events.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -12,6 +10,8 @@ use atomkv_engine::{Database, Durability, Error, Options, TableOptions};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::common::process::alone;
 
 /// Everything that was told, by its fields; with its level as "level".
 static TOLD: Mutex<Vec<HashMap<&'static str, String>>> = Mutex::new(Vec::new());
@@ -71,13 +71,15 @@ fn number(event: &HashMap<&str, String>, field: &str) -> u64 {
     event[field].parse().unwrap_or_else(|_| panic!("{field} of {event:?}"))
 }
 
-// One test, because a subscriber is the whole process's.
+// One test in a process of its own, because a subscriber is the whole process's.
 #[test]
 fn what_happens_is_told() {
-    tracing::subscriber::set_global_default(Collector).expect("the first");
-    ordinary_life();
-    failed_sync();
-    damage();
+    alone("events::what_happens_is_told", || {
+        tracing::subscriber::set_global_default(Collector).expect("the first");
+        ordinary_life();
+        failed_sync();
+        damage();
+    });
 }
 
 fn ordinary_life() {

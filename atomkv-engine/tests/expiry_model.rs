@@ -1,8 +1,6 @@
 //! Documents that expire, on a disk with a clock of its own: random writes, conditions, snapshots, compactions and
 //! crashes against a map that knows the time.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,7 +8,8 @@ use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{
     Batch, Database, Durability, Error, Expect, Expiry, Snapshot, Table, TableOptions, Update, WriteOptions,
 };
-use common::{Random, directory, for_each_seed, sim_options};
+
+use crate::common::{Random, directory, for_each_seed, sim_options};
 
 /// Each look at the clock takes a millisecond; so times are far apart, and those that are too near are not judged.
 const NEAR_MS: u64 = 20_000;

@@ -1,13 +1,13 @@
 //! A fixed scenario, run once for every call that it makes to the disk, with that call failing: every answer is right
 //! or a clear error, nothing panics, and after reopening the state is one that the scenario went through.
 
-mod common;
-
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
     Batch, Database, Durability, Error, Result, Retention, ScanOptions, Snapshot, Table, TableOptions,
 };
-use common::{directory, sim_options};
+
+use crate::common;
+use crate::common::{directory, sim_options};
 
 /// What is written in turn: the n-th commit puts these.
 fn commit(number: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {

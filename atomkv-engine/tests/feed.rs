@@ -14,9 +14,8 @@ use atomkv_engine::{
     WatchOptions,
 };
 
-mod common;
-use common::Random;
-use common::process::{alone, fork};
+use crate::common::Random;
+use crate::common::process::{alone, fork};
 
 /// Longer than anything here takes: to run into it is a failure.
 const LONG: Duration = Duration::from_secs(60);
@@ -269,7 +268,7 @@ fn a_consumer_resumes_after_a_kill() {
     let (mut acknowledged, mut seen, mut from) = (BTreeMap::new(), BTreeMap::new(), 0);
     for life in 1..=6_u64 {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "writer_child", "--ignored", "--nocapture", "--quiet"])
+            .args(["--exact", "feed::writer_child", "--ignored", "--nocapture", "--quiet"])
             .env("ATOMKV_FEED", &path)
             .env("ATOMKV_LIFE", life.to_string())
             .stdout(Stdio::piped())
@@ -384,7 +383,7 @@ fn closing_wakes_who_waits() {
 #[cfg(unix)]
 #[test]
 fn a_forked_child_is_refused() {
-    alone("a_forked_child_is_refused", || {
+    alone("feed::a_forked_child_is_refused", || {
         let directory = tempfile::tempdir().expect("a directory");
         let (database, table) = open(&directory.path().join("db"), options());
         let watch = Mutex::new(database.watch(WatchOptions::new()).expect("watches"));
@@ -589,7 +588,7 @@ fn put_ns(table: &Table, from: u64, count: u64) -> f64 {
     begin.elapsed().as_secs_f64() * 1e9 / count as f64
 }
 
-/// `cargo test --release -p atomkv-engine --test feed -- --ignored --nocapture figures`
+/// `cargo test --release -p atomkv-engine --test engine -- --ignored --nocapture feed::figures`
 #[test]
 #[ignore = "prints figures"]
 fn figures() {

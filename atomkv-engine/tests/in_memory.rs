@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use atomkv_engine::{
@@ -10,11 +9,8 @@ use atomkv_engine::{
     WatchOptions,
 };
 
-/// What a database takes is counted for the whole process, so the tests take turns.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[cfg(target_os = "linux")]
+use crate::common::process::alone;
 
 fn number(number: u64) -> [u8; 8] {
     number.to_be_bytes()
@@ -51,7 +47,6 @@ fn is_mapped() -> bool {
 
 #[test]
 fn two_databases_are_independent_and_have_a_path() {
-    let _turn = turn();
     let databases = [Database::in_memory().expect("opens"), Database::in_memory().expect("opens")];
     for (at, database) in databases.iter().enumerate() {
         assert_eq!(database.path().to_str(), Some(":memory:"));
@@ -71,7 +66,6 @@ fn two_databases_are_independent_and_have_a_path() {
 
 #[test]
 fn everything_works_as_on_a_disk() {
-    let _turn = turn();
     let options = Options::in_memory().segment_bytes(64 << 10, 256 << 10).large_value_bytes(16 << 10);
     let database = Database::open("everything", options.clone()).expect("opens");
     let ordered = TableOptions::new().ordered(true).retention(Retention::Versions(2));
@@ -122,44 +116,45 @@ fn everything_works_as_on_a_disk() {
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_comes_back_after_compaction_and_with_the_last_handle() {
-    let _turn = turn();
-    assert_eq!((held(), is_mapped()), ((0, 0), false));
-    let options = Options::in_memory().background(false).large_value_bytes(1 << 20);
-    let database = Database::open("memory", options).expect("opens");
-    assert!(held().1 < 1 << 20, "an empty one takes little: {:?}", held());
-    let table = database.table("table", TableOptions::new()).expect("a table");
-    fill(&table, 0..40_000, &[7; 1_000]);
-    // Nothing that could be compressed.
-    let mut word = 1u64;
-    let large: Vec<u8> = std::iter::repeat_with(|| {
-        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (word >> 56) as u8
-    })
-    .take(8 << 20)
-    .collect();
-    table.put(b"large", &large).expect("put");
-    let full = held().1;
-    assert!((47 << 20..56 << 20).contains(&full), "what is written and hardly more: {full}");
-    for key in 100..40_000 {
-        table.delete(&number(key)).expect("deleted");
-    }
-    table.delete(b"large").expect("deleted");
-    database.sync().expect("synced");
-    database.compact().expect("compacted");
-    database.compact().expect("compacted");
-    let (files, left) = held();
-    assert!(left < 2 << 20, "{left} bytes are left in {files} files");
-    let pinned = table.get_pinned(&number(5)).expect("readable").expect("there");
-    database.close().expect("closes");
-    drop((table, database));
-    assert_eq!(&pinned[..], [7; 1_000], "a view keeps its segment");
-    drop(pinned);
-    assert_eq!((held(), is_mapped()), ((0, 0), false));
+    // What a database takes is counted for the whole process.
+    alone("in_memory::memory_comes_back_after_compaction_and_with_the_last_handle", || {
+        assert_eq!((held(), is_mapped()), ((0, 0), false));
+        let options = Options::in_memory().background(false).large_value_bytes(1 << 20);
+        let database = Database::open("memory", options).expect("opens");
+        assert!(held().1 < 1 << 20, "an empty one takes little: {:?}", held());
+        let table = database.table("table", TableOptions::new()).expect("a table");
+        fill(&table, 0..40_000, &[7; 1_000]);
+        // Nothing that could be compressed.
+        let mut word = 1u64;
+        let large: Vec<u8> = std::iter::repeat_with(|| {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (word >> 56) as u8
+        })
+        .take(8 << 20)
+        .collect();
+        table.put(b"large", &large).expect("put");
+        let full = held().1;
+        assert!((47 << 20..56 << 20).contains(&full), "what is written and hardly more: {full}");
+        for key in 100..40_000 {
+            table.delete(&number(key)).expect("deleted");
+        }
+        table.delete(b"large").expect("deleted");
+        database.sync().expect("synced");
+        database.compact().expect("compacted");
+        database.compact().expect("compacted");
+        let (files, left) = held();
+        assert!(left < 2 << 20, "{left} bytes are left in {files} files");
+        let pinned = table.get_pinned(&number(5)).expect("readable").expect("there");
+        database.close().expect("closes");
+        drop((table, database));
+        assert_eq!(&pinned[..], [7; 1_000], "a view keeps its segment");
+        drop(pinned);
+        assert_eq!((held(), is_mapped()), ((0, 0), false));
+    });
 }
 
 #[test]
 fn threads_write_compact_and_read_at_once() {
-    let _turn = turn();
     let options = Options::in_memory().segment_bytes(64 << 10, 256 << 10).dead_ratio(0.1);
     let database = Database::open("threads", options).expect("opens");
     let table = database.table("table", TableOptions::new()).expect("a table");

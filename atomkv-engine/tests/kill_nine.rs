@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use atomkv_engine::{Batch, Database, Durability, Options, TableOptions};
 
-mod common;
-use common::Random;
+use crate::common::Random;
 
 const THREADS: u64 = 3;
 const KEYS: u64 = 200;
@@ -93,7 +92,7 @@ fn writer_child() {
 
 fn spawn(path: &Path, round: u64) -> Child {
     Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "writer_child", "--ignored", "--nocapture", "--quiet"])
+        .args(["--exact", "kill_nine::writer_child", "--ignored", "--nocapture", "--quiet"])
         .env("ATOMKV_KILL_NINE", path)
         .env("ATOMKV_ROUND", round.to_string())
         .stdout(Stdio::piped())

@@ -2,14 +2,14 @@
 //! counted towards its next checkpoint, so that processes which died before that was enough left a log that grew
 //! with each of them, as did the time to open it.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Options, TableOptions};
-use common::directory;
+
+use crate::common;
+use crate::common::directory;
 
 fn options(sim: &SimStorage) -> Options {
     Options::default()

@@ -2,13 +2,12 @@
 //! segment, with a descriptor and a mapping of its own; after a thousand of them the database could once not be
 //! opened any more.
 
-mod common;
-
 use std::sync::Arc;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Options, TableOptions};
-use common::directory;
+
+use crate::common::directory;
 
 fn options(sim: &SimStorage) -> Options {
     Options::default().storage(Arc::new(sim.clone())).background(false).hash_seed(7)

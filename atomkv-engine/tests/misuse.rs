@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use atomkv_engine::services::{NoCompression, Services};
 use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
 
-mod common;
-use common::process::alone;
+use crate::common::process::alone;
 
 fn open(path: &Path, options: Options) -> (Database, Table) {
     let database = Database::open(path, options).expect("opens");
@@ -79,7 +78,7 @@ fn a_thread_local_destructor_may_read_and_write() {
     thread_local! {
         static LAST: std::cell::RefCell<Last> = const { std::cell::RefCell::new(Last(None)) };
     }
-    alone("a_thread_local_destructor_may_read_and_write", || {
+    alone("misuse::a_thread_local_destructor_may_read_and_write", || {
         let (_directory, _database, table) = fresh();
         table.put(b"k", b"v").expect("put");
         let (out, heard) = std::sync::mpsc::channel();
@@ -158,7 +157,7 @@ fn a_huge_dead_ratio_means_never() {
 /// An empty path was the current directory, whose files were touched.
 #[test]
 fn an_empty_path_is_no_directory() {
-    alone("an_empty_path_is_no_directory", || {
+    alone("misuse::an_empty_path_is_no_directory", || {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("LOCK"), "another program's").expect("written");
         std::env::set_current_dir(directory.path()).expect("changed");

@@ -1,7 +1,5 @@
 //! Random operations on the engine and on an ordinary ordered map, compared after every step, over all storages.
 
-mod common;
-
 use std::path::PathBuf;
 
 use atomkv_engine::storage::sim::SimStorage;
@@ -9,7 +7,8 @@ use atomkv_engine::{
     Batch, Changed, Database, Durability, Error, Expect, Options, ScanOptions, Snapshot, Table, Update,
     WriteOptions, Written,
 };
-use common::{
+
+use crate::common::{
     HISTORY_TABLE, Known, ORDERED_TABLE, Random, State, difference, directory, for_each_seed, keys,
     model_delete, model_put, open_table, sim_options, value,
 };

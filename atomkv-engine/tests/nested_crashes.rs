@@ -10,8 +10,7 @@ use atomkv_engine::services::Services;
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Options, Result, TableOptions};
 
-mod common;
-use common::{Random, directory, for_each_seed};
+use crate::common::{Random, directory, for_each_seed};
 
 const STEPS: u64 = 40;
 

@@ -2,14 +2,13 @@
 //! commit, no earlier than the last one that was synced, whatever subset of the unsynced sectors survived, also when
 //! the power fails again while recovery runs. After the death of the process alone nothing acknowledged is missing.
 
-mod common;
-
 use std::rc::Rc;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Table};
-use common::interleave::interleave;
-use common::{
+
+use crate::common::interleave::interleave;
+use crate::common::{
     HISTORY_TABLE, Random, State, difference, directory, for_each_seed, keys, model_delete, model_put,
     open_table, sim_options, value,
 };

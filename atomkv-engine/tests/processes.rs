@@ -1,8 +1,6 @@
 //! What a process may do while a database is open: fork, change its directory, close its standard streams, run out of
 //! descriptors; and what an operator may do to the directory meanwhile.
 
-#![cfg(unix)]
-
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use atomkv_engine::services::Services;
 use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
 
-mod common;
-use common::Random;
-use common::process::{alone, fork};
+use crate::common::Random;
+use crate::common::process::{alone, fork};
 
 fn options() -> Options {
     Options::default().segment_bytes(64 << 10, 64 << 10)
@@ -50,7 +47,7 @@ fn fill(table: &Table, keys: u32) {
 /// A child asked for the counters while a thread of its parent held one of the locks, and waited for ever.
 #[test]
 fn a_forked_child_is_refused_and_never_waits() {
-    alone("a_forked_child_is_refused_and_never_waits", || {
+    alone("processes::a_forked_child_is_refused_and_never_waits", || {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("db");
         let (database, table) = open(&path);
@@ -119,7 +116,7 @@ fn a_forked_child_is_refused_and_never_waits() {
 /// A child opened a database of its own, as it may, and met a lock that a thread of its parent had held at the fork.
 #[test]
 fn a_forked_child_opens_a_database_of_its_own() {
-    alone("a_forked_child_opens_a_database_of_its_own", || {
+    alone("processes::a_forked_child_opens_a_database_of_its_own", || {
         let directory = tempfile::tempdir().expect("a directory");
         let (_database, table) = open(&directory.path().join("parent's"));
         let stop = AtomicBool::new(false);
@@ -167,7 +164,7 @@ fn a_forked_child_reclaims_what_it_replaces() {
         let path = path.to_str().expect("UTF-8");
         maps.lines().filter(|line| line.contains(path) && line.contains("(deleted)")).count()
     }
-    alone("a_forked_child_reclaims_what_it_replaces", || {
+    alone("processes::a_forked_child_reclaims_what_it_replaces", || {
         let directory = tempfile::tempdir().expect("a directory");
         let (_database, table) = open(&directory.path().join("db"));
         table.put(b"held", b"v").expect("put");
@@ -198,7 +195,7 @@ fn a_forked_child_reclaims_what_it_replaces() {
 /// The parent closed, and its directory stayed locked for as long as a child lived that had nothing to do with it.
 #[test]
 fn closing_frees_the_directory_although_a_forked_child_lives() {
-    alone("closing_frees_the_directory_although_a_forked_child_lives", || {
+    alone("processes::closing_frees_the_directory_although_a_forked_child_lives", || {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("db");
         let (database, table) = open(&path);
@@ -227,7 +224,7 @@ fn closing_frees_the_directory_although_a_forked_child_lives() {
 /// manifest of a database of the same name at the new place was overwritten.
 #[test]
 fn a_relative_path_means_the_same_after_chdir() {
-    alone("a_relative_path_means_the_same_after_chdir", || {
+    alone("processes::a_relative_path_means_the_same_after_chdir", || {
         let directory = tempfile::tempdir().expect("a directory");
         let (here, there) = (directory.path().join("here"), directory.path().join("there"));
         std::fs::create_dir(&here).expect("made");
@@ -317,7 +314,7 @@ fn a_removed_lock_file_makes_no_room_for_a_second_owner() {
 #[test]
 fn files_keep_off_the_standard_streams() {
     const STREAMS: [libc::c_int; 3] = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
-    alone("files_keep_off_the_standard_streams", || {
+    alone("processes::files_keep_off_the_standard_streams", || {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("db");
         // SAFETY: plain system calls, here and below; nobody else uses this process's streams meanwhile.
@@ -375,7 +372,7 @@ fn is_short_of_descriptors(error: &Error) -> bool {
 /// A server was short of descriptors for a moment, and its database stayed read-only until it was opened again.
 #[test]
 fn a_moment_without_descriptors_does_not_end_writing() {
-    alone("a_moment_without_descriptors_does_not_end_writing", || {
+    alone("processes::a_moment_without_descriptors_does_not_end_writing", || {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("db");
         let (database, table) = open_with(&path, options().background(false));
@@ -405,7 +402,7 @@ fn a_moment_without_descriptors_does_not_end_writing() {
 /// read-only from then on.
 #[test]
 fn few_descriptors_do_not_end_writing() {
-    alone("few_descriptors_do_not_end_writing", || {
+    alone("processes::few_descriptors_do_not_end_writing", || {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("db");
         let (database, table) = open_with(&path, options().background(false));

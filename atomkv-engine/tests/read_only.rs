@@ -9,9 +9,8 @@ use atomkv_engine::{
     BackupOptions, Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions, Watcher,
 };
 
-mod common;
-use common::sample;
-use common::{Random, StopAtEnd};
+use crate::common::sample;
+use crate::common::{Random, StopAtEnd};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Error, Options, Result, Table, TableOptions};
 
-mod common;
-use common::watched::{Operation, Watched};
-use common::{Random, directory};
+use crate::common::watched::{Operation, Watched};
+use crate::common::{Random, directory};
 
 fn options(sim: &SimStorage) -> Options {
     Options::default()

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use atomkv_engine::{Database, Error, Expect, Options, ScanOptions, Table, TableOptions, WatchOptions};
 
-mod common;
-use common::{Random, StopAtEnd};
+use crate::common::{Random, StopAtEnd};
 
 fn key(number: u64) -> Vec<u8> {
     format!("key-{number:06}").into_bytes()

@@ -13,10 +13,9 @@ use atomkv_engine::{
     Database, Error, Options, Result, SalvageOptions, SalvageReport, TableOptions, Watcher, salvage,
 };
 
-mod common;
-use common::Random;
-use common::interleave::Interleaved;
-use common::sample::{
+use crate::common::Random;
+use crate::common::interleave::Interleaved;
+use crate::common::sample::{
     EXPIRY_MS, Failing, Files, Model, TABLES, build, contents, directory, disk, files, options, positions,
     table_options, uncovered,
 };

@@ -1,15 +1,15 @@
 //! What was deleted gives its space back. Tombstones were once counted as live on the pages that they had settled on,
 //! so that such pages were never compacted again: a queue, whose keys are ever new, grew by every key it had ever had.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Database, Options, Table, TableOptions, WriteOptions};
-use common::directory;
+
+use crate::common;
+use crate::common::directory;
 
 fn options(sim: &SimStorage) -> Options {
     Options::default()

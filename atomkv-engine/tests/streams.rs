@@ -1,7 +1,5 @@
 //! Documents that are larger than memory: written through a writer, read by parts; there as a whole or not at all.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,7 +10,9 @@ use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
     Batch, Database, Durability, Error, Expect, Options, STREAM_BYTES_MAX, StreamReader, Table, TableOptions,
 };
-use common::{Random, directory, for_each_seed};
+
+use crate::common;
+use crate::common::{Random, directory, for_each_seed};
 
 /// The chunk size that the format has today.
 const CHUNK: usize = 1 << 20;
@@ -705,7 +705,7 @@ fn killed_half_way_it_leaves_the_old_document_and_no_file() {
     let path = directory.path().join("db");
     for round in 1..=4_u64 {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "writer_child", "--ignored", "--nocapture", "--quiet"])
+            .args(["--exact", "streams::writer_child", "--ignored", "--nocapture", "--quiet"])
             .env("ATOMKV_STREAMS_CHILD", &path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -730,8 +730,8 @@ fn killed_half_way_it_leaves_the_old_document_and_no_file() {
 #[cfg(unix)]
 #[test]
 fn a_forked_child_writes_and_reads_no_stream() {
-    use common::process::{alone, fork};
-    alone("a_forked_child_writes_and_reads_no_stream", || {
+    use crate::common::process::{alone, fork};
+    alone("streams::a_forked_child_writes_and_reads_no_stream", || {
         let directory = tempfile::tempdir().expect("a directory");
         let (database, table) = open(&directory.path().join("db"), options());
         let value = noise(1, 2 * CHUNK);
@@ -781,7 +781,7 @@ fn peak_bytes() -> u64 {
 /// `ATOMKV_STREAM_GIB` says how large the document is, 3 by default; `ATOMKV_STREAM_DIRECTORY` where.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "writes some GiB: cargo test --release --test streams -- --ignored --nocapture larger_than_memory"]
+#[ignore = "writes some GiB: cargo test --release --test engine -- --ignored --nocapture larger_than_memory"]
 fn a_document_larger_than_memory_takes_little_of_it() {
     let gib = std::env::var("ATOMKV_STREAM_GIB").map_or(3, |text| text.parse::<u64>().expect("a number"));
     let directory = match std::env::var("ATOMKV_STREAM_DIRECTORY") {

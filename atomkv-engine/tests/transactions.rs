@@ -1,7 +1,5 @@
 //! Transactions and single operations under concurrency: what they did is recorded and checked afterwards.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
@@ -11,12 +9,13 @@ use atomkv_engine::{
     Database, Durability, Error, Expect, Options, Retention, ScanOptions, Table, TableOptions, Transaction,
     Update, Written,
 };
-use common::Random;
-use common::consistency::history::{
+
+use crate::common::Random;
+use crate::common::consistency::history::{
     History, Options as Asked, Read, RealTime, Scan, Token, Transaction as Recorded, Write,
 };
-use common::consistency::registers::{self, Answer, Call, Operation, Verdict};
-use common::consistency::transactions;
+use crate::common::consistency::registers::{self, Answer, Call, Operation, Verdict};
+use crate::common::consistency::transactions;
 
 const KEYS: u64 = 12;
 const THREADS: u64 = 4;

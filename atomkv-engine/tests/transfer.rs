@@ -1,8 +1,6 @@
 //! Imports and exports: what goes out comes back exactly, whatever ends an import leaves whole records up to a place that
 //! is told, and no input does harm.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
@@ -17,7 +15,9 @@ use atomkv_engine::{
     ImportOptions, Options, Position, ReportHandle, Result, Retention, ScanOptions, Table, TableOptions,
     TransferReport, Watcher, WriteOptions,
 };
-use common::{Random, for_each_seed, sim_options};
+
+use crate::common;
+use crate::common::{Random, for_each_seed, sim_options};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -807,7 +807,7 @@ fn large_documents_go_in_pieces() {
 }
 
 #[test]
-#[ignore = "writes 5 GiB: cargo test --release --test transfer -- --ignored --nocapture two_gibibytes"]
+#[ignore = "writes 5 GiB: cargo test --release --test engine -- --ignored --nocapture two_gibibytes"]
 fn a_document_of_more_than_two_gibibytes_goes_through_a_dump() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = Database::open(directory.path().join("db"), Options::new()).expect("opens");
@@ -1204,7 +1204,7 @@ fn an_import_that_is_killed_goes_on_without_doing_anything_twice() {
     let (mut rounds, mut cut) = (0, 0);
     loop {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "import_child", "--ignored", "--nocapture", "--quiet"])
+            .args(["--exact", "transfer::import_child", "--ignored", "--nocapture", "--quiet"])
             .env("ATOMKV_IMPORT", directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

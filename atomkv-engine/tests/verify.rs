@@ -14,10 +14,10 @@ use atomkv_engine::{
     Database, Error, Options, Retention, TableOptions, VerifyOptions, VerifyReport, Watcher, verify_directory,
 };
 
-mod common;
-use common::Random;
-use common::interleave::Interleaved;
-use common::sample::{
+use crate::common;
+use crate::common::Random;
+use crate::common::interleave::Interleaved;
+use crate::common::sample::{
     Files, Model, build, contents, directory, disk, files, options, positions, table_options, uncovered,
     verify_options, write_some,
 };

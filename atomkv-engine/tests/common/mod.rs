@@ -1,7 +1,5 @@
 //! What the random tests share: a generator, a model of a database, and the comparison of both.
 
-#![allow(dead_code)]
-
 pub mod consistency;
 pub mod interleave;
 pub mod process;
@@ -85,7 +83,9 @@ pub fn for_each_seed(test: &str, default: u64, run: impl Fn(u64) + Sync) {
                 while let Some(seed) = seeds.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
                     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(*seed)));
                     if let Err(panic) = outcome {
-                        eprintln!("seed {seed} failed; replay: ATOMKV_SEED={seed} cargo test --test {test}");
+                        eprintln!(
+                            "seed {seed} failed; replay: ATOMKV_SEED={seed} cargo test --test engine {test}::"
+                        );
                         next.store(usize::MAX / 2, std::sync::atomic::Ordering::Relaxed);
                         std::panic::resume_unwind(panic);
                     }

@@ -1,4 +1,4 @@
-//! Processes of a test's own: for what would disturb the other tests of its binary, and children without `exec`.
+//! Processes of a test's own: for what would disturb the other tests of its program, and children without `exec`.
 
 use std::process::{Command, Stdio};
 

@@ -6,9 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atomkv_engine::storage::{
-    DirectoryLock, FileStorage, LockOutcome, MapWriter, Mapping, Storage, StorageFile,
-};
+use atomkv_engine::storage::{DirectoryLock, LockOutcome, MapWriter, Mapping, Storage, StorageFile};
 
 /// A call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,11 +31,6 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Real files.
-    pub fn new(watcher: impl Fn(Operation, &Path) -> io::Result<()> + Send + Sync + 'static) -> Watched {
-        Watched::over(FileStorage, watcher)
-    }
-
     pub fn over(
         storage: impl Storage + 'static,
         watcher: impl Fn(Operation, &Path) -> io::Result<()> + Send + Sync + 'static,
