@@ -1,11 +1,10 @@
 //! The change feed as server-sent events: in order, each once, resumable, filtered.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Events, Service};
 use serde_json::json;
+
+use crate::common::{Events, Service};
 
 fn service() -> Service {
     let service = Service::start();

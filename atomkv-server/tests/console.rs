@@ -1,8 +1,6 @@
 //! The console is served to anybody, with headers that keep everything foreign out, and not at all if that is wished.
 
-mod common;
-
-use common::Service;
+use crate::common::Service;
 
 fn with_tokens(service_tokens: &str) -> (tempfile::TempDir, Service) {
     let directory = tempfile::tempdir().expect("a directory");

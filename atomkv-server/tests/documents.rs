@@ -1,10 +1,9 @@
 //! Documents over HTTP: what is put is got, with its type, its tag, its conditions, its versions.
 
-mod common;
-
 use atomkv_engine::services::Services;
 use atomkv_engine::{Database, Options};
-use common::{Answer, Service};
+
+use crate::common::{Answer, Service};
 
 const ADA: &str = "/v1/tables/users/documents/ada";
 

@@ -1,10 +1,8 @@
 //! The commands of the guide do what it says.
 
-mod common;
-
 use std::process::Command;
 
-use common::Service;
+use crate::common::Service;
 
 /// The shell commands of a page, in their order.
 fn commands(page: &str) -> Vec<String> {

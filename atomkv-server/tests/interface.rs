@@ -1,11 +1,10 @@
 //! The description of the interface is that of the routes, and the page that shows it needs nothing from elsewhere.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::Service;
 use serde_json::Value;
+
+use crate::common::Service;
 
 const METHODS: [&str; 5] = ["get", "head", "put", "post", "delete"];
 

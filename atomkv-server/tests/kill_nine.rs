@@ -3,8 +3,6 @@
 //! The service is this very test in a process of its own, told so by the environment. The client remembers for each key the
 //! last value that was acknowledged and the one that was under way.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomkv_server::{Config, Server};
-use common::{Answer, Service, connect};
+
+use crate::common::{Answer, Service, connect};
 
 const DIRECTORY: &str = "ATOMKV_TEST_SERVED";
 const WRITERS: usize = 8;
@@ -33,7 +32,7 @@ fn served_in_a_process_of_its_own() {
 
 fn serve(directory: &Path) -> (Child, SocketAddr) {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "served_in_a_process_of_its_own", "--nocapture"])
+        .args(["--exact", "kill_nine::served_in_a_process_of_its_own", "--nocapture"])
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
         .spawn()

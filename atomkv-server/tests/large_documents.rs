@@ -1,10 +1,8 @@
 //! Documents that are larger than a piece: streamed in and out, read in parts, there as a whole or not at all.
 
-mod common;
-
 use std::io::Write;
 
-use common::{Answer, Service, connect};
+use crate::common::{Answer, Service, connect};
 
 const FILM: &str = "/v1/tables/films/documents/kid";
 

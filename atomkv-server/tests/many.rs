@@ -1,11 +1,10 @@
 //! Many documents in one request: lists with pages, batches, reads of many, tables, operations, the old interface.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{Answer, Service};
 use serde_json::{Value, json};
+
+use crate::common::{Answer, Service};
 
 fn keys(answer: &Answer) -> Vec<String> {
     let json = answer.json();

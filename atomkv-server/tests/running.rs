@@ -1,7 +1,5 @@
 //! Running the service: health, figures, tokens, limits, HTTPS, and an end that loses nothing.
 
-mod common;
-
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,8 +7,9 @@ use std::time::Duration;
 
 use atomkv_engine::services::Services;
 use atomkv_engine::{Database, Options};
-use common::{Answer, Events, Service, connect, read_head};
 use serde_json::json;
+
+use crate::common::{Answer, Events, Service, connect, read_head};
 
 #[test]
 fn errors_are_problems_whatever_is_wrong() {
@@ -164,8 +163,14 @@ fn limits_are_kept() {
     assert!(refused[0].header("retry-after").is_some());
     assert_eq!(service.get("/health/live").status, 200, "health is not limited");
 
-    let service = Service::with(|config| (config.requests_max, config.request_timeout_ms) = (1, 200));
+    // Making the table may take longer than the limit.
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = directory.path().join("db");
+    let service = Service::at(&database, |_| {});
     service.table("t", "{}");
+    service.stop().expect("ended");
+    let service =
+        Service::at(&database, |config| (config.requests_max, config.request_timeout_ms) = (1, 200));
     let path = "/v1/tables/t/documents/a";
     let mut slow = connect(service.address);
     slow.write_all(format!("PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nab").as_bytes())

@@ -1,10 +1,9 @@
 //! Whole tables in and out, lists as lines, and what the command line needs besides: times, conditions by number, expiries, keys
 //! that are too long for a path.
 
-mod common;
-
-use common::{Events, Service};
 use serde_json::{Value, json};
+
+use crate::common::{Events, Service};
 
 fn filled() -> Service {
     let service = Service::start();

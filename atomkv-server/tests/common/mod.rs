@@ -1,7 +1,5 @@
 //! A service of the test's own on a free port, and a client that shows every byte.
 
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use atomkv_engine::{Database, Options, TableOptions};
 
-use crate::service::{ask, refused, start, start_in, told};
+use super::service::{ask, refused, start, start_in, told};
 
 #[test]
 fn values_are_written_and_read_in_both_versions() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use atomkv_engine::{Database, Options, TableOptions};
 use atomkv_server::{Config, Durability, Server};
 
-use crate::service::{start, start_in, told};
+use super::service::{start, start_in, told};
 
 const CLIENTS: usize = 4;
 const KEYS: u64 = 50;
@@ -33,7 +33,7 @@ fn service_child() {
 
 fn start_child(path: &Path) -> (Child, SocketAddr) {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--ignored", "--exact", "--nocapture", "durability::service_child"])
+        .args(["--ignored", "--exact", "--nocapture", "resp::durability::service_child"])
         .env("ATOMKV_REDIS_KILL", path)
         .stdout(Stdio::piped())
         .spawn()
@@ -131,12 +131,16 @@ fn kill_nine_loses_nothing_that_was_acknowledged() {
     let mut firsts = [1; CLIENTS];
     for round in 0..ROUNDS {
         let (mut child, address) = start_child(&path);
+        let before = acknowledged.lock().expect("unharmed").clone();
         std::thread::scope(|scope| {
             let acknowledged = &acknowledged;
             for (client, first) in firsts.iter_mut().enumerate() {
                 scope.spawn(move || *first = write(address, client, *first, acknowledged));
             }
-            std::thread::sleep(Duration::from_millis(150 + 130 * round));
+            while *acknowledged.lock().expect("unharmed") == before {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(130 * round));
             child.kill().expect("killed");
             child.wait().expect("gone");
         });

@@ -1,8 +1,5 @@
 //! The port for clients of Redis, over real connections.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod commands;
 mod durability;
 mod service;

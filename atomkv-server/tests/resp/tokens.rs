@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::service::{refused, start_with, told};
+use super::service::{refused, start_with, told};
 
 #[test]
 fn a_token_is_a_password_and_may_do_what_it_says() {

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::service::{refused, start, told};
+use super::service::{refused, start, told};
 
 #[test]
 fn a_watched_key_that_changes_makes_exec_do_nothing() {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::service::{Service, start, start_with, told};
+use super::service::{Service, start, start_with, told};
 
 /// Everything that is answered to some bytes, until the connection is closed.
 fn all_answers(service: &Service, bytes: &[u8]) -> Vec<u8> {
@@ -161,5 +161,5 @@ fn a_service_that_ends_does_not_wait_for_idle_clients() {
     let mut client = service.connect();
     told::<()>(&mut client, "SET k v");
     service.stop();
-    assert!(crate::service::ask::<String>(&mut client, "PING").is_err());
+    assert!(super::service::ask::<String>(&mut client, "PING").is_err());
 }
