@@ -33,7 +33,8 @@ step "lints" cargo clippy --locked --all-targets -- -D warnings
 # Beside others it has its events, alone it has not.
 step "lints of the engine alone" cargo clippy --locked -p atomkv-engine --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
-step "Rust tests" cargo test --locked
+# Not the examples, which the lints have compiled.
+step "Rust tests" sh -c "cargo test --locked --tests && cargo test --locked --doc"
 awk '
     /^ *Running/ { name = $NF == "" ? $2 : $2 == "unittests" ? $3 : $2 }
     /^ *Doc-tests/ { name = "documentation of " $2 }
@@ -51,8 +52,10 @@ sed -n '/passed, .* failed/s/^/  /p' "$log"
 count "$(sed -n 's/^C interface: \([0-9]*\) passed.*/\1/p' "$log")"
 # bindgen reads the header with libclang, which the machine may lack.
 if find "${LIBCLANG_PATH:-/usr/lib}" /usr/lib* -maxdepth 4 -name 'libclang*.so*' 2>/dev/null | grep -q .; then
+    # Beside the packages of the Rust tests, so that it is linked with the engine that was built for those.
     step "library through dlopen" env ATOMKV_LIBRARY="$(cd "$target" && pwd)/release/libatomkv.so" \
-        cargo test --locked -p atomkv-harness
+        cargo test --locked --workspace --exclude atomkv-bench --exclude atomkv-python \
+        --test dlopen --test conformance --example cost
     count "$(awk '/^test result: ok/ { sum += $4 } END { print sum + 0 }' "$log")"
 else
     echo "library through dlopen: not tested, since libclang is not installed (Debian: apt-get install libclang-dev)"
