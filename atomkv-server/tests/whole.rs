@@ -141,3 +141,22 @@ fn a_watch_may_end_with_what_is_there() {
     assert_eq!(events.next().expect("the end").name, "end");
     assert!(events.next().is_none());
 }
+
+#[test]
+fn what_is_too_long_for_a_text_goes_out_as_a_dump() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let film: Vec<u8> = (0..(16_u32 << 20) + 1).map(|n| (n ^ n >> 9) as u8).collect();
+    assert_eq!(service.put("/v1/tables/t/documents/film", &film).status, 201);
+    for format in ["jsonl", "csv"] {
+        let refused = service.get(&format!("/v1/tables/t/export?format={format}"));
+        refused.is_problem(400, "invalid-argument");
+        assert!(refused.text().contains("export a dump"), "{}", refused.text());
+    }
+    let dump = service.get("/v1/tables/t/export?format=dump");
+    assert_eq!(dump.status, 200);
+    service.table("copy", "{}");
+    let imported = service.request("POST", "/v1/tables/copy/import?format=dump").body(&dump.body).send();
+    assert_eq!(imported.status, 200, "{imported:?}");
+    assert!(service.get("/v1/tables/copy/documents/film").body == film);
+}

@@ -17,7 +17,6 @@ use crate::scan::{Scan, ScanEntry};
 use crate::snapshot::Snapshot;
 use crate::stream::StreamReader;
 use crate::table::Table;
-use crate::types::VALUE_BYTES_MAX;
 
 /// How much is written at once.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -201,14 +200,12 @@ pub(super) struct Exporter<'a> {
     table: &'a Table,
     options: &'a ExportOptions,
     encodings: (Encoding, Encoding),
-    /// The longest value that a text format takes.
-    text_bytes_max: u64,
 }
 
 impl<'a> Exporter<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, table: &'a Table, options: &'a ExportOptions) -> Exporter<'a> {
         let encodings = options.encodings();
-        Exporter { snapshot, table, options, encodings, text_bytes_max: VALUE_BYTES_MAX as u64 }
+        Exporter { snapshot, table, options, encodings }
     }
 
     /// Everything before an error is written.
@@ -269,7 +266,7 @@ impl<'a> Exporter<'a> {
                     output.records += 1;
                     return Ok(());
                 }
-                Form::JsonLines | Form::Csv(_) if reader.len() > self.text_bytes_max => {
+                Form::JsonLines | Form::Csv(_) if reader.len() > self.options.text_bytes_max => {
                     return self.too_large(entry, reader.len(), output);
                 }
                 _ => {}
@@ -305,7 +302,7 @@ impl<'a> Exporter<'a> {
         }
         let what = format!(
             "its value has {length} bytes, a text format holds at most {}; export a dump, or skip large ones",
-            self.text_bytes_max
+            self.options.text_bytes_max
         );
         Err(self.refuse(entry, output, &what))
     }
@@ -351,7 +348,6 @@ mod tests {
     use crate::database::Database;
     use crate::options::{Options, TableOptions};
 
-    /// As if two gibibytes were a hundred thousand bytes.
     #[test]
     fn what_no_text_format_holds_is_an_error_or_counted() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -362,19 +358,16 @@ mod tests {
             writer.append(&vec![b'x'; length]).expect("written");
             writer.finish().expect("finished");
         }
-        let snapshot = database.snapshot().expect("a snapshot");
-        let export = |options: &ExportOptions| {
+        let export = |options: ExportOptions| {
             let mut out = Vec::new();
-            let mut output = Output::new(&mut out, &options.report, Watcher::none());
-            let exporter = Exporter { text_bytes_max: 100_000, ..Exporter::new(&snapshot, &table, options) };
-            let outcome = exporter.run(&mut Form::JsonLines, &mut output);
-            (output.finish(outcome), String::from_utf8(out).expect("text"))
+            let outcome = table.export(&mut out, &options.text_bytes_max(100_000), Watcher::none());
+            (outcome, String::from_utf8(out).expect("text"))
         };
-        let (refused, text) = export(&ExportOptions::new());
+        let (refused, text) = export(ExportOptions::new());
         let Err(Error::InvalidArgument { reason }) = refused else { panic!("{refused:?}") };
         assert!(reason.contains("record 2 of the export, key \"b\": its value has 100001 bytes"), "{reason}");
         assert_eq!(text.lines().count(), 1, "what comes before");
-        let (report, text) = export(&ExportOptions::new().skip_large(true));
+        let (report, text) = export(ExportOptions::new().skip_large(true));
         let report = report.expect("exported");
         assert_eq!((report.records, report.too_large, text.lines().count()), (2, 1, 2));
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::scan::ScanOptions;
 use crate::services::Services;
 use crate::table::Table;
+use crate::types::VALUE_BYTES_MAX;
 
 /// What the bytes of an import or export are. `docs/transfer.md` specifies each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +86,7 @@ pub struct ExportOptions {
     pub(super) versions: bool,
     pub(super) expiry: bool,
     pub(super) skip_large: bool,
+    pub(super) text_bytes_max: u64,
     pub(super) report: ReportHandle,
 }
 
@@ -100,6 +102,7 @@ impl Default for ExportOptions {
             versions: false,
             expiry: true,
             skip_large: false,
+            text_bytes_max: VALUE_BYTES_MAX as u64,
             report: ReportHandle::new(),
         }
     }
@@ -170,10 +173,19 @@ impl ExportOptions {
         self
     }
 
-    /// Whether a text format leaves out, and counts, documents of more than 2 GiB. Default false: they are an error.
+    /// Whether a text format leaves out, and counts, documents of more than 2 GiB, or of more than
+    /// [`ExportOptions::text_bytes_max`]. Default false: they are an error.
     #[must_use]
     pub fn skip_large(mut self, skip: bool) -> Self {
         self.skip_large = skip;
+        self
+    }
+
+    /// The longest value, in bytes, that a text format takes: such a record is in memory whole, up to six times as long as its
+    /// value. Default 2 GiB, which is also the most; values of up to 64 KiB are always taken.
+    #[must_use]
+    pub fn text_bytes_max(mut self, bytes: u64) -> Self {
+        self.text_bytes_max = bytes.min(VALUE_BYTES_MAX as u64);
         self
     }
 

@@ -34,6 +34,8 @@ use crate::tables::OWN_PREFIX;
 
 /// How many pieces wait for the other side.
 const QUEUE: usize = 4;
+/// The longest value that an export as text takes: it is in memory whole, several times over. A dump takes all.
+const TEXT_BYTES_MAX: u64 = 16 << 20;
 /// The table in which imports keep their places, as the command line does.
 const BOOKMARKS: &str = "atomkv.imports";
 
@@ -200,7 +202,11 @@ pub(crate) async fn export(
         encoding: query.key_encoding,
     };
     let scan = wanted.options()?.limit(query.limit.unwrap_or(u64::MAX));
-    let options = ExportOptions::new().format(query.format.format()).scan(scan).versions(query.versions);
+    let options = ExportOptions::new()
+        .format(query.format.format())
+        .scan(scan)
+        .versions(query.versions)
+        .text_bytes_max(TEXT_BYTES_MAX);
     written(&app, query.format.media_type(), move |writer| {
         handle.table.export(writer, &options, Watcher::none()).map(|_| ())
     })
