@@ -171,6 +171,7 @@ fn backup(app: &App, name: Option<String>) -> Result<Operation, Problem> {
             "sequence": report.sequence,
             "files": report.files,
             "files_kept": report.files_kept,
+            "files_linked": report.files_linked,
             "bytes": report.bytes,
             "bytes_copied": report.bytes_copied,
         }))
