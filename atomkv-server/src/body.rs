@@ -25,6 +25,8 @@ pub(crate) struct Pieces {
     left: u64,
     limit: u64,
     patience: Duration,
+    /// Whether some of it has come.
+    has_begun: bool,
 }
 
 impl Pieces {
@@ -33,7 +35,7 @@ impl Pieces {
             0 => Duration::MAX,
             limit_ms => Duration::from_millis(limit_ms),
         };
-        Pieces { body, left: limit, limit, patience }
+        Pieces { body, left: limit, limit, patience, has_begun: false }
     }
 
     /// # Errors
@@ -64,6 +66,7 @@ impl Pieces {
             };
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
+            self.has_begun = true;
             let left = self.left.checked_sub(data.len() as u64);
             self.left = left.ok_or_else(|| Problem::payload_too_large(self.limit))?;
             return Ok(Some(data));
@@ -89,14 +92,22 @@ impl Pieces {
         }
         Ok((all.freeze(), false))
     }
+
+    /// As [`discard`]; who was asked for the body sends it by now.
+    pub(crate) async fn discard(self, headers: &HeaderMap) {
+        if self.has_begun { take_in(self.body).await } else { discard(headers, self.body).await }
+    }
 }
 
 /// Takes in what a client still sends of a body that is not wanted, for a while: who is sending and does not read would not see
 /// the answer if the connection was closed at once. Who waits to be asked for the body is not asked.
-pub(crate) async fn discard(headers: &HeaderMap, mut body: Body) {
-    if headers.contains_key(EXPECT) {
-        return;
+pub(crate) async fn discard(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        take_in(body).await;
     }
+}
+
+async fn take_in(mut body: Body) {
     let take = async {
         let mut left = DISCARD_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
@@ -135,7 +146,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         let bytes = match bytes {
             Ok((bytes, _)) => bytes,
             Err(problem) => {
-                discard(&parts.headers, pieces.body).await;
+                pieces.discard(&parts.headers).await;
                 return Err(problem);
             }
         };

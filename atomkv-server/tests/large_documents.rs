@@ -1,6 +1,6 @@
 //! Documents that are larger than a piece: streamed in and out, read in parts, there as a whole or not at all.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 
 use crate::common::{Answer, Service, connect};
 
@@ -137,4 +137,29 @@ fn too_long_is_too_long() {
     let answer = Answer::read(&mut std::io::BufReader::new(stream), false).expect("an answer");
     answer.is_problem(413, "payload-too-large");
     assert_eq!(service.request("HEAD", FILM).send().header("atomkv-version"), Some("1"));
+}
+
+#[test]
+fn who_was_asked_for_the_body_and_only_sends_sees_why_it_is_refused() {
+    let service = Service::with(|config| config.document_bytes_max = 2 << 20);
+    service.table("films", "{}");
+    let mut stream = connect(service.address);
+    let head = format!(
+        "PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut reader = std::io::BufReader::new(stream.try_clone().expect("the same connection"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("asked for the body");
+    assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
+    reader.read_line(&mut line).expect("the end of that");
+    // More than all the buffers on the way hold, so that it is sent only if it is taken in.
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..8 {
+        stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).expect("taken in");
+        stream.write_all(&chunk).expect("taken in");
+        stream.write_all(b"\r\n").expect("taken in");
+    }
+    stream.write_all(b"0\r\n\r\n").expect("taken in");
+    Answer::read(&mut reader, false).expect("an answer").is_problem(413, "payload-too-large");
 }

@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::blocking::call;
-use crate::body::{Pieces, announced, discard};
+use crate::body::{Pieces, announced};
 use crate::etag::{Conditions, etag, etag_parts, is_same};
 use crate::headers::{Values, http_date};
 use crate::keys::{DocumentPath, KEY, KeyEncoding};
@@ -336,7 +336,7 @@ pub(crate) async fn put(
     let written = match write(&app, &client, &uri, &query, &headers, &mut pieces).await {
         Ok(written) => written,
         Err(problem) => {
-            discard(&headers, pieces.body).await;
+            pieces.discard(&headers).await;
             return Err(problem);
         }
     };
