@@ -377,6 +377,10 @@ fn ttl(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Res
     let (table, key) = (context.table()?, clauses.key()?);
     let Some(word) = clauses.next_word() else {
         let document = document(context, &table, &key, &Moment::Now)?;
+        if output.look.is_json {
+            let expires_at_ms = serde_json::json!({"expires_at_ms": document.expires_at_ms});
+            return output.line(&expires_at_ms.to_string());
+        }
         return match document.expires_at_ms {
             Some(time_ms) => output.line(&format!("expires {}", time(time_ms))),
             None => output.line("never expires"),

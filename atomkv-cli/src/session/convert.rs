@@ -121,10 +121,11 @@ fn json_of(value: &Dynamic, depth: usize, is_shown: bool) -> Result<Value> {
         return Ok(Value::from(value));
     }
     if let Ok(value) = value.as_float() {
-        let number = Number::from_f64(value);
-        return number
-            .map(Value::Number)
-            .ok_or_else(|| Failure::new(Kind::Refused, format!("JSON has no {value}")));
+        return match Number::from_f64(value) {
+            Some(number) => Ok(Value::Number(number)),
+            None if is_shown => Ok(Value::String(value.to_string())),
+            None => Err(Failure::new(Kind::Refused, format!("JSON has no {value}"))),
+        };
     }
     if value.is_string() || value.is_char() {
         return Ok(Value::String(value.to_string()));
@@ -165,6 +166,7 @@ mod tests {
         assert!(to_json(&blob).is_err());
         assert_eq!(to_shown_json(&blob).expect("shown").to_string(), r#"["0x01"]"#);
         assert!(to_json(&Dynamic::from(f64::NAN)).is_err());
+        assert_eq!(to_shown_json(&Dynamic::from(f64::NAN)).expect("shown").to_string(), r#""NaN""#);
         let deep = (0..200).fold(Dynamic::UNIT, |inner, _| Dynamic::from_array(vec![inner]));
         assert!(to_json(&deep).expect_err("too deep").to_string().contains("nested"));
     }

@@ -57,7 +57,7 @@ pub fn show_tables(lines: &[TableLine], output: &mut Output) -> Result<()> {
 pub(super) fn create(place: &Place, arguments: &SettingsArguments, output: &mut Output) -> Result<()> {
     let settings = settings(arguments)?;
     with_store(&place.db, Access::Create, |store| store.create_table(&place.table, &settings))?;
-    output.note(&format!("table {}", visible(&place.table)))
+    tell(json!({"table": place.table}), &format!("table {}", visible(&place.table)), output)
 }
 
 pub(super) fn backup(

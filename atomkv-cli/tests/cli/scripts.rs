@@ -1,5 +1,7 @@
 //! Lines of the session and its script language, from files, from standard input and from the command line.
 
+use serde_json::json;
+
 use super::{Place, one_line};
 
 /// What a script prints, run through standard input.
@@ -185,4 +187,45 @@ fn the_care_of_a_database() {
     assert_eq!(place.good(&["scan", "copy", "t", "--count"]), "100\n");
     std::fs::write(place.path("in.csv"), "key,value\nx,1\n").expect("a file");
     assert_eq!(good(&place, "table t\nimport in.csv\nget x"), "1\n");
+}
+
+#[test]
+fn with_json_everything_that_is_shown_is_json() {
+    let place = Place::new();
+    let lines = [
+        "table t",
+        "put a 1",
+        "get a",
+        "ttl a",
+        "ttl a 1h",
+        "\"te\\\"xt\"",
+        "'c'",
+        "1 + 1",
+        "0.0 / 0.0",
+        "true",
+        "blob(2, 255)",
+        "#{n: [1, \"b\"]}",
+        "table(\"t\")",
+        "|x| x",
+        "scan",
+        "count",
+        "history a",
+        "tables",
+        "stats",
+        "verify",
+        "compact",
+    ];
+    let arguments: Vec<&str> =
+        ["--json", "db"].into_iter().chain(lines.iter().flat_map(|line| ["-e", line])).collect();
+    let outcome = place.run(&arguments);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let shown = outcome.json();
+    // All but the choice of the table.
+    assert_eq!(shown.len(), lines.len() - 1, "{outcome:?}");
+    assert_eq!(shown[2], json!({"expires_at_ms": null}));
+    assert_eq!(
+        shown[4..10],
+        [json!("te\"xt"), json!("c"), json!(2), json!("NaN"), json!(true), json!("0xffff")]
+    );
+    assert_eq!(place.run(&["--json", "create", "db", "made"]).json(), [json!({"table": "made"})]);
 }
