@@ -15,7 +15,7 @@ use super::settings::settings;
 use super::with_store;
 use crate::arguments::{Place, SettingsArguments};
 use crate::failure::{Failure, Kind, Result};
-use crate::interrupt::Interruptible;
+use crate::interrupt::Waiting;
 use crate::literal::{self, visible};
 use crate::output::{Bar, Grid, Output, json};
 use crate::store::{self, Access, TableLine, Verified};
@@ -115,7 +115,7 @@ pub(super) fn restore_backup(from: &Path, db: &Path, no_verify: bool, output: &m
     let options = RestoreOptions::new().verify(!no_verify);
     let bar = Bar::new("restoring", output.look.is_quiet);
     let report = if from == Path::new("-") {
-        restore_stream(Interruptible(io::stdin().lock()), db, &options, bar.watcher())?
+        restore_stream(Waiting::new(io::stdin()), db, &options, bar.watcher())?
     } else {
         restore(from, db, &options, bar.watcher())?
     };

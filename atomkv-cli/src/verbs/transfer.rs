@@ -13,7 +13,7 @@ use super::settings::settings;
 use super::with_store;
 use crate::arguments::{Existing, FileFormat, RangeArguments, SettingsArguments};
 use crate::failure::{Failure, Result};
-use crate::interrupt::Interruptible;
+use crate::interrupt::{Interruptible, Waiting};
 use crate::output::{Bar, Output};
 use crate::store::{self, Access, Range, Store};
 
@@ -59,12 +59,15 @@ pub fn format_of(asked: Option<FileFormat>, file: &Path) -> Format {
 /// An input with its length, if that can be told.
 fn open(file: &Path, bar: &Bar) -> Result<Box<dyn BufRead>> {
     if file == Path::new("-") {
-        return Ok(Box::new(BufReader::new(Interruptible(io::stdin().lock()))));
+        return Ok(Box::new(BufReader::new(Waiting::new(io::stdin()))));
     }
     let input = File::open(file).map_err(|error| Failure::file("open", file, &error))?;
     let metadata = input.metadata().map_err(|error| Failure::file("read", file, &error))?;
     if metadata.is_dir() {
         return Err(Failure::usage(format!("{} is a directory", file.display())));
+    }
+    if !metadata.is_file() {
+        return Ok(Box::new(BufReader::new(Waiting::new(input))));
     }
     if metadata.len() > 0 {
         bar.expect(metadata.len());

@@ -4,6 +4,7 @@ mod care;
 mod documents;
 mod examples;
 mod hostile;
+mod interrupted;
 mod scripts;
 mod service;
 mod terminal;

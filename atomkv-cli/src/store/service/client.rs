@@ -268,10 +268,15 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error, method: &Method, content: &Content<'_>) -> Failure {
         let failure = self.broken(error);
         let may_have_happened = *method != Method::GET && is_broken(error);
+        let was_sent_in_part = may_have_happened || interrupt::is_asked();
         match content {
-            Content::Stream(_) if may_have_happened => {
-                failure.hint("the value may be longer than the service takes (--document-bytes-max); nothing is stored of it")
+            Content::Stream(_) if was_sent_in_part && *method == Method::POST => {
+                failure.hint("what was imported until then stays")
             }
+            Content::Stream(_) if may_have_happened => failure.hint(
+                "the service may have refused it, as it does with a value that is too long (--document-bytes-max): \
+                 look whether it has happened before you do it again",
+            ),
             _ if may_have_happened => failure.hint("look whether it has happened before you do it again"),
             _ => failure,
         }
@@ -285,6 +290,12 @@ impl Client {
         let name = self.name();
         let failed = |what: String| Failure::new(Kind::Unavailable, what);
         let text = visible(&error.to_string());
+        if text.contains("CaUsedAsEndEntity") {
+            return failed(format!(
+                "the certificate of {name} is one to issue others with, and is not trusted as its own"
+            ))
+            .hint("make it with basicConstraints=critical,CA:FALSE, or issue one for the service with it");
+        }
         if text.contains("certificate") || text.contains("UnknownIssuer") {
             return failed(format!("the certificate of {name} is not trusted: {text}"))
                 .hint("--ca-file FILE names the certificate of the one that has issued it");

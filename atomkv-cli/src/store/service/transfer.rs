@@ -179,10 +179,9 @@ pub(super) fn import(
         Ok(answer) => answer,
         Err(refusal) => {
             if let Some(error) = source.failure.take() {
-                return Err(Failure::new(
-                    crate::failure::Kind::Unavailable,
-                    format!("cannot read the input: {error}"),
-                ));
+                let message = format!("cannot read the input: {error}");
+                return Err(Failure::new(crate::failure::Kind::Unavailable, message)
+                    .hint("what was imported until then stays"));
             }
             if let Some(records) = refusal.problem.records {
                 let mut report = TransferReport::default();
