@@ -451,7 +451,6 @@ fn import(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> 
     if let Ok(metadata) = file.metadata() {
         bar.expect(metadata.len());
     }
-    context.store.create_table(&table, &TableSettings::default())?;
     let how = store::Import { format: format_of(None, path), ..store::Import::default() };
     let mut done = None;
     context.store.import(&table, &how, &mut BufReader::new(Interruptible(file)), &mut done, &bar)?;

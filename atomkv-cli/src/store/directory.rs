@@ -300,7 +300,7 @@ impl Store for Directory {
             let bookmarks = self.database.table(BOOKMARKS, TableOptions::new())?;
             options = options.bookmark(&bookmarks, name.as_bytes());
         }
-        let outcome = self.tables.existing(table)?.import(&mut input, &options, bar.watcher());
+        let outcome = self.tables.made(table)?.import(&mut input, &options, bar.watcher());
         *done = Some(report.get());
         outcome.map(|report| *done = Some(report)).map_err(Failure::from)
     }

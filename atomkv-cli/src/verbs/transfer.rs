@@ -85,7 +85,9 @@ pub(super) fn import(db: &Path, table: &str, file: &Path, how: &Import, output: 
     }
     let mut done = None;
     let outcome = with_store(db, Access::Create, |store| {
-        store.create_table(table, &settings)?;
+        if !settings.is_default() {
+            store.create_table(table, &settings)?;
+        }
         store.import(table, &import, &mut input, &mut done, &bar)
     });
     drop(bar);

@@ -255,7 +255,8 @@ fn the_care_of_a_database() {
         assert!(place.bad(2, &["resize", db, "t", "0"]).contains("partitions"));
         assert!(place.bad(1, &["resize", db, "u", "8"]).contains("table"));
         assert!(place.good(&["verify", db]).contains("200 keys"));
-        assert!(place.good(&["backup", db, "monday"]).starts_with("sequence "));
+        let told = place.good(&["backup", db, "monday"]);
+        assert!(told.starts_with("sequence ") && !told.contains(" 0 files linked"), "{told}");
         let stream = place.run(&["backup", db, "-"]);
         assert_eq!(
             place.run_with(&["restore", "-", "restored"], &stream.stdout).code,
@@ -281,6 +282,62 @@ fn a_backup_of_a_service_is_made_where_it_says() {
     let service = Service::start(&place, &[]);
     assert!(place.bad(4, &["backup", &service.url(), "monday"]).contains("--backups DIR"));
     service.end();
+}
+
+#[test]
+fn an_import_that_breaks_off_says_that_something_may_stay() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let thread = std::thread::spawn(move || {
+        // Asked whether there is a table, and then to import.
+        for answer in [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"[..], b""] {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut head = [0; 4096];
+            assert!(stream.read(&mut head).expect("a request") > 0);
+            stream.write_all(answer).expect("sent");
+        }
+    });
+    let input = "{\"key\":\"k\",\"value\":1}\n".repeat(100_000);
+    let outcome = place.run_with(&["import", &url, "t", "-"], input.as_bytes());
+    assert_eq!(outcome.code, 4, "{outcome:?}");
+    assert!(one_line(&outcome.stderr).contains("what was imported until then stays"), "{outcome:?}");
+    thread.join().expect("answered");
+}
+
+#[test]
+fn a_service_is_measured_and_nothing_stays_of_it() {
+    let place = Place::new();
+    let service = Service::start(&place, &[]);
+    let arguments = ["bench", &service.url(), "--documents", "200", "--durable", "3", "--json"];
+    let measured = place.run(&arguments).json();
+    let told: Vec<_> =
+        measured.iter().map(|line| (line["what"].as_str(), line["operations"].as_u64())).collect();
+    let expected = [("put", 200), ("get", 200), ("get, not there", 200), ("scan", 200), ("put, durable", 3)];
+    assert_eq!(told, expected.map(|(what, operations)| (Some(what), Some(operations))));
+    assert_eq!(place.good(&["scan", &service.url(), "atomkv.bench", "--count"]), "0\n");
+    place.bad(2, &["bench", &service.url(), "--documents", "0"]);
+    service.end();
+}
+
+#[test]
+fn times_beyond_all_bounds_are_taken_everywhere() {
+    everywhere(|place, db| {
+        place.good(&["put", db, "t", "k", "v", "--ttl", "99999999999999d"]);
+        place.good(&["create", db, "u", "--ttl", "18446744073709551615"]);
+        place.good(&[
+            db,
+            "-e",
+            "table t",
+            "-e",
+            "begin",
+            "-e",
+            "put a b ttl 99999999999999d",
+            "-e",
+            "commit",
+        ]);
+        assert!(place.run(&["get", db, "t", "k", "--json"]).json()[0]["expires_at_ms"].is_u64());
+    });
 }
 
 #[test]
@@ -376,8 +433,11 @@ fn tokens_and_scopes() {
     assert!(line.contains("scope write") && line.contains("--scopes read,write"), "{line}");
     std::fs::write(place.path("token"), format!("{}\n", tokens[1])).expect("written");
     assert!(place.good(&["put", &url, "t", "k", "w", "--token-file", "token"]).starts_with("version 2,"));
-    let line = place.bad(4, &["put", &url, "new", "k", "w", "--token-file", "token"]);
-    assert!(line.contains("scope admin"), "{line}");
+    for arguments in [&["put", &url, "new", "k", "w"][..], &["create", &url, "new"]] {
+        let line = place.bad(4, &[arguments, &["--token-file", "token"]].concat());
+        assert!(line.contains("scope admin"), "{line}");
+    }
+    place.good(&["create", &url, "t", "--token-file", "token"]);
     let ran = place
         .command()
         .args(["create", &url, "new"])
@@ -418,6 +478,7 @@ fn what_is_no_service_is_told() {
         refused.contains("connection refused") && refused.contains("hint: is the service running"),
         "{refused}"
     );
+    place.bad(4, &["create", "http://127.0.0.1:1", "t"]);
     let page = impostor(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno");
     assert!(place.bad(4, &["get", &page, "t", "k"]).contains("not as an AtomKV service does"));
     let empty = impostor(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");

@@ -188,7 +188,7 @@ fn write_query(options: WriteOptions, has_expiry: bool) -> String {
     if has_expiry {
         query.extend(match options.expiry {
             Expiry::Never => Some("ttl=none".to_string()),
-            Expiry::After(ttl) => Some(format!("ttl={}ms", ttl.as_millis())),
+            Expiry::After(ttl) => Some(format!("ttl={}", told_time(ttl))),
             Expiry::At(time_ms) => Some(format!("expires_at_ms={time_ms}")),
             _ => None,
         });
@@ -199,6 +199,11 @@ fn write_query(options: WriteOptions, has_expiry: bool) -> String {
         _ => None,
     });
     if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) }
+}
+
+/// A span of time as a service reads it. What it cannot say is so long that it makes no difference.
+fn told_time(time: Duration) -> String {
+    format!("{}ms", u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The conditions that are headers.
@@ -251,11 +256,11 @@ impl Store for Service {
         let mut asked = Map::new();
         asked.extend(settings.ordered.map(|ordered| ("ordered".to_string(), json!(ordered))));
         asked.extend(settings.partitions.map(|partitions| ("partitions".to_string(), json!(partitions))));
-        asked.extend(settings.ttl.map(|ttl| ("ttl".to_string(), json!(format!("{}ms", ttl.as_millis())))));
+        asked.extend(settings.ttl.map(|ttl| ("ttl".to_string(), json!(told_time(ttl)))));
         asked.extend(settings.retention.map(|retention| {
             let told = match retention {
                 Retention::Versions(versions) => json!({"versions": versions}),
-                Retention::Duration(time) => json!({"duration": format!("{}ms", time.as_millis())}),
+                Retention::Duration(time) => json!({"duration": told_time(time)}),
                 Retention::All => json!("all"),
             };
             ("retention".to_string(), told)
@@ -265,7 +270,14 @@ impl Store for Service {
         }
         // What is there as it is may be found by those who may not make one.
         if asked.is_empty() {
-            return self.ensure_table(name);
+            return match self.client.call(Call::get(table_path(name)?)) {
+                Ok(_) => Ok(()),
+                // Whoever may make tables need not be one who may read them.
+                Err(refusal) if refusal.is("table-not-found") || refusal.is("forbidden") => {
+                    self.make_table(name)
+                }
+                Err(refusal) => Err(refusal.into()),
+            };
         }
         let content = Content::Json(Value::Object(asked).to_string());
         self.client.call(Call::new(Method::PUT, table_path(name)?).content(content))?;
@@ -399,6 +411,7 @@ impl Store for Service {
         bar: &Bar,
     ) -> Result<()> {
         self.check_writable()?;
+        self.ensure_table(table)?;
         transfer::import(self, Some(table), how, input, done, bar)
     }
 

@@ -15,7 +15,7 @@ use ureq::http::Method;
 
 use super::address::table_path;
 use super::client::{Call, Content};
-use super::{Service, lines};
+use super::{Service, lines, told_time};
 use crate::failure::{Failure, Result};
 use crate::store::directory::scan_options;
 use crate::store::{Range, Store, Transaction, WriteOptions};
@@ -163,7 +163,7 @@ impl ServiceTransaction {
             insert_bytes(&mut rest, "value", value, |value| BASE64.encode(value));
             rest.extend(match write.options.expiry {
                 Expiry::Never => Some(("ttl".to_string(), json!("none"))),
-                Expiry::After(ttl) => Some(("ttl".to_string(), json!(format!("{}ms", ttl.as_millis())))),
+                Expiry::After(ttl) => Some(("ttl".to_string(), json!(told_time(ttl)))),
                 Expiry::At(time_ms) => Some(("expires_at_ms".to_string(), json!(time_ms))),
                 _ => None,
             });
