@@ -6,6 +6,7 @@ mod examples;
 mod hostile;
 mod interrupted;
 mod scripts;
+mod secure;
 mod service;
 mod terminal;
 mod transfer;

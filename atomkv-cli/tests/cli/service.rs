@@ -29,7 +29,7 @@ impl Service {
         }
         // Whoever writes to a log that nobody reads waits in the end.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let rest = line.split("http://").nth(1).expect("the address");
+        let rest = line.split("://").nth(1).expect("the address");
         let address = rest.split('/').next().expect("the address").to_string();
         Service { child, address }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use super::Place;
+use super::service::Service;
 
 /// Longer than any machine needs; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -211,14 +212,20 @@ fn lines_go_on_until_they_are_ended_and_are_remembered() {
 fn tab_completes_verbs_tables_and_keys() {
     let place = Place::new();
     place.good(&["put", "db", "customers", "customer:7000", "seven thousand"]);
-    let mut terminal = Terminal::open(&place, &["db", "--no-color"]);
-    terminal.wait("help lists the verbs");
-    terminal.press("tabl\t");
-    terminal.press("\u{15}table cus\t\r");
-    terminal.wait("customers> ");
-    terminal.press("get cust\t\r");
-    terminal.wait("seven thousand");
-    terminal.end();
+    let complete = |db: &str| {
+        let mut terminal = Terminal::open(&place, &[db, "--no-color"]);
+        terminal.wait("help lists the verbs");
+        terminal.press("tabl\t");
+        terminal.press("\u{15}table cus\t\r");
+        terminal.wait("customers> ");
+        terminal.press("get cust\t\r");
+        terminal.wait("seven thousand");
+        terminal.end();
+    };
+    complete("db");
+    let service = Service::start(&place, &[]);
+    complete(&service.url());
+    service.end();
 }
 
 #[test]
