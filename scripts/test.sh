@@ -32,6 +32,7 @@ step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 # Beside others it has its events, alone it has not.
 step "lints of the engine alone" cargo clippy --locked -p atomkv-engine --all-targets -- -D warnings
+step "lints of the service without HTTPS" cargo clippy --locked -p atomkv-server --no-default-features --all-targets -- -D warnings
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 # Not the examples, which the lints have compiled.
 step "Rust tests" sh -c "cargo test --locked --tests && cargo test --locked --doc"

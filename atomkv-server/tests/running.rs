@@ -1,8 +1,10 @@
 //! Running the service: health, figures, tokens, limits, HTTPS, and an end that loses nothing.
 
 use std::io::{BufReader, Read, Write};
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(feature = "tls")]
 use std::time::Duration;
 
 use atomkv_engine::services::Services;
