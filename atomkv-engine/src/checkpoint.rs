@@ -488,19 +488,23 @@ fn write_leaves(inner: &Inner, out: &mut ImageWriter) -> Result<Vec<LeafRecord>>
 
 /// What the manifest says of the segments that exist now.
 pub(crate) fn segment_records(catalog: &Catalog, log: &LogPosition) -> Vec<SegmentRecord> {
-    // A log segment that was made ahead of need is neither sealed nor where the log stands. It may go unused, so it
-    // must not be named, whatever its id.
-    let named = |segment: &Arc<Segment>| match segment.header.kind {
-        SegmentKind::Log if segment.is_sealed() => segment.id() <= log.segment,
-        SegmentKind::Log => segment.id() == log.segment,
-        _ => segment.is_sealed(),
-    };
     catalog
         .segments()
         .iter()
-        .filter(|segment| named(segment))
+        .filter(|segment| is_named(segment, log))
         .map(|segment| segment_record(segment))
         .collect()
+}
+
+/// Whether a manifest names a segment by which the log stood there.
+pub(crate) fn is_named(segment: &Segment, log: &LogPosition) -> bool {
+    match segment.header.kind {
+        SegmentKind::Log if segment.is_sealed() => segment.id() <= log.segment,
+        // One that was made ahead of need is neither sealed nor where the log stands. It may go unused, so it must not be
+        // named, whatever its id.
+        SegmentKind::Log => segment.id() == log.segment,
+        _ => segment.is_sealed(),
+    }
 }
 
 /// What the manifest says of a segment.

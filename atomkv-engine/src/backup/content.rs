@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::checkpoint::{image_name, segment_record};
+use crate::checkpoint::{image_name, is_named, segment_record};
 use crate::database::Inner;
 use crate::error::{Error, Result};
 use crate::format::manifest::{BackupRecord, Manifest};
 use crate::format::segment::SegmentKind;
-use crate::segment::{Segment, file_name};
+use crate::segment::file_name;
 use crate::snapshot::Snapshot;
 use crate::storage::StorageFile;
 use crate::types::SegmentId;
@@ -75,11 +75,7 @@ impl Content {
             files.push(BackupFile { name, path, bytes: length, is_final: true, body: Body::Extent(id) });
         }
         let mut segments = inner.catalog.segments();
-        let is_in = |segment: &Arc<Segment>| match segment.header.kind {
-            SegmentKind::Log => segment.id() <= position.segment,
-            _ => segment.is_sealed(),
-        };
-        segments.retain(is_in);
+        segments.retain(|segment| is_named(segment, &position));
         segments.sort_by_key(|segment| (segment.header.kind == SegmentKind::Log, segment.id()));
         // The newest log first: an earlier backup's log ends where this one's goes on.
         let log = segments.partition_point(|segment| segment.header.kind != SegmentKind::Log);
@@ -95,7 +91,7 @@ impl Content {
                 (Body::Open(segment.file().clone()), length(segment.file())?)
             } else {
                 record.length = 0;
-                let end = if is_last { position.offset } else { segment.end() };
+                let end = position.offset;
                 (Body::Begun(segment.file().clone(), end), end + BLANK_BYTES)
             };
             manifest.segments.push(record);
