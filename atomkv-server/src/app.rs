@@ -17,6 +17,8 @@ use crate::tables::{TableHandle, Tables};
 
 /// How many documents are streamed in at once, at most: each takes a thread and some megabytes.
 const UPLOADS_MAX: usize = 64;
+/// How many exports, dumps and backups are streamed out at once, at most.
+const DOWNLOADS_MAX: usize = 64;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -31,6 +33,8 @@ pub(crate) struct App {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) watches: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
+    /// Not the same, so that clients that do not read what they asked for keep nobody from writing.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Whether the service is ending.
     pub(crate) ending: watch::Receiver<bool>,
 }
@@ -53,6 +57,7 @@ impl App {
             requests: Arc::new(Semaphore::new(config.requests_max)),
             watches: Arc::new(Semaphore::new(config.watches_max)),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             ending,
             config,
             database,

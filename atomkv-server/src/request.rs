@@ -1,6 +1,6 @@
 //! What every request passes: its id, its client, its limits, its line in the log, its figures.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use atomkv_engine::Ready;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -140,6 +141,7 @@ pub(crate) fn answer_at_once<B: HttpBody>(
     }
     let path = DocumentPath::find(uri.path())?;
     let began = Instant::now();
+    check_host(app, uri, headers).ok()?;
     let client = app.guard.identify(headers).ok()?;
     let outcome = match documents::get_at_once(app, &client, &path, headers) {
         Ok(Ready::Now(response)) => Ok(response),
@@ -159,8 +161,39 @@ struct Admitted {
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
+/// A web page can give a name of its own the address of this machine (DNS rebinding), and its requests are then those of
+/// whoever looks at it. Where no token tells them apart, the names are believed that no stranger can have.
+///
 /// # Errors
-/// 401; 429; 503.
+/// 421.
+fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if app.config.tokens.is_some() || app.config.allow_anonymous {
+        return Ok(());
+    }
+    let text = headers.get(HOST).map(|value| value.to_str().unwrap_or("?"));
+    // HTTP/2 has it in the URL. No browser leaves it out.
+    let Some(text) = uri.authority().map(Authority::as_str).or(text) else { return Ok(()) };
+    let host = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => text.split(':').next(),
+    };
+    let host = host.unwrap_or_default();
+    let is_local = |name: &str| {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost")
+    };
+    if host.parse::<IpAddr>().is_ok() || is_local(host) {
+        return Ok(());
+    }
+    let detail = format!(
+        "without tokens the service answers to localhost and to addresses, not to the name {host:?}, which a web page may \
+         have made up: set tokens (--tokens), or start it with --allow-anonymous"
+    );
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", detail))
+}
+
+/// # Errors
+/// 401; 421; 429; 503.
 fn admit(
     app: &Arc<App>,
     request: &Request,
@@ -171,6 +204,7 @@ fn admit(
     if is_open {
         return Ok(Admitted { client: Client::nobody(), permit: None });
     }
+    check_host(app, request.uri(), request.headers())?;
     let client = app.guard.identify(request.headers())?;
     app.rates.admit(&client, address.map(|address| address.ip()))?;
     let permit = app

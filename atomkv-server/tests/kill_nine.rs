@@ -100,7 +100,7 @@ fn write_until_killed(address: SocketAddr, writer: usize, acknowledged: &AtomicU
         let value = tried.fetch_add(1, Ordering::Relaxed) + 1;
         let body = value.to_string();
         let request = format!(
-            "PUT /v1/tables/t/documents/{writer}?durability={durability} HTTP/1.1\r\nHost: t\r\n\
+            "PUT /v1/tables/t/documents/{writer}?durability={durability} HTTP/1.1\r\nHost: localhost\r\n\
              Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

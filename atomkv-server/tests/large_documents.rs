@@ -66,8 +66,9 @@ fn a_body_in_chunks_needs_no_length() {
     let service = service();
     let film = noise(3 << 20);
     let mut stream = connect(service.address);
-    let head =
-        format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).expect("sent");
     for chunk in film.chunks(100_000) {
         stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).expect("sent");
@@ -86,7 +87,7 @@ fn what_breaks_off_leaves_the_document_as_it_was() {
     assert_eq!(service.put(FILM, b"before").status, 201);
     for sent in [10, 3 << 20] {
         let mut stream = connect(service.address);
-        let head = format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", 8 << 20);
+        let head = format!("PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", 8 << 20);
         stream.write_all(head.as_bytes()).expect("sent");
         stream.write_all(&noise(sent)).expect("sent");
         drop(stream);
@@ -106,7 +107,7 @@ fn conditions_hold_for_large_documents_too() {
     // Refused before the body is read: the client sees it even though it has not sent all.
     let mut stream = connect(service.address);
     let head = format!(
-        "PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nIf-None-Match: *\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        "PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIf-None-Match: *\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         8 << 20
     );
     stream.write_all(head.as_bytes()).expect("sent");
@@ -125,8 +126,9 @@ fn too_long_is_too_long() {
     service.put(FILM, &noise((2 << 20) + 1)).is_problem(413, "payload-too-large");
     assert_eq!(service.put(FILM, &noise(2 << 20)).status, 201);
     let mut stream = connect(service.address);
-    let head =
-        format!("PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).expect("sent");
     let chunk = vec![b'x'; 1 << 20];
     for _ in 0..3 {
@@ -145,7 +147,7 @@ fn who_was_asked_for_the_body_and_only_sends_sees_why_it_is_refused() {
     service.table("films", "{}");
     let mut stream = connect(service.address);
     let head = format!(
-        "PUT {FILM} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).expect("sent");
     let mut reader = std::io::BufReader::new(stream.try_clone().expect("the same connection"));

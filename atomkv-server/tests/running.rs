@@ -39,6 +39,48 @@ fn errors_are_problems_whatever_is_wrong() {
     assert!(made.header("x-request-id").is_some_and(|id| !id.contains(' ')), "{made:?}");
 }
 
+/// A page at evil.example whose name points here is in a browser a request with that name.
+#[test]
+fn without_tokens_names_that_anybody_can_give_are_not_answered() {
+    let ask = |service: &Service, host: &str, path: &str| {
+        let mut stream = connect(service.address);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        Answer::read(&mut BufReader::new(stream), false).expect("an answer")
+    };
+    let service = Service::start();
+    service.table("t", "{}");
+    let document = "/v1/tables/t/documents/a";
+    assert_eq!(service.put(document, b"1").status, 201);
+    for host in [
+        "localhost",
+        "localhost:7070",
+        "LOCALHOST.",
+        "db.localhost",
+        "127.0.0.1:7070",
+        "[::1]:7070",
+        "192.0.2.7",
+    ] {
+        assert_eq!(ask(&service, host, document).status, 200, "{host}");
+        assert_eq!(ask(&service, host, "/v1/tables").status, 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "evil.example:7070",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "",
+        "\u{e4}",
+    ] {
+        ask(&service, host, document).is_problem(421, "misdirected-request");
+        ask(&service, host, "/v1/tables").is_problem(421, "misdirected-request");
+        assert_eq!(ask(&service, host, "/health/live").status, 200, "{host}");
+    }
+    let open = Service::with(|config| config.allow_anonymous = true);
+    open.table("t", "{}");
+    assert_eq!(ask(&open, "db.example", "/v1/tables").status, 200);
+}
+
 #[test]
 fn nonsense_on_the_wire_ends_the_connection_and_nothing_else() {
     let service = Service::start();
@@ -46,9 +88,9 @@ fn nonsense_on_the_wire_ends_the_connection_and_nothing_else() {
     for nonsense in [
         &b"\0\0\0\0\r\n\r\n"[..],
         b"GET / HTTP/9.9\r\n\r\n",
-        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\n",
-        b"GET /%zz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PUT /v1/tables/t/documents/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"GET /%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ] {
         let mut stream = connect(service.address);
@@ -175,8 +217,10 @@ fn limits_are_kept() {
         Service::at(&database, |config| (config.requests_max, config.request_timeout_ms) = (1, 200));
     let path = "/v1/tables/t/documents/a";
     let mut slow = connect(service.address);
-    slow.write_all(format!("PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nab").as_bytes())
-        .expect("sent");
+    slow.write_all(
+        format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab").as_bytes(),
+    )
+    .expect("sent");
     // Until the slow one is being answered, the other one may be.
     let busy = loop {
         let answer = service.get(path);
@@ -193,13 +237,16 @@ fn limits_are_kept() {
     let held: Vec<_> = (0..2)
         .map(|_| {
             let mut stream = BufReader::new(connect(service.address));
-            stream.get_mut().write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").expect("sent");
+            stream
+                .get_mut()
+                .write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .expect("sent");
             assert_eq!(read_head(&mut stream).expect("an answer").0, 200);
             stream
         })
         .collect();
     let mut third = connect(service.address);
-    let _ = third.write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n");
+    let _ = third.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(read_head(&mut BufReader::new(third)).is_none(), "closed at once");
     drop(held);
 }
@@ -233,7 +280,8 @@ fn durable_writes_at_the_same_time_share_syncs() {
                 let mut stream = BufReader::new(connect(address));
                 for n in 0..each {
                     let path = format!("/v1/tables/t/documents/{connection}:{n}");
-                    let request = format!("PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+                    let request =
+                        format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
                     stream.get_mut().write_all(request.as_bytes()).expect("sent");
                     assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
                 }
@@ -264,7 +312,7 @@ fn an_end_in_the_middle_of_the_traffic_loses_nothing() {
                     let path = format!("/v1/tables/t/documents/{writer}?durability={durability}");
                     let body = n.to_string();
                     let request = format!(
-                        "PUT {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+                        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
                         body.len()
                     );
                     let sent = stream.get_mut().write_all(request.as_bytes());
@@ -330,7 +378,7 @@ fn https_shows_the_newest_certificate() {
     };
     assert_eq!(ask(&first), Some(200));
     let mut plain = connect(service.address);
-    let _ = plain.write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n");
+    let _ = plain.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(read_head(&mut BufReader::new(plain)).is_none_or(|(status, _)| status >= 400), "no plain HTTP");
     std::fs::write(&key, "nonsense").expect("written");
     let second = issue();

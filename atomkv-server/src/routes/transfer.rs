@@ -18,7 +18,7 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
@@ -83,8 +83,8 @@ pub(crate) enum Existing {
     Fail,
 }
 
-fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
-    let permit = app.uploads.clone().try_acquire_owned();
+fn permit(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = permits.clone().try_acquire_owned();
     permit.map_err(|_| Problem::overloaded("too much is going in and out as a whole; ask again in a moment"))
 }
 
@@ -110,7 +110,7 @@ async fn written(
     media_type: &'static str,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let permit = permit(app)?;
+    let permit = permit(&app.downloads)?;
     let (pieces, mut received) = mpsc::channel(QUEUE);
     let writing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -456,7 +456,7 @@ async fn read(
     + Send
     + 'static,
 ) -> Result<Json<Imported>, Problem> {
-    let permit = permit(app)?;
+    let permit = permit(&app.uploads)?;
     let mut pieces = Pieces::of(app, body, u64::MAX);
     let (sender, received) = mpsc::channel(QUEUE);
     let reading = tokio::spawn(call(move || {

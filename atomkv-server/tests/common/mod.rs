@@ -73,7 +73,7 @@ impl Service {
     pub fn request(&self, method: &str, path: &str) -> Request {
         Request {
             address: self.address,
-            head: format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"),
+            head: format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"),
             body: Vec::new(),
             is_head: method == "HEAD",
         }
