@@ -333,7 +333,8 @@ impl Database {
     /// Applies a batch that another database has applied, with the sequence and at the time that it had there (in
     /// milliseconds since the Unix epoch): conditions and expiries are judged by that time, so that batches applied in the
     /// same order to databases with the same tables give the same state, the same versions and the same
-    /// sequences. Sequences must rise and times must not fall.
+    /// sequences. Sequences must rise and times must not fall. Times to live count from that time, with [`Database::apply`] from
+    /// the call: so who leads applies its own batches with this too, or gives them expiries by [`crate::WriteOptions::expires_at_ms`].
     ///
     /// # Errors
     /// As [`Database::apply`]; [`Error::InvalidArgument`] for a sequence or a time that is not behind those before.

@@ -114,7 +114,7 @@ fn ask(
     body: &[u8],
 ) -> Outcome<()> {
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: load\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
