@@ -305,8 +305,11 @@ fn batches_replayed_elsewhere_give_the_same_state() {
     let key = |number: u64| format!("key {}", number % 7).into_bytes();
     let batch = |table: &Table, number: u64| {
         let mut batch = Batch::new();
-        let ttl = WriteOptions::new().ttl(Duration::from_millis(1 + number % 3));
-        batch.put_with(table, &key(number * 3 + 1), b"for a while", ttl);
+        let mut options = WriteOptions::new();
+        if !number.is_multiple_of(3) {
+            options = options.ttl(Duration::from_millis(number % 3));
+        }
+        batch.put_with(table, &key(number * 3 + 1), b"for a while", options);
         batch.put(table, &key(number), &number.to_be_bytes());
         if number % 4 == 3 {
             batch.delete(table, &key(number + 2));
@@ -324,15 +327,21 @@ fn batches_replayed_elsewhere_give_the_same_state() {
     let original = open("original");
     let table = original.table("t", options()).expect("a table");
     let mut batches: Vec<(u64, u64, u64)> = Vec::new();
-    let mut sequence = 10;
     for number in 0..60_u64 {
-        // Who leads gives the times too: those to live count from them.
-        sequence += 1;
-        let time_ms = FileStorage.now_ms().max(batches.last().map_or(0, |(.., time_ms)| *time_ms));
-        match original.apply_at(&batch(&table, number), sequence, time_ms, Durability::Buffered) {
-            Ok(applied) => {
-                assert_eq!(applied, Some(sequence));
-                batches.push((number, sequence, time_ms));
+        let batch = batch(&table, number);
+        let outcome = if number.is_multiple_of(3) {
+            original.apply(&batch, Durability::Buffered)
+        } else {
+            // Times to live count from the commit's time only where it is given.
+            let (last, last_ms) =
+                batches.last().map_or((10, 0), |(_, sequence, time_ms)| (*sequence, *time_ms));
+            original.apply_at(&batch, last + 1, FileStorage.now_ms().max(last_ms), Durability::Buffered)
+        };
+        match outcome {
+            Ok(sequence) => {
+                let sequence = sequence.expect("something was written");
+                let version = table.get_at(&key(number), sequence).expect("kept");
+                batches.push((number, sequence, version.expect("the batch has left a version").time_ms));
             }
             Err(Error::Conflict { .. }) => {}
             Err(error) => panic!("{error}"),

@@ -272,25 +272,33 @@ fn durable_writes_at_the_same_time_share_syncs() {
     service.table("t", "{}");
     let syncs = || service.get("/v1/stats").json()["syncs"].as_u64().expect("a number");
     let (connections, each) = (32, 20);
-    let before = syncs();
-    std::thread::scope(|scope| {
-        for connection in 0..connections {
-            let address = service.address;
-            scope.spawn(move || {
-                let mut stream = BufReader::new(connect(address));
-                for n in 0..each {
-                    let path = format!("/v1/tables/t/documents/{connection}:{n}");
-                    let request =
-                        format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
-                    stream.get_mut().write_all(request.as_bytes()).expect("sent");
-                    assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
-                }
-            });
-        }
+    let write = |round: u64| {
+        std::thread::scope(|scope| {
+            for connection in 0..connections {
+                let address = service.address;
+                scope.spawn(move || {
+                    let mut stream = BufReader::new(connect(address));
+                    for n in 0..each {
+                        let path = format!("/v1/tables/t/documents/{round}:{connection}:{n}");
+                        let request =
+                            format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+                        stream.get_mut().write_all(request.as_bytes()).expect("sent");
+                        assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
+                    }
+                });
+            }
+        })
+    };
+    let writes = connections * each;
+    // On a busy machine requests may for a while come slower than syncs are done, so that few share one.
+    let shared = (0..5).any(|round| {
+        let before = syncs();
+        write(round);
+        let took = syncs() - before;
+        assert!(took > 0, "nothing was synced");
+        took < writes / 2
     });
-    let (syncs, writes) = (syncs() - before, connections * each);
-    // On a busy machine requests come slower than syncs are done, and fewer share one.
-    assert!(syncs > 0 && syncs < writes * 9 / 10, "{writes} writes took {syncs} syncs");
+    assert!(shared, "{writes} writes took more than {} syncs, five times", writes / 2);
 }
 
 /// Whatever was acknowledged is there, also what was acknowledged while the service was ending, buffered or not.

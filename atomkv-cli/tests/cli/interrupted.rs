@@ -71,38 +71,14 @@ fn stalled(during: impl FnOnce() + Send + 'static) -> (String, std::thread::Join
     (url, thread)
 }
 
-#[test]
-fn an_export_of_a_service_ends_and_leaves_no_file() {
-    for arguments in [&["t"][..], &["--all"]] {
-        let place = Place::new();
-        std::fs::write(place.path("out"), "before").expect("a file");
-        let (asked, is_asked) = std::sync::mpsc::channel();
-        let (url, thread) = stalled(move || asked.send(()).expect("somebody waits"));
-        let child = place
-            .command()
-            .args(["export", &url])
-            .args(arguments)
-            .args(["-o", "out"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command runs");
-        is_asked.recv().expect("it was asked");
-        press_ctrl_c(&child);
-        last_words(child);
-        assert_eq!(std::fs::read(place.path("out")).expect("the file"), b"before");
-        assert!(!place.path("out.part").exists());
-        drop(thread.join().expect("answered"));
-    }
-}
-
-#[test]
-fn a_backup_of_a_service_ends() {
-    let place = Place::new();
+/// Presses Ctrl-C while a verb waits for such an answer.
+fn interrupt_stalled(place: &Place, verb: &str, arguments: &[&str]) {
     let (asked, is_asked) = std::sync::mpsc::channel();
     let (url, thread) = stalled(move || asked.send(()).expect("somebody waits"));
     let child = place
         .command()
-        .args(["backup", &url, "-"])
+        .args([verb, &url])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -111,4 +87,20 @@ fn a_backup_of_a_service_ends() {
     press_ctrl_c(&child);
     last_words(child);
     drop(thread.join().expect("answered"));
+}
+
+#[test]
+fn an_export_of_a_service_ends_and_leaves_no_file() {
+    for arguments in [&["t", "-o", "out"][..], &["--all", "-o", "out"]] {
+        let place = Place::new();
+        std::fs::write(place.path("out"), "before").expect("a file");
+        interrupt_stalled(&place, "export", arguments);
+        assert_eq!(std::fs::read(place.path("out")).expect("the file"), b"before");
+        assert!(!place.path("out.part").exists());
+    }
+}
+
+#[test]
+fn a_backup_of_a_service_ends() {
+    interrupt_stalled(&Place::new(), "backup", &["-"]);
 }
