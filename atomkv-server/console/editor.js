@@ -11,6 +11,7 @@ import { WHOLE_MAX } from "./value.js";
 /** Longer values are not edited as hexadecimal digits. */
 const HEX_MAX = 256 << 10;
 const TYPES = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", "text/html", "text/csv", "application/xml"];
+const TOO_LONG = "Too deep or too long to be laid out; it stands here as it is stored.";
 /** The bytes of a row of the editor. */
 const ROW = 16;
 
@@ -73,7 +74,10 @@ function body(bytes, first, chosen = () => {}) {
   }
 
   function reshape(how) {
-    if (!wrong(area.value)) area.value = how(area.value);
+    if (!wrong(area.value)) {
+      const shaped = how(area.value, WHOLE_MAX);
+      if (shaped === null) note.textContent = TOO_LONG; else area.value = shaped;
+    }
     check();
   }
 
@@ -103,7 +107,8 @@ function body(bytes, first, chosen = () => {}) {
   try { fill(bytes); } catch (error) { mode = kinds.value = "hex"; fill(bytes); note.textContent = `${error.message}.`; }
   if (mode === "json" && bytes.length && !wrong(area.value)) {
     const stored = area.value;
-    area.value = formatted(stored);
+    const laidOut = formatted(stored, WHOLE_MAX);
+    if (laidOut === null) note.textContent = TOO_LONG; else area.value = laidOut;
     if (area.value !== stored) note.textContent = "Laid out for reading, and saved as it stands here. Compact makes one line of it.";
   }
   original = area.value;

@@ -78,7 +78,7 @@ async function read(table, key, version, signal) {
 function lines(bytes, asBytes) {
   if (asBytes) return hexRows(bytes.subarray(0, HEX_MAX));
   const text = decode(bytes);
-  return /^\s*[[{]/.test(text) && wrong(text) === null ? formatted(text) : text;
+  return /^\s*[[{]/.test(text) && wrong(text) === null ? formatted(text) ?? text : text;
 }
 
 /** What is different between two values. */

@@ -1,5 +1,8 @@
 // JSON that is shown and edited as it is written: numbers keep all their digits, keys their order, doubles stay double.
 
+/** JSON that is deeper, has more lines, or is longer than this when it is laid out is better read as it is. */
+const DEPTH_MAX = 100, LINES_MAX = 50_000, LENGTH_MAX = 4 << 20;
+
 const TOKEN = /\s+|("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|(true|false|null)|([{}[\],:])/gy;
 
 /** Whether a text is JSON: `null` if it is, else what is wrong, with the line. */
@@ -49,9 +52,15 @@ export function* pretty(text, step = "  ") {
   }
 }
 
-export function formatted(text) {
-  let out = "";
-  for (const [, part] of pretty(text)) out += part;
+/** The text laid out; `null` if that would help nobody, or be longer than `lengthMax`. */
+export function formatted(text, lengthMax = LENGTH_MAX) {
+  let out = "", lines = 1;
+  for (const [kind, part] of pretty(text)) {
+    out += part;
+    if (kind !== "space" || part[0] !== "\n") continue;
+    lines += 1;
+    if (lines > LINES_MAX || part.length > 1 + 2 * DEPTH_MAX || out.length > lengthMax) return null;
+  }
   return out;
 }
 

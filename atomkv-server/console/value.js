@@ -3,7 +3,7 @@
 import { part } from "./api.js";
 import { decode } from "./bytes.js";
 import { announce, count, field, h, plural, problem, size } from "./dom.js";
-import { pretty, wrong } from "./json.js";
+import { formatted, pretty, wrong } from "./json.js";
 
 /** Values up to this length are loaded as a whole, and can be edited. */
 export const WHOLE_MAX = 1 << 20;
@@ -32,11 +32,10 @@ function cutText(bytes) {
 
 export function jsonView(text) {
   const shown = h("pre", { className: "value json", tabIndex: 0, "aria-label": "The value as JSON" });
-  if (text.length > COLOURED_MAX) {
-    let plain = "";
-    for (const [, token] of pretty(text)) plain += token;
-    shown.textContent = plain;
-    return shown;
+  const laidOut = formatted(text);
+  if (laidOut === null || text.length > COLOURED_MAX) {
+    shown.textContent = laidOut ?? text;
+    return laidOut === null ? h("div", {}, h("p", { className: "hint", textContent: "Too deep or too long to be laid out; shown as it is stored." }), shown) : shown;
   }
   for (const [kind, token] of pretty(text)) {
     shown.append(kind === "space" || kind === "sign" ? token : h("span", { className: kind, textContent: token }));
