@@ -1,7 +1,7 @@
 // The documents of a table: searched, and shown a page at a time.
 
 import { get, tablePath } from "./api.js";
-import { fromBase64, isBinary, shown, shownText, toBase64url, typed } from "./bytes.js";
+import { fromBase64, isBinary, shown, shownPart, shownText, toBase64url, typed } from "./bytes.js";
 import { lacking, may } from "./connection.js";
 import { announce, checkbox, choice, count, facts, field, h, plural, problem, size, time } from "./dom.js";
 import { documentHash, go, newHash, tableHash } from "./places.js";
@@ -152,5 +152,5 @@ function preview(document) {
   if (document.too_large) return h("em", { textContent: "too long to be shown here" });
   if (document.value_base64 !== undefined) return h("em", { textContent: "bytes" });
   const text = document.value ?? "";
-  return h("code", { textContent: text.length > PREVIEW ? `${shownText(text.slice(0, PREVIEW))} …` : shownText(text) });
+  return h("code", { textContent: text.length > PREVIEW ? `${shownPart(text.slice(0, PREVIEW))} …` : shownPart(text) });
 }

@@ -68,15 +68,21 @@ const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202
 const escaped = (char) => char.charCodeAt(0) < 0x100
   ? `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}` : `\\u{${char.charCodeAt(0).toString(16)}}`;
 
-/** A key as people may read it: what cannot be seen, and what is no text, is written as `\xff` or `\u{202e}`. */
+/**
+ * A key as people may read it: what cannot be seen, and what is no text, is written as `\xff` or `\u{202e}`; so are spaces at
+ * the ends, and a backslash that would be taken for the beginning of such a thing.
+ */
 export function shown(bytes) {
   const text = decode(bytes);
-  if (text !== null) return text.replace(HIDDEN, escaped);
+  if (text !== null) return shownText(text);
   return Array.from(bytes, (byte) => byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : escaped(String.fromCharCode(byte))).join("");
 }
 
 /** A name that is text already. */
-export const shownText = (text) => text.replace(HIDDEN, escaped);
+export const shownText = (text) => text.replace(/\\(?=x[0-9a-f]{2}|u\{)/g, escaped).replace(/^ +| +$/g, (spaces) => "\\x20".repeat(spaces.length)).replace(HIDDEN, escaped);
+
+/** The beginning of a value. */
+export const shownPart = (text) => text.replace(HIDDEN, escaped);
 
 export const isBinary = (bytes) => decode(bytes) === null;
 

@@ -1,7 +1,7 @@
 // The change feed, live: what is written and deleted, the newest first.
 
 import { Refused, events, get } from "./api.js";
-import { encode, isBinary, keyOf, shown, shownText, toPercent, toBase64url, typed } from "./bytes.js";
+import { encode, isBinary, keyOf, shown, shownPart, shownText, toPercent, toBase64url, typed } from "./bytes.js";
 import { announce, checkbox, choice, count, explain, field, h, plural, problem, time } from "./dom.js";
 import { documentHash, viewHash } from "./places.js";
 
@@ -39,7 +39,7 @@ export async function show(main, { query, signal }) {
     try { beginning = typed(prefix.value, as.value); } catch (error) { wrong.textContent = `${error.message}.`; return; }
     ending.abort();
     ending = new AbortController();
-    history.replaceState(null, "", viewHash("watch", { table: table.value, prefix: prefix.value, as: prefix.value && as.value, values: values.checked, state: state.checked }));
+    history.replaceState(history.state, "", viewHash("watch", { table: table.value, prefix: prefix.value, as: prefix.value && as.value, values: values.checked, state: state.checked }));
     dispatchEvent(new CustomEvent("placed"));
     const asked = {
       // A comma in a name is encoded once more.
@@ -118,11 +118,12 @@ class List {
   draw() {
     const all = plural(this.all, "change");
     if (this.isPaused) {
-      this.told.textContent = `${all}, of which ${count(this.waiting.length)} are not shown yet`;
+      this.told.textContent = `${all}, of which ${count(this.waiting.length + this.dropped)} are not shown yet`;
       return;
     }
     const rows = this.waiting.map(([name, change]) => row(name, change)).reverse();
     this.waiting = [];
+    this.dropped = 0;
     this.body.prepend(...rows);
     while (this.body.rows.length > SHOWN_MAX) this.body.lastChild.remove();
     this.told.textContent = this.all === 0 ? "Nothing has changed yet." : `${all}${this.all > this.body.rows.length ? `, the last ${this.body.rows.length} shown` : ""}`;
@@ -136,7 +137,7 @@ class List {
 
   clear() {
     this.waiting = [];
-    this.all = 0;
+    this.all = this.dropped = 0;
     this.body.replaceChildren();
     this.draw();
   }
@@ -157,5 +158,5 @@ function preview(change) {
   if (change.too_large) return h("em", { textContent: "too long to be shown here" });
   if (change.value_base64 !== undefined) return h("em", { textContent: "bytes" });
   if (change.value === undefined) return "";
-  return h("code", { textContent: change.value.length > PREVIEW ? `${shownText(change.value.slice(0, PREVIEW))} …` : shownText(change.value) });
+  return h("code", { textContent: change.value.length > PREVIEW ? `${shownPart(change.value.slice(0, PREVIEW))} …` : shownPart(change.value) });
 }
