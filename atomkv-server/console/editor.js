@@ -145,10 +145,14 @@ function form(panel, parts, save, cancel, told) {
     event?.preventDefault();
     if (button.disabled) return;
     button.disabled = true;
+    // What would be typed now would not be saved, and be gone when the document is shown again.
+    const inputs = made.querySelectorAll("input, textarea");
+    for (const input of inputs) input.readOnly = true;
     told.replaceChildren();
     try { await save(); } catch (error) {
       told.replaceChildren(problem(error.name === "Error" ? { title: "Not written", message: `${error.message}.` } : error));
     }
+    for (const input of inputs) input.readOnly = false;
     button.disabled = false;
   };
   const made = h("form", { className: "edit", onsubmit: submit }, parts, told,
@@ -207,7 +211,7 @@ async function conflict({ table, key, bytes, took, saved, reload, save, text, to
   }
   const words = theirs
     ? h("p", {}, `You began with version ${begun.version}; now there is version ${theirs.version}, written `, time(theirs.writtenMs), ". Nothing of yours is written yet.")
-    : h("p", { textContent: "Somebody has deleted the document since you began. Nothing of yours is written yet." });
+    : h("p", { textContent: `${begun.expiresAtMs <= Date.now() ? "The document has expired" : "Somebody has deleted the document"} since you began. Nothing of yours is written yet.` });
   const answer = await dialog("Changed by somebody else", h("div", {}, words, content), [
     ["Keep editing", "edit"], [theirs ? "Take theirs, drop mine" : "Drop mine", "theirs"],
     [theirs ? "Overwrite theirs" : "Write mine anew", "mine", "danger"]], { className: "large" });
@@ -222,7 +226,8 @@ async function conflict({ table, key, bytes, took, saved, reload, save, text, to
 
 /** Writes a document that is not there yet. */
 export function create(panel, { table, key, done, cancel }) {
-  const as = choice([["", "text"], ["hex", "hex"]], key && decode(key) === null ? "hex" : "");
+  // An input of one line would drop the ends of lines, and so write another key.
+  const as = choice([["", "text"], ["hex", "hex"]], key && !/^[^\r\n]*$/.test(decode(key) ?? "\n") ? "hex" : "");
   const name = h("input", { required: true, autocomplete: "off", spellcheck: false,
     value: key ? as.value ? toHex(key) : decode(key) : "", "data-search": "" });
   const type = contentType("application/json");
