@@ -49,6 +49,8 @@ export async function request(method, path, { query = {}, headers = {}, body, si
   const text = method === "HEAD" ? "" : await got.text().catch(() => "");
   let told = {};
   try { told = JSON.parse(text); } catch { told = { detail: text.slice(0, 500) }; }
+  // An answer to HEAD has no words.
+  if (method === "HEAD" && got.status === 403) told.detail = "it lacks the scope read, or is not for this table";
   const refused = new Refused(got.status, { title: got.statusText, ...told });
   if (got.status === 401) listeners.unauthorized(refused);
   throw refused;
@@ -87,11 +89,11 @@ export function about(got) {
 }
 
 /** Some bytes of a document of a known state; throws `Refused` with 412 if it has changed. */
-export async function part(table, key, document, first, length, version) {
+export async function part(table, key, document, first, length, version, signal) {
   if (document.length === 0 || length === 0) return new Uint8Array();
   const last = Math.min(first + length, document.length) - 1;
   const headers = { Range: `bytes=${first}-${last}`, "If-Match": document.etag };
-  const got = await onDocument("GET", table, key, { query: { version }, headers });
+  const got = await onDocument("GET", table, key, { query: { version }, headers, signal });
   return new Uint8Array(await got.arrayBuffer());
 }
 

@@ -88,8 +88,10 @@ async function signIn(reason) {
       return undefined;
     }
   };
-  const answer = await dialog("Sign in", content, [["Sign in", attempt, "submit"]]);
+  const answer = await dialog("Sign in", content, [["Sign in", attempt, "submit"]], { "data-stays": "" });
   if (answer !== "in") {
+    // What is being edited stays; saving it asks again.
+    if (!mayLeave.isSafe()) return;
     document.getElementById("main").replaceChildren(h("h1", { textContent: "Not signed in" }),
       h("button", { type: "button", className: "primary", textContent: "Sign in", onclick: () => unauthorized({}) }));
     return;
@@ -120,7 +122,9 @@ function reached() {
   if (!isLost) return;
   isLost = false;
   banner.hidden = true;
-  identify().then((isShown) => { if (isShown && mayLeave.isSafe() && !asking) render(); });
+  // A view that could be loaded stays as it is, with what has been typed or come in there.
+  const isMissing = () => document.querySelector("main [data-unreachable]") !== null;
+  identify().then((isShown) => { if (isShown && isMissing() && mayLeave.isSafe() && !asking) render(); });
 }
 
 function look(after = LOOK_MS) {

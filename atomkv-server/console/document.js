@@ -6,7 +6,7 @@ import { lacking, may, mayLeave } from "./connection.js";
 import { confirm, count, duration, facts, h, notify, plural, problem, size, time } from "./dom.js";
 import { create, edit, replaceByFile } from "./editor.js";
 import { history, restore } from "./history.js";
-import { documentHash, go, tableHash } from "./places.js";
+import { again, documentHash, go, tableHash } from "./places.js";
 import { WHOLE_MAX, hexView, jsonView, readable, textView } from "./value.js";
 
 /** How much of a long value is read to see what it is. */
@@ -25,14 +25,22 @@ export async function show(main, { table, key, query, signal }) {
   const isWhole = document.length <= WHOLE_MAX;
   let bytes;
   try {
-    bytes = await part(table, key, document, 0, isWhole ? WHOLE_MAX : BEGINNING, version);
+    bytes = await part(table, key, document, 0, isWhole ? WHOLE_MAX : BEGINNING, version, signal);
   } catch (error) {
     // It was written between the two requests.
     if (error.status === 412) return show(main, { table, key, query, signal });
     throw error;
   }
+  if (signal.aborted) return;
   const view = { main, table, key, version, document, value: readable(bytes, isWhole), isWhole, signal };
-  view.reload = () => show(main, { table, key, query: { version: query.version, tab: view.tab }, signal });
+  view.reload = async () => {
+    try {
+      await show(main, { table, key, query: { version: query.version, tab: view.tab }, signal });
+    } catch {
+      // The view tells why, and lets try again.
+      if (!signal.aborted) again();
+    }
+  };
   const panel = h("div", { id: "panel", role: "tabpanel" });
   const actions = h("div", { className: "row actions" });
   const [list, begin] = tabs(view, query.tab, panel, actions);
@@ -140,7 +148,7 @@ function buttons(view, name, panel, actions) {
     made.push(button("Delete …", () => remove(view), { className: "danger" }));
   }
   made.push(button("Download", (event) => download(view, event.target)));
-  made.push(button("Reload", reload));
+  made.push(button("Reload", again));
   if (version === undefined && !may("write", table)) made.push(lacking("write", "edit or delete it"));
   return made;
 }
@@ -154,8 +162,14 @@ async function remove({ main, table, key, document }) {
     go(tableHash(table));
   } catch (error) {
     const text = error.status === 412 ? { status: 412, title: "Not deleted", detail: `Somebody has changed it meanwhile: ${error.detail}` } : error;
-    main.querySelector(".actions").after(problem(text));
+    tell(main, text);
   }
+}
+
+/** Tells what went wrong last, below the buttons. */
+function tell(main, error) {
+  main.querySelector(".actions + .problem")?.remove();
+  main.querySelector(".actions").after(problem(error));
 }
 
 /** Hands the value over as a file; the browser keeps what is long on the disk. */
@@ -168,7 +182,7 @@ async function download({ main, table, key, version, document }, button) {
     h("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
-    main.querySelector(".actions").after(problem(error));
+    tell(main, error);
   }
   button.disabled = false;
 }

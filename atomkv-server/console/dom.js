@@ -66,7 +66,7 @@ export function notify(text) {
 /** What went wrong, in a place of the page. */
 export function problem(error, ...children) {
   const title = error.status ? `${error.status} ${error.title || ""}`.trim() : "Not done";
-  return h("div", { className: "problem", role: "alert" },
+  return h("div", { className: "problem", role: "alert", "data-unreachable": error.name === "Unreachable" ? "" : undefined },
     h("strong", { textContent: title }), h("p", { textContent: explain(error) }), children);
 }
 
@@ -108,6 +108,11 @@ export function dialog(title, content, buttons, properties = {}) {
     document.body.append(made);
     made.showModal();
   });
+}
+
+/** Closes what was asked of a view that is left, as Escape does; a dialog may be made to stay. */
+export function closeDialogs() {
+  for (const open of document.querySelectorAll("dialog[open]:not([data-stays])")) open.close();
 }
 
 /** Whether somebody means it. */

@@ -2,7 +2,7 @@
 
 import * as browse from "./browse.js";
 import { connect, mayLeave, signOut } from "./connection.js";
-import { dialog, h, problem } from "./dom.js";
+import { closeDialogs, dialog, h, problem } from "./dom.js";
 import * as document_ from "./document.js";
 import * as figures from "./figures.js";
 import * as operations from "./operations.js";
@@ -16,6 +16,11 @@ const VIEWS = {
 };
 const main = document.getElementById("main");
 let shownHash = null, leaving = new AbortController(), isFirst = true;
+/** Which of the browser's history's entries is shown: each has its number as its state. */
+let entry = 0;
+/** By these numbers: how far down one was, and at which link. */
+const left = new Map();
+history.scrollRestoration = "manual";
 
 /** Shows the place of the hash anew. */
 async function render() {
@@ -23,20 +28,24 @@ async function render() {
   leaving = new AbortController();
   const { signal } = leaving;
   shownHash = location.hash;
+  if (history.state?.entry === undefined) history.replaceState({ entry: entry + 1 }, "");
+  entry = history.state.entry;
   const where = place(location.hash);
   for (const link of document.querySelectorAll("nav a")) {
     const isHere = link.dataset.view === where.view || (link.dataset.view === "tables" && Boolean(where.table));
     if (isHere) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   const view = VIEWS[where.view];
-  main.replaceChildren(h("p", { className: "hint", textContent: "Loading …" }));
+  // A view that is slow, and left before it is there, writes to an element that nobody sees.
+  const stage = h("div", {}, h("p", { className: "hint", textContent: "Loading …" }));
+  main.replaceChildren(stage);
   main.setAttribute("aria-busy", "true");
   try {
     if (!view) throw new Error(`There is no view "${where.view}".`);
-    await view(main, { ...where, signal });
+    await view(stage, { ...where, signal });
   } catch (error) {
     if (signal.aborted) return;
-    main.replaceChildren(h("h1", { textContent: where.table || "Console" }), problem(error,
+    stage.replaceChildren(h("h1", { textContent: where.table || "Console" }), problem(error,
       h("div", { className: "row" }, h("button", { type: "button", textContent: "Try again", onclick: render }))));
   }
   if (signal.aborted) return;
@@ -44,29 +53,35 @@ async function render() {
   const heading = main.querySelector("h1");
   document.title = heading ? `${heading.textContent} – AtomKV` : "AtomKV console";
   if (heading && !isFirst && !main.contains(document.activeElement) && !document.querySelector("dialog[open]")) {
+    const before = left.get(entry);
+    left.delete(entry);
+    const link = before?.href && [...main.querySelectorAll("a[href]")].find((a) => a.getAttribute("href") === before.href);
     heading.tabIndex = -1;
-    heading.focus({ preventScroll: true });
-    scrollTo(0, 0);
+    (link || heading).focus({ preventScroll: true });
+    scrollTo(0, before?.top ?? 0);
   }
   isFirst = false;
 }
 
 addEventListener("hashchange", async () => {
-  if (location.hash === "#main") {
-    history.replaceState(null, "", shownHash || "#/tables");
-    main.focus();
+  if (location.hash === shownHash) return;
+  closeDialogs();
+  if (!mayLeave.isSafe()) {
+    if (history.state?.entry === undefined) history.replaceState({ entry: entry + 1 }, "");
+    const steps = history.state.entry - entry || 1;
+    history.go(-steps);
+    if (await mayLeave.ask()) history.go(steps);
     return;
   }
-  if (location.hash === shownHash) return;
-  const wanted = location.hash;
-  if (!mayLeave.isSafe()) {
-    history.pushState(null, "", shownHash);
-    if (!await mayLeave.ask()) return;
-    history.replaceState(null, "", wanted);
-  }
+  // A new entry takes the place of those that were ahead.
+  if (history.state?.entry === undefined) for (const number of left.keys()) if (number > entry) left.delete(number);
+  left.set(entry, { top: scrollY, href: main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null });
   document.activeElement?.blur();
   render();
 });
+
+// Not a place: it would be one more step back.
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 
 // A view may change the hash by itself, for what it shows; and may be asked for again.
 addEventListener("placed", () => { shownHash = location.hash; });
@@ -101,7 +116,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") moveInList(event);
 });
 
-/** From entry to entry of the list that has the focus, or to its first one. */
+/** From entry to entry of the list that has the focus. */
 function moveInList(event) {
   const entries = [...main.querySelectorAll("[data-entry]")];
   const at = entries.indexOf(document.activeElement);

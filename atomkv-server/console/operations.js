@@ -53,7 +53,7 @@ export async function show(main, { query, signal }) {
     turn();
   };
   const heading = h("div", { className: "title" }, h("h1", { textContent: "Operations" }));
-  if (!may("admin") && !query.table && !may("admin", "")) main.replaceChildren(heading, lacking("admin", "begin and see operations"));
+  if (!may("admin") && !may("admin", query.table ?? "")) main.replaceChildren(heading, lacking("admin", "begin and see operations"));
   else main.replaceChildren(heading, failed, await cards(query, begin, signal), h("h2", { textContent: "Begun since the service runs" }), list);
   if (list.isConnected) await turn();
 }

@@ -16,9 +16,12 @@ export const documentHash = (table, key, query = {}) =>
 
 export const viewHash = (view, query = {}) => withQuery(`#/${view}`, query);
 
+/** Has the place where one is shown anew. */
+export const again = () => dispatchEvent(new CustomEvent("again"));
+
 /** Goes to a place; if that is where one is, it is shown anew. */
 export function go(hash) {
-  if (location.hash === hash) dispatchEvent(new CustomEvent("again"));
+  if (location.hash === hash) again();
   else location.hash = hash;
 }
 
