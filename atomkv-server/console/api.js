@@ -68,9 +68,9 @@ const sending = (value, options) =>
 export const tablePath = (table) => `/v1/tables/${toPercent(encode(table))}`;
 
 /** A request to a document. */
-export function onDocument(method, table, key, { query = {}, ...rest } = {}) {
-  const [path, encoding] = documentPath(table, key);
-  return request(method, path, { query: { ...encoding, ...query }, ...rest });
+export function onDocument(method, table, key, { query = {}, headers = {}, ...rest } = {}) {
+  const [path, encoding, named] = documentPath(table, key);
+  return request(method, path, { query: { ...encoding, ...query }, headers: { ...named, ...headers }, ...rest });
 }
 
 /** What the headers of an answer tell of a document. */

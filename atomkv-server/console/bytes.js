@@ -55,12 +55,19 @@ export function fromPercent(text) {
   return Uint8Array.from(out);
 }
 
-/** A document's path in the service. A browser takes "." and ".." out of paths, so such keys are written otherwise. */
+/** The service takes paths of 65,534 bytes; so much of one a key may have, beside the table and the query. */
+const IN_PATH_MAX = 60_000;
+
+/**
+ * A document's path in the service, with a query and headers. A browser takes "." and ".." out of paths, so such keys are
+ * written otherwise; a key that is too long for a path goes into a header.
+ */
 export function documentPath(table, key) {
   const base = `/v1/tables/${toPercent(encode(table))}/documents/`;
   const percent = toPercent(key), base64 = toBase64url(key);
-  if (percent.length <= base64.length && !/^(%2E){1,2}$/.test(percent)) return [base + percent, {}];
-  return [base + base64, { key_encoding: "base64url" }];
+  if (Math.min(percent.length, base64.length) > IN_PATH_MAX) return [`${base}-`, {}, { "Atomkv-Key": base64 }];
+  if (percent.length <= base64.length && !/^(%2E){1,2}$/.test(percent)) return [base + percent, {}, {}];
+  return [base + base64, { key_encoding: "base64url" }, {}];
 }
 
 // Control characters, and those that turn text around, join it or take no room.
@@ -79,7 +86,8 @@ export function shown(bytes) {
 }
 
 /** A name that is text already. */
-export const shownText = (text) => text.replace(/\\(?=x[0-9a-f]{2}|u\{)/g, escaped).replace(/^ +| +$/g, (spaces) => "\\x20".repeat(spaces.length)).replace(HIDDEN, escaped);
+export const shownText = (text) => text.replace(/\\(?=x[0-9a-f]{2}|u\{)/g, escaped)
+  .replace(/^\p{Zs}+|\p{Zs}+$/gu, (spaces) => Array.from(spaces, escaped).join("")).replace(HIDDEN, escaped);
 
 /** The beginning of a value. */
 export const shownPart = (text) => text.replace(HIDDEN, escaped);

@@ -16,8 +16,8 @@ export async function history(panel, { table, key, reload, signal, isMissing }) 
   panel.replaceChildren(h("p", { className: "hint", textContent: "Loading the versions …" }));
   let versions;
   try {
-    const [path, query] = documentPath(table, key);
-    ({ versions } = await get(`${path}/versions`, { query, signal }));
+    const [path, query, headers] = documentPath(table, key);
+    ({ versions } = await get(`${path}/versions`, { query, headers, signal }));
   } catch (error) {
     if (!signal.aborted) panel.replaceChildren(isMissing && error.status === 404 ? "" : problem(error));
     return;
