@@ -1,7 +1,7 @@
 // JSON that is shown and edited as it is written: numbers keep all their digits, keys their order, doubles stay double.
 
 /** JSON that is deeper, has more lines, or is longer than this when it is laid out is better read as it is. */
-const DEPTH_MAX = 100, LINES_MAX = 50_000, LENGTH_MAX = 4 << 20;
+const DEPTH_MAX = 100, LINES_MAX = 20_000, LENGTH_MAX = 4 << 20;
 
 const TOKEN = /\s+|("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|(true|false|null)|([{}[\],:])/gy;
 

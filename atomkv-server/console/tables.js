@@ -47,6 +47,7 @@ export async function show(main, { query, signal }) {
     h("p", { className: "hint", textContent: "Settled is what compaction has put into segments of the table's own; the rest lies in the log, which all tables share. Memory is that of the index." }),
     told.foreign.length ? h("p", { className: "hint", textContent:
       `With services of another program's own, and so not to be used here: ${told.foreign.map(shownText).join(", ")}` }) : "");
+  for (const { name } of tables.slice(SIZES_MAX)) for (const cell of sizes.get(name)?.cells || []) cell.textContent = "–";
   measure(tables.slice(0, SIZES_MAX), sizes, signal);
 }
 
