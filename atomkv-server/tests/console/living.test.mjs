@@ -29,6 +29,12 @@ test("changes are seen as they happen, of one table or all, and can be held", as
   await page.getByRole("button", { name: "Go on" }).click();
   await hasText(rows.first(), "held");
 
+  await page.getByRole("button", { name: "Pause" }).click();
+  await it.service.ask("POST", "/v1/batch", { operations: Array.from({ length: 700 }, (_, at) => ({ op: "put", table: "orders", key: `many-${at}`, json: at })) });
+  await hasText(page.locator("main"), "704 changes, of which 700 are not shown yet");
+  await page.getByRole("button", { name: "Go on" }).click();
+  await hasText(page.locator("main"), "704 changes, the last 500 shown");
+
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByLabel("Table").selectOption("a,b");
   await hasText(page.locator(".status"), "live");
@@ -86,11 +92,18 @@ test("a service that is gone is told, and taken up again when it is back", async
   await hasText(page.locator(".status"), "live");
   await it.service.put("orders", "before", {});
   await hasText(page.locator("tbody"), "before");
+  const typed = await it.open(t, "#/operations", { isLost: true });
+  await typed.getByLabel("Name").fill("not begun yet");
   const other = await it.open(t, "#/tables/orders/documents/first", { isLost: true });
   await other.getByRole("button", { name: "Edit" }).click();
   await other.getByLabel("Value", { exact: true }).fill('{"total": 100}');
+  const loaded = await it.open(t, "#/operations", { isLost: true });
+  await hasText(loaded.locator("h1"), "Operations");
   await it.service.stop();
   await hasText(page.locator("#banner"), "The service cannot be reached");
+  await hasText(typed.locator("#banner"), "The service cannot be reached");
+  await loaded.getByRole("link", { name: "Tables", exact: true }).first().click();
+  await hasText(loaded.getByRole("alert"), "the service cannot be reached");
   await other.getByRole("button", { name: "Save" }).click();
   await hasText(other.locator(".problem"), "save again, which cannot happen twice");
   await it.service.start();
@@ -98,6 +111,10 @@ test("a service that is gone is told, and taken up again when it is back", async
   await hasText(page.locator(".status"), "live");
   await it.service.put("orders", "behind", {});
   await hasText(page.locator("tbody"), "behind");
+  await hasText(page.locator("tbody"), "before");
+  await hasText(loaded.locator("tbody"), "orders");
+  await until(async () => assert.ok(await typed.locator("#banner").isHidden()));
+  assert.equal(await typed.getByLabel("Name").inputValue(), "not begun yet");
   await until(async () => assert.ok(await other.locator("#banner").isHidden()));
   await other.getByRole("button", { name: "Save" }).click();
   await hasText(other.locator("pre.json"), '"total": 100');

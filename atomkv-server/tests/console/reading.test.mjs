@@ -145,3 +145,105 @@ test("what is not there is said", async (t) => {
   await page.goto(`${it.service.origin}/console/#/nonsense`);
   await hasText(page.getByRole("alert"), "There is no view");
 });
+
+test("JSON that is too deep or too long to be laid out is shown, and saved, as it is", async (t) => {
+  const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+  const long = `[${"1,".repeat(100_000)}1]`;
+  for (const [key, text] of Object.entries({ deep, long })) {
+    await it.service.put("plain", key, text);
+    const page = await it.open(t, `#/tables/plain/documents/${key}`);
+    await hasText(page.locator("#panel .hint"), "shown as it is stored");
+    assert.equal(await page.locator("pre.json").textContent(), text);
+    await page.getByRole("button", { name: "Edit" }).click();
+    await hasText(page.locator(".edit"), "it stands here as it is stored");
+    await page.getByLabel("Value", { exact: true }).press("Control+s");
+    await hasText(page.locator(".facts"), /version\s*2/);
+    assert.equal((await it.service.get("plain", key)).text, text);
+  }
+});
+
+test("spaces at the ends of a key are seen, and a key is not taken for another", async (t) => {
+  for (const key of ["%20", "%20a%20%20b%C2%A0", "%00", "%5Cx00", "a%5Cb"]) await it.service.put("plain", key, { key });
+  const page = await it.open(t, "#/tables/plain");
+  const shown = ["\\x20", "\\x20a  b\\xa0", "\\x00", "\\x5cx00", "a\\b"];
+  await until(async () => {
+    const keys = await page.locator("tbody a.key").allTextContents();
+    assert.deepEqual(shown.filter((key) => !keys.includes(key)), []);
+  });
+  await page.getByRole("link", { name: "\\x20", exact: true }).click();
+  await hasText(page.locator("h1"), "\\x20");
+  await hasText(page.locator("pre.json"), '"%20"');
+});
+
+test("a very long key leaves room for the rest of the page", async (t) => {
+  const key = "long".repeat(1024);
+  await it.service.put("plain", key, { a: 1 });
+  const page = await it.open(t, `#/tables/plain?values=true&prefix=${key}`, { viewport: { width: 390, height: 800 } });
+  const height = async (locator) => (await locator.boundingBox()).height;
+  const link = page.locator("tbody a.key");
+  await link.waitFor();
+  assert.ok(await height(link) < 200);
+  await link.click();
+  await hasText(page.locator("pre.json"), '"a": 1');
+  assert.ok(await height(page.locator("h1")) < 200);
+});
+
+test("keys that are too long for a path are opened, changed and deleted", async (t) => {
+  const key = Buffer.alloc(60_000, 0xfe).toString("base64url");
+  await it.service.ask("PUT", "/v1/tables/plain/documents/-", '{"a":1}', { "Content-Type": "application/json", "Atomkv-Key": key });
+  const page = await it.open(t, `#/tables/plain/documents/${"%FE".repeat(60_000)}`);
+  await hasText(page.locator("pre.json"), '"a": 1');
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Value", { exact: true }).fill('{"a":2}');
+  await page.getByLabel("Value", { exact: true }).press("Control+s");
+  await hasText(page.locator("pre.json"), '"a": 2');
+  await page.getByRole("tab", { name: "History" }).click();
+  await hasText(page.locator("tbody"), "present");
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await hasText(page.locator("h1"), /^plain$/);
+});
+
+test("who goes back to a list is where he was in it", async (t) => {
+  const page = await it.open(t, "#/tables/users");
+  await page.getByRole("link", { name: "user-40" }).click();
+  await hasText(page.locator("pre.json"), '"number": 40');
+  assert.equal(await page.evaluate(() => scrollY), 0);
+  await page.goBack();
+  const focused = () => page.evaluate(() => document.activeElement.textContent);
+  await until(async () => assert.equal(await focused(), "user-40"));
+  assert.ok(await page.evaluate(() => scrollY) > 500);
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Tables" }).click();
+  await until(async () => assert.equal(await focused(), "Tables"));
+  assert.equal(await page.evaluate(() => scrollY), 0);
+});
+
+test("a document that is slow does not take the place of what one has gone on to", async (t) => {
+  const page = await it.open(t, "#/tables/plain");
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  const held = new Promise((resolve) => {
+    page.route("**/documents/number*", async (route) => {
+      if (route.request().method() === "GET") { resolve(); await released; }
+      await route.continue().catch(() => {});
+    });
+  });
+  await page.goto(`${it.service.origin}/console/#/tables/users/documents/number`);
+  await held;
+  await page.getByRole("link", { name: "Watch" }).click();
+  await hasText(page.locator(".status"), "live");
+  release();
+  await page.unrouteAll({ behavior: "wait" });
+  // What comes late would be there by the time a further answer is.
+  await page.evaluate(() => fetch("/health/ready").then((got) => got.text()));
+  await hasText(page.locator("h1"), "Watch");
+  assert.match(page.url(), /#\/watch$/);
+});
+
+test("of many tables only the first are measured, and the others say that they are not", async (t) => {
+  await Promise.all(Array.from({ length: 210 }, (_, at) => it.service.table(`table-${String(at).padStart(3, "0")}`, {})));
+  const page = await it.open(t);
+  await hasText(page.locator("main"), "213 tables");
+  await until(async () => assert.equal(await page.locator("td", { hasText: /^…$/ }).count(), 0));
+  assert.equal(await page.locator("td", { hasText: /^–$/ }).count(), 26);
+});

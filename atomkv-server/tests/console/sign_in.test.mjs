@@ -74,3 +74,29 @@ test("a token that is good no more is asked for anew, and what was written stays
   await page.getByRole("button", { name: "Save" }).click();
   await until(async () => assert.equal((await it.service.get("orders", "one")).text, '{"total": 7}'));
 });
+
+test("what is being edited stays if no token is given", async (t) => {
+  const page = await it.open(t, "#/tables/orders/documents/one", { token: it.tokens.shop, expected: [401] });
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Value", { exact: true }).fill('{"total": 8}');
+  await page.evaluate(() => sessionStorage.setItem("atomkv-token", "expired"));
+  await page.getByRole("button", { name: "Save" }).click();
+  const dialog = page.getByRole("dialog", { name: "Sign in" });
+  await dialog.waitFor();
+  await page.keyboard.press("Escape");
+  await until(async () => assert.equal(await dialog.count(), 0));
+  assert.equal(await page.getByLabel("Value", { exact: true }).inputValue(), '{"total": 8}');
+  await page.getByRole("button", { name: "Save" }).click();
+  await dialog.getByLabel("Token").fill(it.tokens.shop);
+  await dialog.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Save" }).click();
+  await until(async () => assert.equal((await it.service.get("orders", "one")).text, '{"total": 8}'));
+});
+
+test("what a token lacks is said for a document and for a link to an operation, too", async (t) => {
+  const page = await it.open(t, "#/tables/orders/documents/one", { token: it.tokens.writer, expected: [403] });
+  await hasText(page.getByRole("alert"), "it lacks the scope read, or is not for this table");
+  await page.goto(`${it.service.origin}/console/#/operations?table=orders`);
+  await hasText(page.locator("main"), "the token would need the scope admin");
+  assert.equal(await page.getByRole("button", { name: "Resize" }).count(), 0);
+});

@@ -173,3 +173,101 @@ test("a file takes the place of a value, and a value becomes a file", async (t) 
   const stream = await (await download).createReadStream();
   assert.equal(Buffer.concat(await stream.toArray()).toString(), "a,b\n1,2\n");
 });
+
+test("a key with ends of lines is written as it is", async (t) => {
+  const page = await it.open(t, "#/tables/notes/documents/two%0Alines", { expected: [404] });
+  await page.getByRole("button", { name: "Write it" }).click();
+  assert.equal(await page.getByLabel("Key", { exact: true }).inputValue(), "74776f0a6c696e6573");
+  await editor(page).fill("1");
+  await page.getByRole("button", { name: "Save" }).click();
+  await until(async () => assert.equal(await stored("two%0Alines"), "1"));
+  await hasText(page.locator("h1"), "two\\x0alines");
+});
+
+test("while a document is being saved nothing can be typed that would be lost", async (t) => {
+  await it.service.put("notes", "slow", { a: 1 });
+  const page = await it.open(t, "#/tables/notes/documents/slow");
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route("**/documents/slow*", async (route) => {
+    if (route.request().method() === "PUT") await released;
+    await route.continue();
+  });
+  await page.getByRole("button", { name: "Edit" }).click();
+  await editor(page).fill('{"a": 2}');
+  await editor(page).press("Control+s");
+  await until(async () => assert.ok(await editor(page).evaluate((area) => area.readOnly)));
+  release();
+  await hasText(page.locator("pre.json"), '"a": 2');
+});
+
+test("what is not saved leaves the steps of the browser as they are", async (t) => {
+  await it.service.put("notes", "steps", { a: 1 });
+  const page = await it.open(t, "#/tables/notes");
+  await page.getByRole("link", { name: "steps" }).click();
+  await page.getByRole("button", { name: "Edit" }).click();
+  await editor(page).fill('{"a": 2}');
+  const dialog = page.getByRole("dialog");
+  await page.goBack();
+  await hasText(dialog, "Leave without saving?");
+  assert.match(page.url(), /documents\/steps/);
+  // Asked once more, and not by two dialogs.
+  await page.goBack();
+  await until(async () => assert.equal(await dialog.count(), 1));
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  assert.equal(await editor(page).inputValue(), '{"a": 2}');
+  await page.getByRole("link", { name: "Statistics" }).click();
+  await dialog.getByRole("button", { name: "Leave" }).click();
+  await hasText(page.locator("h1"), "Statistics");
+  await page.goBack();
+  await hasText(page.locator("pre.json"), '"a": 1');
+  await page.goBack();
+  await hasText(page.locator("h1"), "notes");
+  await page.goForward();
+  await hasText(page.locator("h1"), "steps");
+});
+
+test("a question about a document is gone with it", async (t) => {
+  await it.service.put("notes", "kept", { a: 1 });
+  const page = await it.open(t, "#/tables/notes");
+  await page.getByRole("link", { name: "kept" }).click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").waitFor();
+  await page.goBack();
+  await hasText(page.locator("h1"), "notes");
+  assert.equal(await page.getByRole("dialog").count(), 0);
+  assert.equal(await stored("kept"), '{"a":1}');
+});
+
+test("a document that has expired while it was edited is told as such", async (t) => {
+  await it.service.ask("PUT", `/v1/tables/notes/documents/brief?expires_at_ms=${Date.now() + 8000}`, "{}", { "Content-Type": "application/json" });
+  const page = await it.open(t, "#/tables/notes/documents/brief", { expected: [404, 412] });
+  await page.getByRole("button", { name: "Edit" }).click();
+  await editor(page).fill('{"a": 2}');
+  await until(async () => assert.equal((await fetch(`${it.service.origin}/v1/tables/notes/documents/brief`)).status, 404));
+  await page.getByRole("button", { name: "Save" }).click();
+  const dialog = page.getByRole("dialog");
+  await hasText(dialog, "The document has expired since you began");
+  await dialog.getByRole("button", { name: "Keep editing" }).click();
+  await page.getByLabel("Expires").selectOption("none");
+  await page.getByRole("button", { name: "Save" }).click();
+  await dialog.getByRole("button", { name: "Write mine anew" }).click();
+  await until(async () => assert.equal(await stored("brief"), '{"a": 2}'));
+});
+
+test("what went wrong is told once, and a reload keeps the focus in the page", async (t) => {
+  await it.service.put("notes", "told", { a: 1 });
+  const page = await it.open(t, "#/tables/notes/documents/told", { expected: [412] });
+  await hasText(page.locator("pre.json"), '"a": 1');
+  await it.service.put("notes", "told", { a: 2 });
+  for (let times = 0; times < 2; times += 1) {
+    const refused = page.waitForResponse((got) => got.status() === 412);
+    await page.getByRole("button", { name: "Download" }).click();
+    await refused;
+    await hasText(page.locator(".problem"), "412");
+  }
+  assert.equal(await page.locator(".problem").count(), 1);
+  await page.getByRole("button", { name: "Reload" }).press("Enter");
+  await hasText(page.locator("pre.json"), '"a": 2');
+  await until(async () => assert.equal(await page.evaluate(() => document.activeElement.textContent), "told"));
+});
