@@ -97,12 +97,15 @@ export async function part(table, key, document, first, length, version, signal)
   return new Uint8Array(await got.arrayBuffer());
 }
 
-/** Server-sent events, read with fetch: EventSource cannot send the token. `opened` is called when they can come. */
+/**
+ * Server-sent events, read with fetch: EventSource cannot send the token. `opened` is called when they can come. An id that comes
+ * alone is given without `data`.
+ */
 export async function* events(path, options) {
   const got = await request("GET", path, { ...options, headers: { Accept: "text/event-stream", ...options.headers } });
   options.opened?.();
   const reader = got.body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffered = "", event = { name: "message", data: [], id: undefined };
+  let buffered = "", told, event = { name: "message", data: [], id: undefined };
   try {
     for (;;) {
       const { value, done } = await reader.read();
@@ -113,7 +116,8 @@ export async function* events(path, options) {
       buffered = lines.pop();
       for (const line of lines) {
         if (line === "") {
-          if (event.data.length) yield { ...event, data: event.data.join("\n") };
+          if (event.data.length || event.id !== told) yield { ...event, data: event.data.length ? event.data.join("\n") : undefined };
+          told = event.id;
           event = { name: "message", data: [], id: event.id };
           continue;
         }

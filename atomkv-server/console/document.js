@@ -36,6 +36,8 @@ export async function show(main, { table, key, query, signal }) {
   view.reload = async () => {
     try {
       await show(main, { table, key, query: { version: query.version, tab: view.tab }, signal });
+      // What had the focus is not there any more.
+      if (!main.contains(globalThis.document.activeElement)) main.querySelector("[role=tab][aria-selected=true]")?.focus();
     } catch {
       // The view tells why, and lets try again.
       if (!signal.aborted) again();

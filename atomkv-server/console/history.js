@@ -34,13 +34,14 @@ export async function history(panel, { table, key, reload, signal, isMissing }) 
 }
 
 function row({ table, key, version, newest, reload, signal }) {
-  const isPresent = version === newest && !version.deleted;
+  const isExpired = version === newest && version.expires_at_ms <= Date.now();
+  const isPresent = version === newest && !version.deleted && !isExpired;
   const name = version.deleted ? h("span", {}, `${version.version} `, h("span", { className: "badge", textContent: "deleted" }))
     : h("a", { href: documentHash(table, key, isPresent ? {} : { version: version.version }), textContent: String(version.version), "data-entry": "" });
-  const told = { etag: newest.deleted ? null : newest.etag };
+  const told = { etag: newest.deleted || newest.expires_at_ms <= Date.now() ? null : newest.etag };
   const act = !version.deleted && !isPresent && may("write", table) && h("button", { type: "button", textContent: "Restore …",
     "aria-label": `Restore version ${version.version}`, onclick: () => restore(table, key, version.version, told, reload, signal) });
-  return h("tr", {}, h("th", { scope: "row" }, name, isPresent && h("span", { className: "badge", textContent: "present" })),
+  return h("tr", {}, h("th", { scope: "row" }, name, isPresent && h("span", { className: "badge", textContent: "present" }), isExpired && h("span", { className: "badge", textContent: "expired" })),
     h("td", { textContent: count(version.sequence) }), h("td", {}, time(version.time_ms)),
     h("td", { textContent: version.deleted ? "–" : size(version.bytes) }),
     h("td", {}, version.expires_at_ms ? time(version.expires_at_ms) : version.deleted ? "–" : "never"), h("td", {}, act));

@@ -70,6 +70,8 @@ async function follow(asked, list, status, failed, signal) {
   while (!signal.aborted) {
     tell("waiting", "connecting …");
     try {
+      // What was there is told anew.
+      if (from === undefined && asked.state && list.all > 0) list.clear();
       const headers = from === undefined ? {} : { "Last-Event-ID": from };
       const query = from === undefined ? asked : { ...asked, state: undefined };
       const feed = events("/v1/watch", { query, headers, signal, opened: () => tell("live", "live") });
@@ -80,6 +82,7 @@ async function follow(asked, list, status, failed, signal) {
         }
         wait = RETRY_MS;
         if (event.id !== undefined) from = event.id;
+        if (event.data === undefined) continue;
         list.add(event.name, JSON.parse(event.data));
       }
     } catch (error) {

@@ -30,7 +30,7 @@ test("changes are seen as they happen, of one table or all, and can be held", as
   await hasText(rows.first(), "held");
 
   await page.getByRole("button", { name: "Pause" }).click();
-  await it.service.ask("POST", "/v1/batch", { operations: Array.from({ length: 700 }, (_, at) => ({ op: "put", table: "orders", key: `many-${at}`, json: at })) });
+  await it.service.ask("POST", "/v1/batch", { operations: Array.from({ length: 700 }, (_, at) => ({ op: "put", table: "a,b", key: `many-${at}`, json: at })) });
   await hasText(page.locator("main"), "704 changes, of which 700 are not shown yet");
   await page.getByRole("button", { name: "Go on" }).click();
   await hasText(page.locator("main"), "704 changes, the last 500 shown");
@@ -92,6 +92,8 @@ test("a service that is gone is told, and taken up again when it is back", async
   await hasText(page.locator(".status"), "live");
   await it.service.put("orders", "before", {});
   await hasText(page.locator("tbody"), "before");
+  const idle = await it.open(t, "#/watch?table=a%2Cb", { isLost: true });
+  await hasText(idle.locator(".status"), "live");
   const typed = await it.open(t, "#/operations", { isLost: true });
   await typed.getByLabel("Name").fill("not begun yet");
   const other = await it.open(t, "#/tables/orders/documents/first", { isLost: true });
@@ -107,11 +109,13 @@ test("a service that is gone is told, and taken up again when it is back", async
   await other.getByRole("button", { name: "Save" }).click();
   await hasText(other.locator(".problem"), "save again, which cannot happen twice");
   await it.service.start();
+  await it.service.put("a%2Cb", "early", {});
   await until(async () => assert.ok(await page.locator("#banner").isHidden()));
   await hasText(page.locator(".status"), "live");
   await it.service.put("orders", "behind", {});
   await hasText(page.locator("tbody"), "behind");
   await hasText(page.locator("tbody"), "before");
+  await hasText(idle.locator("tbody"), "early");
   await hasText(loaded.locator("tbody"), "orders");
   await until(async () => assert.ok(await typed.locator("#banner").isHidden()));
   assert.equal(await typed.getByLabel("Name").inputValue(), "not begun yet");

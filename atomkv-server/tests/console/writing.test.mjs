@@ -255,6 +255,22 @@ test("a document that has expired while it was edited is told as such", async (t
   await until(async () => assert.equal(await stored("brief"), '{"a": 2}'));
 });
 
+test("a version that has expired can be restored", async (t) => {
+  await it.service.ask("PUT", `/v1/tables/notes/documents/over?expires_at_ms=${Date.now() + 1000}`, '{"a":1}', { "Content-Type": "application/json" });
+  await until(async () => assert.equal((await fetch(`${it.service.origin}/v1/tables/notes/documents/over`)).status, 404));
+  const page = await it.open(t, "#/tables/notes/documents/over", { expected: [404] });
+  await hasText(page.locator("tbody"), /1\s*expired/);
+  await page.getByRole("button", { name: "Restore version 1" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Restore" }).click();
+  await hasText(page.locator("pre.json"), '"a": 1');
+  await until(async () => assert.equal(await stored("over"), '{"a":1}'));
+  await page.getByRole("tab", { name: "History" }).click();
+  await page.getByRole("button", { name: "Restore version 1" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Restore" }).click();
+  await hasText(page.locator("tbody"), /2\s*present/);
+  await until(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "tab-history"));
+});
+
 test("what went wrong is told once, and a reload keeps the focus in the page", async (t) => {
   await it.service.put("notes", "told", { a: 1 });
   const page = await it.open(t, "#/tables/notes/documents/told", { expected: [412] });
