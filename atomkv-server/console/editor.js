@@ -151,6 +151,8 @@ function form(panel, parts, save, cancel, told) {
     told.replaceChildren();
     try { await save(); } catch (error) {
       told.replaceChildren(problem(error.name === "Error" ? { title: "Not written", message: `${error.message}.` } : error));
+      // It is below the value, where whoever has saved by keyboard may not see it.
+      told.scrollIntoView({ block: "nearest" });
     }
     for (const input of inputs) input.readOnly = false;
     button.disabled = false;
@@ -221,7 +223,8 @@ async function conflict({ table, key, bytes, took, saved, reload, save, text, to
     return save();
   }
   told.replaceChildren(h("p", { className: "wrong", role: "alert", textContent: "Not saved: somebody has changed the document meanwhile." }));
-  text.area.focus();
+  text.area.focus({ preventScroll: true });
+  told.scrollIntoView({ block: "nearest" });
 }
 
 /** Writes a document that is not there yet. */

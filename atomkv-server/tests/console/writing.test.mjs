@@ -271,6 +271,20 @@ test("a version that has expired can be restored", async (t) => {
   await until(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "tab-history"));
 });
 
+test("why a document is not saved is seen on a small screen, too", async (t) => {
+  await it.service.put("notes", "seen", { a: 1 });
+  const page = await it.open(t, "#/tables/notes/documents/seen", { viewport: { width: 390, height: 600 } });
+  await page.getByRole("button", { name: "Edit" }).click();
+  await editor(page).fill("{");
+  await editor(page).press("Control+s");
+  const told = page.locator(".problem");
+  await hasText(told, "this is no JSON");
+  await until(async () => {
+    const { y, height } = await told.boundingBox();
+    assert.ok(y >= 0 && y + height <= 600, `${y} and ${height}`);
+  });
+});
+
 test("what went wrong is told once, and a reload keeps the focus in the page", async (t) => {
   await it.service.put("notes", "told", { a: 1 });
   const page = await it.open(t, "#/tables/notes/documents/told", { expected: [412] });
