@@ -65,6 +65,10 @@ pub(crate) struct SegmentPlan {
     pub(crate) predecessor: SegmentId,
     pub(crate) predecessor_end: u64,
     pub(crate) capacity: u64,
+    /// So much of it is brought to the page cache at once, see [`StorageFile::fill_cache`].
+    ///
+    /// [`StorageFile::fill_cache`]: crate::storage::StorageFile::fill_cache
+    pub(crate) cached: u64,
 }
 
 struct State {
@@ -436,6 +440,10 @@ impl Catalog {
         };
         let file = self.storage.create(path).map_err(|error| Error::io("create", path, error))?;
         file.allocate(plan.capacity).map_err(|error| Error::io("allocate", path, error))?;
+        if plan.cached > 0 {
+            // Before anything is written: around a page that is there already the system would put small ones.
+            let _ = file.fill_cache(0, plan.cached);
+        }
         file.write_at(0, &header.encode()).map_err(|error| Error::io("write", path, error))?;
         file.sync_data().map_err(|error| Error::io("sync", path, error))?;
         self.storage.sync_dir(&self.path).map_err(|error| Error::io("sync", &self.path, error))?;

@@ -260,17 +260,13 @@ impl Segment {
         self.end.store(end, Ordering::Release);
     }
 
-    /// Faults pages in ahead of the writer. False where there is nothing to populate.
+    /// Faults pages in ahead of the writer, huge ones where the system has them. False where nothing is written through a
+    /// mapping, or not there.
     pub(crate) fn populate(&self, start: u64, length: u64) -> bool {
-        self.fill_cache(start, length)
-            && self.map.as_ref().is_some_and(|map| map.populate(start, length).is_ok())
-    }
-
-    /// Has the page cache of a stretch filled before the writer comes to it. False where nothing is written through
-    /// a mapping, or not there.
-    pub(crate) fn fill_cache(&self, start: u64, length: u64) -> bool {
         match &self.map {
-            Some(map) if start < map.len() => self.file.fill_cache(start, length).is_ok(),
+            Some(map) if start < map.len() => {
+                self.file.fill_cache(start, length).and_then(|()| map.populate(start, length)).is_ok()
+            }
             _ => false,
         }
     }
@@ -450,7 +446,7 @@ impl Segment {
     }
 
     /// The same where nothing can fail: a record in the mapping that is sound and has nothing unusual.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek_mapped(&self, offset: u64, verify: bool) -> Option<Peek<'_>> {
         let map = self.map.as_ref()?;
         map.prefetch::<PREFETCH_LINES>(offset);

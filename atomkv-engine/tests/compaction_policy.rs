@@ -1,9 +1,13 @@
 //! Compaction as its users steer it: paused, slowed down, watched and cancelled.
 
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use atomkv_engine::storage::FileStorage;
 use atomkv_engine::{Database, Error, Options, Table, TableOptions, Watcher};
+
+use crate::common::watched::{Operation, Watched};
 
 fn options() -> Options {
     Options::new().segment_bytes(64 << 10, 1 << 20).checkpoint_bytes(1 << 20)
@@ -125,5 +129,46 @@ fn a_compaction_tells_how_far_it_is_and_can_be_cancelled() {
     check(&table, 3);
     let stats = database.stats();
     assert!(stats.dead_bytes < stats.live_bytes / 4, "{stats:?}");
+    database.close().expect("closed");
+}
+
+#[test]
+fn pages_are_written_in_pieces_that_fill_huge_pages() {
+    const HUGE: u64 = 2 << 20;
+    let directory = tempfile::tempdir().expect("a directory");
+    let pieces = Arc::new(Mutex::new(Vec::new()));
+    let told = pieces.clone();
+    let storage = Watched::over(FileStorage, move |operation, path| {
+        let is_page = path.extension().is_some_and(|extension| extension == "seg")
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("page-"));
+        if let (Operation::Write(offset, bytes), true) = (operation, is_page) {
+            told.lock().expect("whole").push((path.to_path_buf(), offset..offset + bytes as u64));
+        }
+        Ok(())
+    });
+    let options = Options::new().background(false).storage(Arc::new(storage));
+    let database = Database::open(directory.path().join("db"), options).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    // Of a length that divides nothing.
+    for number in 0..6_000_u32 {
+        table.put(&number.to_be_bytes(), &vec![number as u8; 1_237]).expect("put");
+    }
+    database.compact().expect("compacted");
+    let pieces = std::mem::take(&mut *pieces.lock().expect("whole"));
+    let whole = pieces.iter().filter(|(_, piece)| piece.end - piece.start == HUGE).count();
+    assert!(whole >= 2, "{pieces:?}");
+    for (path, piece) in &pieces {
+        // One in the middle is whole; the first begins behind the header, and the last and the footer end anywhere.
+        let is_last =
+            !pieces.iter().any(|(other, next)| other == path && next.end > piece.end.next_multiple_of(HUGE));
+        assert!(
+            piece.start < HUGE || is_last || (piece.start % HUGE, piece.end % HUGE) == (0, 0),
+            "{pieces:?}"
+        );
+    }
+    for number in 0..6_000_u32 {
+        let value = table.get(&number.to_be_bytes()).expect("get").expect("there");
+        assert!(value.len() == 1_237 && value.iter().all(|byte| *byte == number as u8));
+    }
     database.close().expect("closed");
 }

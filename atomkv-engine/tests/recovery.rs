@@ -224,7 +224,7 @@ fn recovery_syncs_every_large_value_that_it_shows() {
         let storage = Watched::over(sim.clone(), move |operation, path| {
             let is_value = path.extension().is_some_and(|extension| extension == "ext");
             // The first write to the value's file: it has its number.
-            if operation == Operation::Write && is_value {
+            if matches!(operation, Operation::Write(..) | Operation::Reserve) && is_value {
                 let handles = turn.lock().expect("whole").take();
                 if let Some((database, table)) = handles {
                     // What other threads do meanwhile.

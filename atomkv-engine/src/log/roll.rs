@@ -53,7 +53,7 @@ impl Log {
                 let end = if core.active.is_some() { 0 } else { position.offset };
                 loop {
                     let sequence = core.next_sequence;
-                    match self.create(position.segment, end, sequence, core.last_time_ms, capacity) {
+                    match self.create(position.segment, end, sequence, core.last_time_ms, capacity, 0) {
                         // On a disk that is nearly full a smaller segment may still fit.
                         Err(Error::NoSpace { .. }) if capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
                             capacity = (capacity / 4).max(SEGMENT_BYTES_FLOOR).max(needed);
@@ -122,6 +122,7 @@ impl Log {
         next_sequence: u64,
         time_ms: u64,
         capacity: u64,
+        cached: u64,
     ) -> Result<NewSegment> {
         // New documents are refused while there is still room to make room. Deletes go on without.
         if !self.catalog.is_reserve_spent() && !self.catalog.fill_upkeep_reserve() {
@@ -136,6 +137,7 @@ impl Log {
             predecessor,
             predecessor_end,
             capacity,
+            cached,
         })
     }
 
@@ -283,9 +285,8 @@ impl Log {
         if self.catalog.is_reserve_spent() || self.health.check_writable().is_err() {
             return;
         }
-        if let Ok(new) = self.create(predecessor, 0, sequence, time_ms, capacity) {
-            // Before the writer touches anything: its own faults would make the system go on with small pages.
-            new.segment.fill_cache(0, POPULATE_AHEAD_BYTES);
+        // Before the writer touches anything: its own faults would make the system go on with small pages.
+        if let Ok(new) = self.create(predecessor, 0, sequence, time_ms, capacity, POPULATE_AHEAD_BYTES) {
             let mut ready = self.ready.lock();
             if let Some(stale) = ready.replace(new) {
                 drop(ready);

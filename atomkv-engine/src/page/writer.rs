@@ -10,7 +10,9 @@ use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, SegmentKi
 use crate::segment::Segment;
 use crate::types::{Address, SegmentId};
 
-const WRITE_BYTES: usize = 1 << 20;
+/// A page is written in pieces that begin and end at multiples of this, a huge page: the page cache then keeps them in huge
+/// pages, of which a lookup need not wait for the address of a small one.
+const WRITE_BYTES: u64 = 2 << 20;
 
 /// One page segment that is being written. Dropped unfinished, it is removed.
 pub(crate) struct PageWriter {
@@ -38,6 +40,7 @@ impl PageWriter {
             predecessor: SegmentId::default(),
             predecessor_end: 0,
             capacity: HEADER_BYTES,
+            cached: 0,
         })?;
         Ok(PageWriter {
             catalog: catalog.clone(),
@@ -89,26 +92,31 @@ impl PageWriter {
             segment.note_expiry(expiry_ms, header.time_ms, layout.weight(header.kind, value));
         }
         let address = segment.address(offset);
-        if self.buffer.len() >= WRITE_BYTES {
-            self.flush()?;
+        let whole = self.offset() / WRITE_BYTES * WRITE_BYTES;
+        if whole > self.written {
+            self.write_to(whole)?;
         }
         Ok((address, layout.padded()))
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Writes what is buffered, up to an offset in the file.
+    fn write_to(&mut self, end: u64) -> Result<()> {
         let segment = &self.new.segment;
-        let end = self.offset();
         let failed = |operation, error| Error::io(operation, &segment.path, error);
         segment.file().allocate(end).map_err(|error| failed("allocate", error))?;
-        segment.file().write_at(self.written, &self.buffer).map_err(|error| failed("write", error))?;
+        let length = (end - self.written) as usize;
+        segment
+            .file()
+            .write_at(self.written, &self.buffer[..length])
+            .map_err(|error| failed("write", error))?;
         self.written = end;
-        self.buffer.clear();
+        self.buffer.drain(..length);
         Ok(())
     }
 
     /// Completes and syncs the segment and opens it for reading.
     pub(crate) fn finish(mut self) -> Result<Arc<Segment>> {
-        self.flush()?;
+        self.write_to(self.offset())?;
         let segment = self.new.segment.clone();
         // Only the one that is opened again is sealed: whoever finds a sealed page finds its footer too.
         segment.publish(self.written);

@@ -330,8 +330,9 @@ pub(super) fn fill_cache(file: &File, start: u64, length: u64) -> io::Result<()>
     }
     let map = options(end - start)?.offset(start).map_raw(file)?;
     #[cfg(target_os = "linux")]
-    // Kernels without huge pages for files refuse; then they are small.
-    let _ = map.advise(memmap2::Advice::HugePage);
+    // Kernels without huge pages for files refuse; then they are small. Linux reads one huge page at a time, and not
+    // several as one that no table of pages can map, where access is at random.
+    let _ = map.advise(memmap2::Advice::HugePage).and_then(|()| map.advise(memmap2::Advice::Random));
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::PopulateRead);
     #[cfg(not(target_os = "linux"))]

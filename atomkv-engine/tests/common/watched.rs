@@ -12,7 +12,10 @@ use atomkv_engine::storage::{DirectoryLock, LockOutcome, MapWriter, Mapping, Sto
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     Create,
-    Write,
+    /// So many bytes at an offset.
+    Write(u64, usize),
+    /// Space is reserved or given back.
+    Reserve,
     Sync,
     Rename,
     Remove,
@@ -136,17 +139,17 @@ impl StorageFile for WatchedFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        (self.watched.watcher)(Operation::Write, &self.path)?;
+        (self.watched.watcher)(Operation::Write(offset, bytes.len()), &self.path)?;
         self.file.write_at(offset, bytes)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        (self.watched.watcher)(Operation::Write, &self.path)?;
+        (self.watched.watcher)(Operation::Reserve, &self.path)?;
         self.file.allocate(length)
     }
 
     fn punch_hole(&self, offset: u64, length: u64) -> io::Result<()> {
-        (self.watched.watcher)(Operation::Write, &self.path)?;
+        (self.watched.watcher)(Operation::Reserve, &self.path)?;
         self.file.punch_hole(offset, length)
     }
 
