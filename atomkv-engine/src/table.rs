@@ -152,7 +152,7 @@ impl Table {
         self.keyspace.place(key)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, key: &[u8]) -> Result<u64> {
         self.keyspace.validate(key)?;
         self.keyspace.place(key)

@@ -516,7 +516,7 @@ const fn packed(widths: [usize; 4]) -> u32 {
 impl<'a> Peek<'a> {
     /// The record at the start of `bytes` in a segment of this table, or of many. The checksum is not verified. `None`
     /// if the record is none of a key, or has a long version or an expiry, or ends with the bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(bytes: &'a [u8], table: Option<u32>) -> Option<Peek<'a>> {
         const UNUSUAL: u32 = HAS_EXPIRY | RESERVED;
         let window: &[u8; HEADER_BYTES_MAX + 8] = bytes.first_chunk()?;
@@ -606,7 +606,7 @@ impl<'a> From<&Record<'a>> for Peek<'a> {
 }
 
 /// Whether a record's checksum matches.
-#[inline]
+#[inline(always)]
 fn verify(bytes: &[u8], layout: Layout, base: &Base) -> bool {
     let (head, body) = bytes.split_at(layout.header);
     let (key, value) = body.split_at(layout.key);

@@ -192,7 +192,7 @@ impl TableIndex {
     }
 
     /// [`TableIndex::first`], unless somebody moves entries right now or the sub-table must be read from an image.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_at_once(&self, place: u64, guard: &Guard) -> Option<First> {
         self.layout(guard).partition(place).first_at_once(place, guard)
     }

@@ -247,7 +247,7 @@ impl Partition {
     }
 
     /// See [`super::TableIndex::first_at_once`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_at_once(&self, place: u64, guard: &Guard) -> Option<First> {
         self.look_at_once(place, guard, |table| First::of(table, place))
     }
@@ -265,7 +265,7 @@ impl Partition {
 
     /// Has `f` look at the sub-table of a place. `None` if somebody has moved entries meanwhile, or if the sub-table is
     /// not in memory.
-    #[inline]
+    #[inline(always)]
     fn look_at_once<R>(
         &self,
         place: u64,

@@ -178,7 +178,7 @@ impl SubTable {
     /// The first entry with this tag, and whether there can be no other. As [`SubTable::find`] for those who do not hold
     /// the partition's lock. Without branches on which slot it is in: a wrong guess would keep the processor from going
     /// on while the line is on its way from memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first(&self, tag: u64) -> First {
         let home = self.home(tag);
         let mut line = home;

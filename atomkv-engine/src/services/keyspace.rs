@@ -243,7 +243,7 @@ impl Keyspace {
     }
 
     /// The place of a key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, key: &[u8]) -> Result<u64> {
         match (&self.hashing, &self.sharding) {
             (Hashing::Rapid(secrets), Sharding::Hash) => Ok(rapidhash_v3_seeded(key, secrets)),

@@ -99,12 +99,21 @@ impl Table {
         match self.find_at_once(place, key, guard) {
             AtOnce::Found(found) => f(&found),
             AtOnce::Absent => Ok(None),
-            AtOnce::Unsure => {
-                let mut unless_expired =
-                    |found: &Found<'_>| if self.is_expired(&found.record) { Ok(None) } else { f(found) };
-                self.find_slowly(place, key, guard, &mut unless_expired)
-            }
+            AtOnce::Unsure => self.find_unexpired(place, key, guard, f),
         }
+    }
+
+    #[cold]
+    fn find_unexpired<R>(
+        &self,
+        place: u64,
+        key: &[u8],
+        guard: &Guard,
+        f: &mut impl FnMut(&Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
+        let mut unless_expired =
+            |found: &Found<'_>| if self.is_expired(&found.record) { Ok(None) } else { f(found) };
+        self.find_slowly(place, key, guard, &mut unless_expired)
     }
 
     /// Whether a document is invisible by now.
@@ -155,7 +164,7 @@ impl Table {
 
     /// What nearly every lookup comes to, in few instructions and without anything that can fail, so that the
     /// processor is already at the next lookup while this one's record is on its way from memory.
-    #[inline]
+    #[inline(always)]
     fn find_at_once<'g>(&'g self, place: u64, key: &[u8], guard: &'g Guard) -> AtOnce<'g> {
         let Some(first) = self.core.index.first_at_once(place, guard) else {
             return AtOnce::Unsure;
@@ -266,26 +275,104 @@ impl Table {
     }
 
     /// [`Table::find`] with the plain value; looks again if a large value was replaced while it was being found.
-    #[inline]
-    pub(crate) fn find_plain<R>(
-        &self,
-        key: &[u8],
-        view: Option<&View>,
-        f: impl FnOnce(&Found<'_>, &[u8]) -> Result<R>,
-    ) -> Result<Option<R>> {
+    #[inline(always)]
+    pub(crate) fn find_plain<R, F>(&self, key: &[u8], view: Option<&View>, f: F) -> Result<Option<R>>
+    where
+        F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    {
+        if view.is_some() {
+            return self.find_plain_anyhow(key, view, f);
+        }
+        self.inner.health.check_open()?;
+        let place = self.place(key)?;
+        let guard = epoch::pin();
+        let counts = self.inner.counters.shard();
+        if counts.is_read_timed() {
+            return self.find_plain_anyhow(key, view, f);
+        }
+        // Nearly always a value that is stored as it is, or none: the rest is kept apart, for the sake of the processor.
+        match self.find_at_once(place, key, &guard) {
+            AtOnce::Found(found) => match Stored::of(&found.record) {
+                Some(Stored::Raw(value)) => {
+                    counts.note_read(true);
+                    let outcome = f(&found, value).map(Some);
+                    events::note_damage(&outcome);
+                    outcome
+                }
+                _ => self.find_plain_in(&found, key, f),
+            },
+            AtOnce::Absent => {
+                counts.note_read(false);
+                Ok(None)
+            }
+            AtOnce::Unsure => self.find_plain_unsure(place, key, &guard, f),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_plain_unsure<R, F>(&self, place: u64, key: &[u8], guard: &Guard, f: F) -> Result<Option<R>>
+    where
+        F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    {
+        let (mut f, mut missed) = (Some(f), false);
+        let outcome = self.find_unexpired(place, key, guard, &mut |found| {
+            let result = self.hand_over(found, &mut f)?;
+            missed = result.is_none();
+            Ok(result)
+        });
+        if let Some(f) = f.filter(|_| missed) {
+            return self.find_plain_anyhow(key, None, f);
+        }
+        self.inner.counters.shard().note_read(!matches!(outcome, Ok(None)));
+        events::note_damage(&outcome);
+        outcome
+    }
+
+    /// [`Table::find_plain`] once the newest record is found.
+    #[inline(never)]
+    fn find_plain_in<R, F>(&self, found: &Found<'_>, key: &[u8], f: F) -> Result<Option<R>>
+    where
+        F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    {
+        let mut f = Some(f);
+        let outcome = self.hand_over(found, &mut f);
+        if let (Ok(None), Some(f)) = (&outcome, f) {
+            return self.find_plain_anyhow(key, None, f);
+        }
+        self.inner.counters.shard().note_read(true);
+        events::note_damage(&outcome);
+        outcome
+    }
+
+    /// [`Table::find_plain`] whatever is found.
+    #[cold]
+    #[inline(never)]
+    fn find_plain_anyhow<R, F>(&self, key: &[u8], view: Option<&View>, f: F) -> Result<Option<R>>
+    where
+        F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    {
         let mut f = Some(f);
         loop {
             let mut missed = false;
             let found = self.find(key, view, |found| {
-                let plain = |plain: &[u8]| f.take().map(|f| f(found, plain)).transpose();
-                let result = self.with_plain(found.stored()?, plain)?.transpose()?;
+                let result = self.hand_over(found, &mut f)?;
                 missed = result.is_none();
-                Ok(result.flatten())
+                Ok(result)
             })?;
             if !missed {
                 return Ok(found);
             }
         }
+    }
+
+    /// Hands the plain value of a record to `f`. `None`, with `f` left, if it was a large one that has gone.
+    fn hand_over<R, F>(&self, found: &Found<'_>, f: &mut Option<F>) -> Result<Option<R>>
+    where
+        F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
+    {
+        let plain = |plain: &[u8]| f.take().map(|f| f(found, plain)).transpose();
+        Ok(self.with_plain(found.stored()?, plain)?.transpose()?.flatten())
     }
 
     /// The value of a key.
@@ -395,7 +482,11 @@ impl Table {
         if matches!(stored, Stored::Extent(..)) || stored.is_longer_than(AT_ONCE_BYTES_MAX) {
             return Ok(Ready::Later);
         }
-        Ok(Ready::Now(self.with_plain(stored, |value| f(found, value))?.transpose()?))
+        let value = match stored {
+            Stored::Raw(value) => Some(f(found, value)?),
+            _ => self.with_plain(stored, |value| f(found, value))?.transpose()?,
+        };
+        Ok(Ready::Now(value))
     }
 
     /// [`Table::find_at_once`] where something is unusual and yet in mapped memory: a document that expires or was changed
