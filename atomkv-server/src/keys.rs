@@ -115,9 +115,31 @@ fn raw_segment(uri: &Uri, number: usize) -> &str {
     uri.path().split('/').nth(number).unwrap_or_default()
 }
 
+/// What a percent-encoded text stands for. `None` if a percent sign has not two hexadecimal digits behind it.
+pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, [u8]>> {
+    let mut behind_signs = text.split('%').skip(1);
+    let is_sound = behind_signs.all(|behind| {
+        behind.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    is_sound.then(|| percent_decode_str(text).into())
+}
+
+/// # Errors
+/// 400 for a part of the path, called `what`, that is not so encoded.
+fn decoded<'a>(text: &'a str, what: &str) -> Result<Cow<'a, [u8]>, Problem> {
+    percent_decoded(text).ok_or_else(|| {
+        Problem::bad_request(format!(
+            "{what} in the path is not percent-encoded: behind each % stand two hexadecimal digits, and % itself is %25"
+        ))
+    })
+}
+
 /// The segments of a path, decoded: the router hands out text only, and keys need not be text.
-pub(crate) fn segment(uri: &Uri, number: usize) -> Cow<'_, [u8]> {
-    percent_decode_str(raw_segment(uri, number)).into()
+///
+/// # Errors
+/// 400 for broken percent-encoding.
+pub(crate) fn segment(uri: &Uri, number: usize) -> Result<Cow<'_, [u8]>, Problem> {
+    decoded(raw_segment(uri, number), "the key")
 }
 
 /// A document's place as its path has it.
@@ -142,9 +164,9 @@ impl<'uri> DocumentPath<'uri> {
     }
 
     /// # Errors
-    /// 400 for a name that is not text.
+    /// 400 for a name that is not text, and for broken percent-encoding.
     pub(crate) fn table(&self) -> Result<Cow<'uri, str>, Problem> {
-        let text = match percent_decode_str(self.table).into() {
+        let text = match decoded(self.table, "the table's name")? {
             Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
             Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
         };
@@ -156,7 +178,7 @@ impl<'uri> DocumentPath<'uri> {
     /// # Errors
     /// 400 for what is not so encoded, and for a key in both.
     pub(crate) fn key(&self, headers: &HeaderMap, encoding: KeyEncoding) -> Result<Cow<'uri, [u8]>, Problem> {
-        let in_path: Cow<'_, [u8]> = percent_decode_str(self.key).into();
+        let in_path = decoded(self.key, "the key")?;
         let decoded = match headers.get(KEY) {
             None if encoding == KeyEncoding::Text => return Ok(in_path),
             None => encoding.decode(in_path.into_owned()),
@@ -173,7 +195,7 @@ pub(crate) const KEY: HeaderName = HeaderName::from_static("atomkv-key");
 /// The name of the table in the path.
 ///
 /// # Errors
-/// 400 for one that is not text.
+/// Those of [`DocumentPath::table`].
 pub(crate) fn table_name(uri: &Uri) -> Result<Cow<'_, str>, Problem> {
     DocumentPath::of(uri).table()
 }
@@ -186,7 +208,7 @@ mod tests {
     fn keys_of_any_bytes_come_through() {
         let uri: Uri = "/v1/tables/a%20b/documents/x%2Fy%ff%00z?q=1".parse().expect("a path");
         assert_eq!(table_name(&uri).expect("text"), "a b");
-        assert_eq!(*segment(&uri, 5), *b"x/y\xff\0z");
+        assert_eq!(*segment(&uri, 5).expect("a key"), *b"x/y\xff\0z");
         let path = DocumentPath::find(uri.path()).expect("a document's");
         assert_eq!(path.table().expect("text"), "a b");
         let key = path.key(&HeaderMap::new(), KeyEncoding::Text).expect("a key");
@@ -213,5 +235,17 @@ mod tests {
         assert!(KeyEncoding::Hex.decode(b"abc".to_vec()).is_err());
         assert!(KeyEncoding::Base64url.decode(b"a+/b".to_vec()).is_err());
         assert!(Key::default().bytes().is_err());
+    }
+
+    #[test]
+    fn broken_percent_encoding_stands_for_nothing() {
+        for (text, bytes) in
+            [("", &b""[..]), ("a", b"a"), ("%25", b"%"), ("%fF%00", b"\xff\0"), ("%2541", b"%41")]
+        {
+            assert_eq!(percent_decoded(text).as_deref(), Some(bytes), "{text}");
+        }
+        for text in ["%", "a%", "%a", "%zz", "%%41", "%41%4", "%4g", "%\u{e9}", "%+1"] {
+            assert!(percent_decoded(text).is_none(), "{text}");
+        }
     }
 }

@@ -86,6 +86,9 @@ fn tables_and_prefixes_are_chosen_and_the_state_comes_first() {
 fn what_cannot_be_watched_is_said() {
     let service = service();
     service.get("/v1/watch?tables=nowhere").is_problem(404, "table-not-found");
+    for broken in ["%25zz", "t,%25", "%25ff"] {
+        service.get(&format!("/v1/watch?tables={broken}")).is_problem(400, "bad-request");
+    }
     service.request("GET", "/v1/watch").header("Last-Event-ID", "x").send().is_problem(400, "bad-request");
     service.get("/v1/watch?prefix=zz&key_encoding=hex").is_problem(400, "bad-request");
     service.get("/v1/watch?since=1").is_problem(400, "bad-request");

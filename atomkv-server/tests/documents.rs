@@ -70,6 +70,9 @@ fn an_answer_at_once_is_the_same_as_any() {
         ("/v1/tables/users/documents/nobody", None, 404),
         ("/v1/tables/nothing/documents/ada", None, 404),
         ("/v1/tables/%ff/documents/ada", None, 400),
+        ("/v1/tables/users%/documents/ada", None, 400),
+        ("/v1/tables/users/documents/%zz", None, 400),
+        ("/v1/tables/users/documents/%", None, 400),
         ("/v1/tables/_types.users/documents/ada", None, 404),
         ("/v1/tables/users/documents/", None, 404),
         ("/v1/tables//documents/ada", None, 404),
@@ -105,7 +108,7 @@ fn an_answer_at_once_is_the_same_as_any() {
     let metrics = service.get("/metrics");
     let line =
         |status: u16| format!("route=\"/v1/tables/{{table}}/documents/{{key}}\",status=\"{status}\"}}");
-    for (status, count) in [(200, 8), (206, 2), (304, 2), (400, 8), (404, 8), (412, 2), (416, 2)] {
+    for (status, count) in [(200, 8), (206, 2), (304, 2), (400, 14), (404, 8), (412, 2), (416, 2)] {
         let counted =
             metrics.text().lines().find(|text| text.contains("\"GET\"") && text.contains(&line(status)));
         assert_eq!(
@@ -263,6 +266,24 @@ fn keys_are_any_bytes() {
 
     service.get("/v1/tables/users/documents/abc?key_encoding=hex").is_problem(400, "bad-request");
     service.put("/v1/tables/users/documents/abc?key_encoding=rot13", b"").is_problem(400, "bad-request");
+    for broken in ["%zz", "a%", "%4", "%%41"] {
+        let path = format!("/v1/tables/users/documents/{broken}");
+        for behind in ["", "?", "?key_encoding=hex", "/versions"] {
+            service.get(&format!("{path}{behind}")).is_problem(400, "bad-request");
+        }
+        service.put(&path, b"x").is_problem(400, "bad-request");
+        service.request("DELETE", &path).send().is_problem(400, "bad-request");
+        service.request("PUT", &format!("{path}/expiry?ttl=1h")).send().is_problem(400, "bad-request");
+        service.get(&format!("/document/{broken}")).is_problem(400, "bad-request");
+        for behind in ["", "/documents", "/export", "/documents/ada", "/documents/ada?"] {
+            service.get(&format!("/v1/tables/{broken}{behind}")).is_problem(400, "bad-request");
+        }
+        service
+            .request("PUT", &format!("/v1/tables/{broken}"))
+            .json("{}")
+            .send()
+            .is_problem(400, "bad-request");
+    }
     service.get("/v1/tables/users/documents/?key_encoding=hex").is_problem(404, "route-not-found");
     let long = format!("/v1/tables/users/documents/{}", "k".repeat(65_536));
     assert_eq!(service.put(&long, b"").status, 414, "no path is so long");

@@ -70,7 +70,7 @@ pub(crate) async fn put(
     JsonBody(document): JsonBody<OldDocument>,
 ) -> Result<Json<OldPut>, Problem> {
     client.allows(Scope::Write, TABLE)?;
-    let key = segment(&uri, 2).into_owned();
+    let key = segment(&uri, 2)?.into_owned();
     let value = decode_base64(&document.doc)?;
     let durability = app.durability(None);
     let write = move |app: &App| {
@@ -96,7 +96,7 @@ pub(crate) async fn put(
 )]
 pub(crate) async fn get(State(app): State<Arc<App>>, client: Client, uri: Uri) -> Result<Response, Problem> {
     client.allows(Scope::Read, TABLE)?;
-    let key = segment(&uri, 2).into_owned();
+    let key = segment(&uri, 2)?.into_owned();
     let value = match app.tables.open(&app.database, TABLE) {
         Err(atomkv_engine::Error::TableNotFound { .. }) => None,
         Err(error) => return Err(error.into()),

@@ -212,8 +212,8 @@ fn is_seen(client: &Client, operation: &Operation) -> bool {
 }
 
 fn id(uri: &Uri) -> Result<u64, Problem> {
-    let text = std::str::from_utf8(&segment(uri, 3)).ok().and_then(|text| text.parse().ok());
-    text.ok_or_else(|| Problem::bad_request("the number of an operation"))
+    let number = segment(uri, 3).ok().and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+    number.ok_or_else(|| Problem::bad_request("the number of an operation"))
 }
 
 fn seen(app: &App, client: &Client, id: u64) -> Result<Operation, Problem> {

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::blocking::call;
-use crate::keys::{Key, KeyEncoding, Value};
+use crate::keys::{Key, KeyEncoding, Value, percent_decoded};
 use crate::problem::Problem;
 use crate::request::Query;
 use crate::tables::OWN_PREFIX;
@@ -146,8 +146,9 @@ fn options(
 ) -> Result<WatchOptions, Problem> {
     let mut options = WatchOptions::new();
     for name in query.tables.iter().flat_map(|names| names.split(',')) {
-        let name = percent_encoding::percent_decode_str(name).decode_utf8();
-        let name = name.map_err(|_| Problem::bad_request("tables: a name that is not text"))?;
+        let name = percent_decoded(name).and_then(|name| String::from_utf8(name.into_owned()).ok());
+        let wrong = "tables: a name that is not percent-encoded text; a comma in it is %252C, % itself %2525";
+        let name = name.ok_or_else(|| Problem::bad_request(wrong))?;
         options = options.table(&app.table(client, Scope::Read, &name)?.table);
     }
     if let Some(prefix) = &query.prefix {
