@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 use crate::app::App;
 use crate::auth::Client;
 use crate::body::discard;
-use crate::keys::DocumentPath;
+use crate::keys::{DocumentPath, percent_decoded};
 use crate::problem::{Problem, dressed};
 use crate::routes::documents;
 
@@ -253,6 +253,22 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// # Errors
+/// 400 for a parameter that is not percent-encoded text: what it is read by would replace what is no text.
+fn check_query(query: &str) -> Result<(), Problem> {
+    let is_text = |text: &str| percent_decoded(text).is_some_and(|bytes| std::str::from_utf8(&bytes).is_ok());
+    for parameter in query.split('&') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if !is_text(name) || !is_text(value) {
+            return Err(Problem::bad_request(format!(
+                "the parameter {name:?} of the query is not percent-encoded text: behind each % stand two hexadecimal digits, \
+                 % itself is %25, and all together is UTF-8"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The query of a request; a parameter that the resource does not have is an error.
 pub(crate) struct Query<T>(pub(crate) T);
 
@@ -260,6 +276,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        check_query(parts.uri.query().unwrap_or_default())?;
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(query)| Query(query))
             .map_err(|rejection| Problem::bad_request(rejection.body_text()))

@@ -66,6 +66,33 @@ fn lists_come_in_pages() {
     }
 }
 
+/// They would match other keys than those that are meant, or none.
+#[test]
+fn a_parameter_that_is_no_text_is_named() {
+    let service = Service::start();
+    service.table("t", "{}");
+    service.put("/v1/tables/t/documents/%EF%BF%BD", b"the character that stands for what is no text");
+    for (query, name) in [
+        ("prefix=%ff", "prefix"),
+        ("prefix=%EF%BF%BD&contains=%", "contains"),
+        ("limit=5&start=a%zz", "start"),
+        ("glob=%e2%82", "glob"),
+        ("%ff=1", "%ff"),
+        ("limit=%4", "limit"),
+    ] {
+        let answer = service.get(&format!("/v1/tables/t/documents?{query}"));
+        answer.is_problem(400, "bad-request");
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains(&format!("{name}\\\" of the query is not")), "{query}: {detail}");
+    }
+    service.get("/v1/watch?prefix=%ff&follow=false").is_problem(400, "bad-request");
+    service.put("/v1/tables/t/documents/k?ttl=%ff", b"x").is_problem(400, "bad-request");
+    let found = service.get("/v1/tables/t/documents?prefix=%EF%BF%BD&&limit=%35");
+    assert_eq!(keys(&found), ["\u{fffd}"]);
+    // An escape of the encoding `+` stays what it is.
+    assert_eq!(service.get("/v1/tables/t/documents?contains=a+b%2B").status, 200);
+}
+
 #[test]
 fn lists_tell_values_where_they_are_asked_for() {
     let service = Service::start();
