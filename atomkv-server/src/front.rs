@@ -11,11 +11,13 @@ use std::task::{Context, Poll};
 
 use axum::body::{Bytes, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use axum::{BoxError, Router};
-use futures_util::future::Either;
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, MapOk};
 use tower_service::Service;
 
 use crate::app::App;
@@ -62,7 +64,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
+    type Future = Either<Ready<Result<Response, Infallible>>, Routed>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -73,6 +75,18 @@ where
             return Either::Left(ready(Ok(response)));
         }
         request.extensions_mut().insert(ConnectInfo(self.address));
-        Either::Right(self.front.router.call(request))
+        Either::Right(self.front.router.call(request).map_ok(without_false_length))
     }
+}
+
+/// What the router answers, as it goes out.
+type Routed = MapOk<RouteFuture<Infallible>, fn(Response) -> Response>;
+
+/// The router gives answers without a body the length 0. Where the document is still that of the client, a length would
+/// be that of the document, which is not known here: so there is none, whatever the method and the version of HTTP.
+fn without_false_length(mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
 }

@@ -119,6 +119,26 @@ fn an_answer_at_once_is_the_same_as_any() {
     }
 }
 
+/// A length would be that of the document, and a cache could take 0 for it.
+#[test]
+fn what_is_unchanged_has_no_length() {
+    let service = service();
+    service.put(ADA, b"1815");
+    for path in [ADA, "/console/main.js"] {
+        let tag = service.get(path).header("etag").expect("a tag").to_string();
+        for (method, behind) in [("GET", ""), ("GET", "?"), ("HEAD", ""), ("HEAD", "?")] {
+            let request = service.request(method, &format!("{path}{behind}"));
+            let unchanged = request.header("If-None-Match", &tag).send();
+            assert_eq!(
+                (unchanged.status, unchanged.header("content-length")),
+                (304, None),
+                "{method} {path}{behind}"
+            );
+            assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
+        }
+    }
+}
+
 #[test]
 fn an_empty_document_is_a_document() {
     let service = service();
