@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use atomkv_engine::Ready;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -156,6 +158,21 @@ pub(crate) fn answer_at_once<B: HttpBody>(
     Some(told.finish(app, &span, response))
 }
 
+/// What is below HTTP/1.1 takes a body out of its chunks and leaves whatever else was done to it.
+///
+/// # Errors
+/// 501, and the connection ends, for a transfer coding other than `chunked` alone.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
+        return Ok(());
+    }
+    let detail = "the service undoes no transfer coding but chunked alone: send the body without any other";
+    let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "transfer-coding-unknown", detail);
+    Err(problem.header(CONNECTION, HeaderValue::from_static("close")))
+}
+
 struct Admitted {
     client: Client,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
@@ -193,13 +210,14 @@ fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> 
 }
 
 /// # Errors
-/// 401; 421; 429; 503.
+/// 401; 421; 429; 501; 503.
 fn admit(
     app: &Arc<App>,
     request: &Request,
     route: Option<&str>,
     address: Option<SocketAddr>,
 ) -> Result<Admitted, Problem> {
+    check_transfer_coding(request.headers())?;
     let is_open = route.is_some_and(|route| OPEN.contains(&route));
     if is_open {
         return Ok(Admitted { client: Client::nobody(), permit: None });

@@ -81,6 +81,37 @@ fn a_body_in_chunks_needs_no_length() {
     assert!(service.get(FILM).body == film);
 }
 
+/// What is below the service takes the chunks away and nothing else, so the value would be what the client never meant.
+#[test]
+fn a_transfer_coding_that_nobody_undoes_is_refused() {
+    let service = service();
+    let send = |method: &str, codings: &[&str]| {
+        let mut stream = connect(service.address);
+        let codings: String =
+            codings.iter().map(|coding| format!("Transfer-Encoding: {coding}\r\n")).collect();
+        let request =
+            format!("{method} {FILM} HTTP/1.1\r\nHost: localhost\r\n{codings}\r\n3\r\nabc\r\n0\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        std::io::BufReader::new(stream)
+    };
+    for codings in
+        [&["gzip, chunked"][..], &["gzip", "chunked"], &["identity, chunked"], &["chunked, chunked"]]
+    {
+        for method in ["PUT", "GET", "POST"] {
+            let mut stream = send(method, codings);
+            let answer = Answer::read(&mut stream, false).expect("an answer");
+            answer.is_problem(501, "transfer-coding-unknown");
+            assert_eq!(answer.header("connection"), Some("close"), "{codings:?}");
+            assert!(stream.fill_buf().expect("an orderly end").is_empty(), "{codings:?}");
+        }
+    }
+    service.get(FILM).is_problem(404, "document-not-found");
+    let mut stream = send("PUT", &["Chunked "]);
+    assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
+    let plain = service.request("PUT", FILM).header("Content-Encoding", "gzip").body(b"abcd").send();
+    assert_eq!((plain.status, service.get(FILM).text()), (204, "abcd"), "of another kind");
+}
+
 #[test]
 fn what_breaks_off_leaves_the_document_as_it_was() {
     let service = service();
