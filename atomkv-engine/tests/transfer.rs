@@ -607,7 +607,7 @@ impl BufRead for Endless {
 }
 
 #[test]
-fn a_record_that_never_ends_takes_no_memory() {
+fn a_record_that_never_ends_takes_no_memory_and_ends_the_import() {
     let (_sim, database) = database();
     let to = table(&database, "t");
     let starts = [
@@ -624,6 +624,7 @@ fn a_record_that_never_ends_takes_no_memory() {
         let options = ImportOptions::new().format(format).record_bytes_max(100_000);
         let (_, _, reason) = input_error(to.import(&mut input, &options, Watcher::none()));
         assert!(reason.contains("at most 100000 are allowed"), "{format:?}: {reason}");
+        assert!(input.given < 110_000, "{format:?}: read for {}", input.given);
     }
     // A line that is as long as is allowed, and one byte longer.
     let line = b"{\"key\":\"k\",\"value\":\"v\"}\n";

@@ -64,6 +64,19 @@ fn a_malformed_record_is_told_with_its_place() {
     assert!(place.bad(1, &["import", "db", "t", "nowhere.csv"]).contains("cannot open nowhere.csv"));
 }
 
+/// Only the limit of records can end them.
+#[cfg(unix)]
+#[test]
+fn a_record_without_an_end_is_told_with_its_place() {
+    let place = Place::new();
+    for format in ["jsonl", "csv", "dump"] {
+        let line = place.bad(6, &["import", "db", "t", "/dev/zero", "--format", format]);
+        let what = if format == "dump" { "no dump" } else { "bytes or more, at most 67108864 are allowed" };
+        assert!(line.contains("at byte 0") && line.contains(what), "{format}: {line}");
+    }
+    assert!(place.bad(6, &["import", "db", "--all", "/dev/zero"]).contains("no dump"));
+}
+
 #[test]
 fn an_import_goes_on_where_it_ended() {
     let place = Place::new();

@@ -11,8 +11,8 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 use super::field::{self, Incoming, IncomingExpiry, Mark, Outgoing, Written};
 use super::input::{Fault, Input, Next, malformed};
-use super::json_lines::too_long;
-use super::options::{Encoding, ExportOptions, Format, ImportOptions};
+use super::json_lines::whole;
+use super::options::{Encoding, ExportOptions, Format, ImportOptions, RECORD_BOUND_BYTES};
 
 /// More columns than any table of this kind has.
 const COLUMNS_MAX: usize = 16;
@@ -174,6 +174,7 @@ pub(super) struct Rows {
     key_mark: Mark,
     value_mark: Mark,
     bytes_max: u64,
+    bound: u64,
 }
 
 impl Rows {
@@ -190,15 +191,16 @@ impl Rows {
             key_mark: Mark::of(options.key_encoding),
             value_mark: Mark::of(options.value_encoding),
             bytes_max: options.record_bytes_max,
+            bound: options.record_bound(),
         };
         let refuse = |reason: String| Fault::Broken(format!("the header row: {reason}"));
         let missing = "it is missing; a CSV begins with the names of its columns";
-        let count = rows.read(input).and_then(|is_there| match is_there {
+        let count = rows.read(input, rows.bound).and_then(|is_there| match is_there {
             true => rows.take_apart(),
             false => malformed(missing),
         });
         let count = count.map_err(|fault| match fault {
-            Fault::Malformed(reason) => refuse(reason),
+            Fault::Malformed(reason) | Fault::Broken(reason) => refuse(reason),
             fault => fault,
         })?;
         for index in 0..count {
@@ -225,7 +227,7 @@ impl Rows {
     }
 
     /// Reads the next record that is not an empty line, with its quotation marks, and a line feed at the end. False at the end.
-    fn read(&mut self, input: &mut Input<'_>) -> std::result::Result<bool, Fault> {
+    fn read(&mut self, input: &mut Input<'_>, bound: u64) -> std::result::Result<bool, Fault> {
         loop {
             input.begin_record();
             let mut is_quoted = false;
@@ -233,10 +235,8 @@ impl Rows {
                 is_quoted ^= byte == b'"';
                 byte == b'\n' && !is_quoted
             };
-            let length = input.read_until(&mut self.raw, self.bytes_max, is_end)?;
-            if length > self.bytes_max {
-                return malformed(too_long(length, self.bytes_max));
-            }
+            let length = input.read_until(&mut self.raw, (self.bytes_max, bound), is_end)?;
+            let length = whole(length, input, self.bytes_max)?;
             if is_quoted {
                 return malformed("a quoted field does not end");
             }
@@ -274,7 +274,7 @@ impl Rows {
     }
 
     pub(super) fn next(&mut self, input: &mut Input<'_>) -> Next<Incoming<'_>> {
-        if !self.read(input)? {
+        if !self.read(input, self.bound)? {
             return Ok(None);
         }
         let count = self.take_apart()?;
@@ -321,9 +321,9 @@ impl Rows {
         })
     }
 
-    /// Passes over a record.
+    /// Passes over a record, which may be of any length as long as it ends.
     pub(super) fn pass(&mut self, input: &mut Input<'_>) -> Next<()> {
-        match self.read(input) {
+        match self.read(input, self.bound.max(RECORD_BOUND_BYTES)) {
             Ok(is_there) => Ok(is_there.then_some(())),
             Err(Fault::Malformed(_)) => Ok(Some(())),
             Err(fault) => Err(fault),

@@ -102,13 +102,14 @@ impl<'a> Input<'a> {
     }
 
     /// Reads up to and including the byte at which `is_end` says so, into a buffer that is cleared first, and passes over
-    /// everything after the first `most` bytes. Returns how many bytes there were; 0 at the end of the input.
+    /// everything after the first `most` bytes. Returns how many bytes there were; 0 at the end of the input; `None` if
+    /// there were more than `bound` and no end was among them.
     pub(super) fn read_until(
         &mut self,
         buffer: &mut Vec<u8>,
-        most: u64,
+        (most, bound): (u64, u64),
         mut is_end: impl FnMut(u8) -> bool,
-    ) -> Result<u64> {
+    ) -> Result<Option<u64>> {
         buffer.clear();
         let mut total = 0;
         loop {
@@ -122,7 +123,10 @@ impl<'a> Input<'a> {
             self.consume(taken, last);
             total += taken as u64;
             if found.is_some() || taken == 0 {
-                return Ok(total);
+                return Ok(Some(total));
+            }
+            if total > bound {
+                return Ok(None);
             }
         }
     }
@@ -210,14 +214,31 @@ mod tests {
             }
             let mut line = Vec::new();
             let mut next = |input: &mut Input<'_>| {
-                let length = input.read_until(&mut line, 5, |byte| byte == b'\n').expect("readable");
+                let length = input.read_until(&mut line, (5, 8), |byte| byte == b'\n').expect("readable");
                 (length, String::from_utf8(line.clone()).expect("text"), input.offset())
             };
-            assert_eq!(next(&mut input), (4, "one\n".into(), 7));
-            assert_eq!(next(&mut input), (8, "anoth".into(), 15));
-            assert_eq!(next(&mut input), (3, "end".into(), 18));
-            assert_eq!(next(&mut input), (0, String::new(), 18));
+            assert_eq!(next(&mut input), (Some(4), "one\n".into(), 7));
+            assert_eq!(next(&mut input), (Some(8), "anoth".into(), 15));
+            assert_eq!(next(&mut input), (Some(3), "end".into(), 18));
+            assert_eq!(next(&mut input), (Some(0), String::new(), 18));
             assert!(input.is_at_end().expect("readable"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_end_is_not_read_for_ever() {
+        for capacity in [1, 7, 4096] {
+            let mut reader = BufReader::with_capacity(capacity, io::repeat(b'x'));
+            let mut input = Input::new(&mut reader);
+            let mut line = Vec::new();
+            for (most, bound) in [(10, 10), (10, 5000), (0, 100)] {
+                let from = input.offset();
+                let length =
+                    input.read_until(&mut line, (most, bound), |byte| byte == b'\n').expect("readable");
+                assert_eq!((length, line.len() as u64), (None, most));
+                let read = input.offset() - from;
+                assert!(read > bound && read <= bound + capacity as u64, "{read}");
+            }
         }
     }
 

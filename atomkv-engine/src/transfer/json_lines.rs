@@ -11,8 +11,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::field::{self, Incoming, IncomingExpiry, Mark, Outgoing, Written};
-use super::input::{Fault, Input, Next, malformed};
-use super::options::{Encoding, ImportOptions};
+use super::input::{Fault, Input, Next, broken, malformed};
+use super::options::{Encoding, ImportOptions, RECORD_BOUND_BYTES};
 use crate::error::Result;
 
 /// Appends a line. `Err` says what key or value are not; then nothing of it is there.
@@ -88,6 +88,7 @@ pub(super) struct Lines {
     key_mark: Mark,
     value_mark: Mark,
     bytes_max: u64,
+    bound: u64,
 }
 
 impl Lines {
@@ -98,17 +99,17 @@ impl Lines {
             key_mark: Mark::of(options.key_encoding),
             value_mark: Mark::of(options.value_encoding),
             bytes_max: options.record_bytes_max,
+            bound: options.record_bound(),
         })
     }
 
     /// Reads the next line that is not empty. False at the end.
-    fn read(&mut self, input: &mut Input<'_>) -> std::result::Result<bool, Fault> {
+    fn read(&mut self, input: &mut Input<'_>, bound: u64) -> std::result::Result<bool, Fault> {
         loop {
             input.begin_record();
-            let length = input.read_until(&mut self.line, self.bytes_max, |byte| byte == b'\n')?;
-            if length > self.bytes_max {
-                return malformed(too_long(length, self.bytes_max));
-            }
+            let most = (self.bytes_max, bound);
+            let length =
+                whole(input.read_until(&mut self.line, most, |byte| byte == b'\n')?, input, self.bytes_max)?;
             if length == 0 || !self.line.trim_ascii().is_empty() {
                 return Ok(length > 0);
             }
@@ -116,7 +117,7 @@ impl Lines {
     }
 
     pub(super) fn next(&mut self, input: &mut Input<'_>) -> Next<Incoming<'_>> {
-        if !self.read(input)? {
+        if !self.read(input, self.bound)? {
             return Ok(None);
         }
         let fields = parse(&self.line).map_err(Fault::Malformed)?;
@@ -125,9 +126,9 @@ impl Lines {
         Ok(Some(Incoming { key, value, expiry: fields.expiry }))
     }
 
-    /// Passes over a record.
+    /// Passes over a record, which may be of any length as long as it ends.
     pub(super) fn pass(&mut self, input: &mut Input<'_>) -> Next<()> {
-        match self.read(input) {
+        match self.read(input, self.bound.max(RECORD_BOUND_BYTES)) {
             Ok(is_there) => Ok(is_there.then_some(())),
             Err(Fault::Malformed(_)) => Ok(Some(())),
             Err(fault) => Err(fault),
@@ -135,8 +136,15 @@ impl Lines {
     }
 }
 
-pub(super) fn too_long(length: u64, most: u64) -> String {
-    format!("it has {length} bytes, at most {most} are allowed; raise record_bytes_max if it is right")
+/// The length of a record that was read to its end, if it is not longer than is allowed. Nobody can tell where one of
+/// which no end was found is followed by another.
+pub(super) fn whole(length: Option<u64>, input: &Input<'_>, most: u64) -> std::result::Result<u64, Fault> {
+    let rest = format!("at most {most} are allowed; raise record_bytes_max if it is right");
+    match length {
+        None => broken(format!("it has {} bytes or more, {rest}", input.offset() - input.record_at())),
+        Some(length) if length > most => malformed(format!("it has {length} bytes, {rest}")),
+        Some(length) => Ok(length),
+    }
 }
 
 fn parse(line: &[u8]) -> std::result::Result<Fields<'_>, String> {

@@ -213,6 +213,10 @@ impl ExportOptions {
     }
 }
 
+/// A record that is passed over has an end before this: no export writes a longer one, of a value of 2 GiB with six bytes
+/// for each of its own.
+pub(super) const RECORD_BOUND_BYTES: u64 = 16 << 30;
+
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
@@ -336,7 +340,8 @@ impl ImportOptions {
     }
 
     /// The most bytes that a record of a text format may take, default 64 MiB; a longer one is malformed. It bounds what
-    /// a hostile input makes the import hold, to some times as much.
+    /// a hostile input makes the import hold, to some times as much. The import ends there at once, unless malformed
+    /// records may be left out: then it reads up to 16 GiB on for the end of the record.
     #[must_use]
     pub fn record_bytes_max(mut self, bytes: u64) -> Self {
         self.record_bytes_max = bytes;
@@ -366,6 +371,12 @@ impl ImportOptions {
     pub fn report_to(mut self, report: &ReportHandle) -> Self {
         self.report = report.clone();
         self
+    }
+
+    /// How many bytes of a record are read, if it is to be imported, before it is taken for one without an end.
+    pub(super) fn record_bound(&self) -> u64 {
+        let may_be_left_out = self.malformed_max > 0;
+        if may_be_left_out { self.record_bytes_max.max(RECORD_BOUND_BYTES) } else { self.record_bytes_max }
     }
 
     pub(super) fn validate(&self) -> Result<()> {
