@@ -344,7 +344,7 @@ Examples:
         #[arg(required_unless_present = "all")]
         file: Option<PathBuf>,
         /// All tables of a dump
-        #[arg(long, conflicts_with_all = ["format", "resume"])]
+        #[arg(long, conflicts_with_all = ["format", "record_limit", "resume"])]
         all: bool,
         /// The format; by default as the name of the file says, else JSON Lines
         #[arg(long, value_enum)]
@@ -355,6 +355,10 @@ Examples:
         /// Leaves out up to so many malformed records
         #[arg(long, value_name = "N", default_value_t = 0)]
         skip_malformed: u64,
+        /// The most bytes that a line of JSON or a record of CSV may have, and so about how much memory one takes several
+        /// times: 64 MiB unless told otherwise. Not for services
+        #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+        record_limit: Option<u64>,
         /// Keeps its place in the table "atomkv.imports", and goes on from there
         #[arg(long)]
         resume: bool,

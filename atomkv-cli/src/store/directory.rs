@@ -302,7 +302,12 @@ impl Store for Directory {
         }
         let outcome = self.tables.made(table)?.import(&mut input, &options, bar.watcher());
         *done = Some(report.get());
-        outcome.map(|report| *done = Some(report)).map_err(Failure::from)
+        outcome.map(|report| *done = Some(report)).map_err(|error| {
+            let is_limit =
+                matches!(&error, Error::Input { reason, .. } if reason.contains("record_bytes_max"));
+            let failure = Failure::from(error);
+            if is_limit { failure.hint("atomkv import --record-limit BYTES raises it") } else { failure }
+        })
     }
 
     fn load(
@@ -407,11 +412,15 @@ fn engine(options: WriteOptions) -> atomkv_engine::WriteOptions {
 }
 
 fn import_options(how: &Import, report: &ReportHandle) -> ImportOptions {
-    ImportOptions::new()
+    let options = ImportOptions::new()
         .format(how.format)
         .if_exists(how.if_exists)
         .skip_malformed(how.skip_malformed)
-        .report_to(report)
+        .report_to(report);
+    match how.record_bytes_max {
+        Some(bytes) => options.record_bytes_max(bytes),
+        None => options,
+    }
 }
 
 /// The engine's options for a range.

@@ -257,6 +257,8 @@ pub struct Import {
     pub if_exists: IfExists,
     /// So many malformed records are left out.
     pub skip_malformed: u64,
+    /// The longest record of a text format; `None` for the engine's own limit.
+    pub record_bytes_max: Option<u64>,
     /// Under which name the place is kept from which to go on.
     pub bookmark: Option<String>,
 }

@@ -40,8 +40,19 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
         Verb::History { target } => documents::history(&target, &mut output),
         Verb::Tables { db } => care::tables(&db, &mut output),
         Verb::Create { place, settings } => care::create(&place, &settings, &mut output),
-        Verb::Import { db, table, file, all, format, if_exists, skip_malformed, resume, settings } => {
-            let how = transfer::Import { format, if_exists, skip_malformed, resume, settings };
+        Verb::Import {
+            db,
+            table,
+            file,
+            all,
+            format,
+            if_exists,
+            skip_malformed,
+            record_limit,
+            resume,
+            settings,
+        } => {
+            let how = transfer::Import { format, if_exists, skip_malformed, record_limit, resume, settings };
             if all {
                 let file = file.unwrap_or_else(|| table.into());
                 transfer::import_all(&db, &file, &how, &mut output)

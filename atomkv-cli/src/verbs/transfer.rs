@@ -22,6 +22,7 @@ pub(super) struct Import {
     pub(super) format: Option<FileFormat>,
     pub(super) if_exists: Existing,
     pub(super) skip_malformed: u64,
+    pub(super) record_limit: Option<u64>,
     pub(super) resume: bool,
     pub(super) settings: SettingsArguments,
 }
@@ -34,7 +35,8 @@ impl Import {
             Existing::Fail => IfExists::Fail,
         };
         let format = format_of(self.format, file);
-        store::Import { format, if_exists, skip_malformed: self.skip_malformed, bookmark: None }
+        let (skip_malformed, record_bytes_max) = (self.skip_malformed, self.record_limit);
+        store::Import { format, if_exists, skip_malformed, record_bytes_max, bookmark: None }
     }
 }
 

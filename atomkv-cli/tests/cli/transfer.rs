@@ -64,6 +64,29 @@ fn a_malformed_record_is_told_with_its_place() {
     assert!(place.bad(1, &["import", "db", "t", "nowhere.csv"]).contains("cannot open nowhere.csv"));
 }
 
+/// An export writes six bytes for each of such a value, and so a longer line than an import takes without being told.
+#[test]
+fn what_was_exported_comes_in_again_however_long_it_is() {
+    let place = Place::new();
+    std::fs::write(place.path("long"), vec![1; 12 << 20]).expect("a file");
+    let outcome = place.run(&["put", "db", "t", "k", "@long"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    place.good(&["export", "db", "t", "-o", "t.jsonl"]);
+    let refused = place.bad(6, &["import", "copy", "t", "t.jsonl"]);
+    assert!(
+        refused.contains("record 1 of the input") && refused.contains("--record-limit BYTES"),
+        "{refused}"
+    );
+    place.good(&["import", "copy", "t", "t.jsonl", "--record-limit", "80000000"]);
+    assert_eq!(place.run(&["get", "copy", "t", "k"]).stdout, vec![1; 12 << 20]);
+    let input = b"{\"key\":\"a\",\"value\":1}\n";
+    for (limit, code) in [("21", 6), ("22", 0), ("0", 2)] {
+        let outcome = place.run_with(&["import", "db", "u", "-", "--record-limit", limit], input);
+        assert_eq!(outcome.code, code, "{limit}: {outcome:?}");
+    }
+    place.bad(2, &["import", "db", "--all", "all.dump", "--record-limit", "1"]);
+}
+
 /// Only the limit of records can end them.
 #[cfg(unix)]
 #[test]

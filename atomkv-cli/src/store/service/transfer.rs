@@ -157,6 +157,13 @@ pub(super) fn import(
     done: &mut Option<TransferReport>,
     bar: &Bar,
 ) -> Result<()> {
+    if how.record_bytes_max.is_some() {
+        // What a record takes there is memory of the service, for which its own limit stands.
+        return Err(Failure::usage(
+            "--record-limit is for directories: a service takes records of up to 64 MiB",
+        )
+        .hint("a dump has no such limit: --format dump"));
+    }
     let if_exists = match how.if_exists {
         IfExists::Skip => "skip",
         IfExists::Fail => "fail",
