@@ -21,7 +21,7 @@ Exit codes:
   3    conflict: a condition was not met
   4    not possible now: locked, not writable, no space, not reachable
   5    stored data is damaged
-  6    a script has failed, or a record of an input is malformed
+  6    a script has failed, or ended inside a transaction; or a record of an input is malformed
   70   a defect in AtomKV
   130  Ctrl-C";
 

@@ -55,15 +55,29 @@ pub fn run(db: &Path, arguments: SessionArguments, look: Look) -> Result<()> {
         Some(script) => session.run_script(&script),
         None => line::read(&mut session),
     };
-    if session.context.is_in_transaction() {
+    let outcome = if session.context.is_in_transaction() {
         session.context.abort()?;
-        eprintln!("atomkv: the transaction was not committed");
-    }
+        unfinished(outcome, is_interactive)
+    } else {
+        outcome
+    };
     let flushed = session.context.output.borrow_mut().flush();
     let context = session.context.clone();
     drop(session);
     let closed = context.store.close();
     outcome.and(flushed).and(closed)
+}
+
+/// What a session has come to that ended inside a transaction, which is aborted: a script that has not failed otherwise fails
+/// by that, because what it wrote is not there. Who types has left it.
+fn unfinished(outcome: Result<()>, is_interactive: bool) -> Result<()> {
+    if outcome.is_ok() && !is_interactive {
+        let message = "the script ends inside a transaction, which was not committed";
+        let hint = "commit makes its writes happen, abort forgets them";
+        return Err(Failure::new(Kind::Refused, message).hint(hint));
+    }
+    eprintln!("atomkv: the transaction was not committed");
+    outcome
 }
 
 /// The text to run.

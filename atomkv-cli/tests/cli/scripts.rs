@@ -121,8 +121,15 @@ fn transactions_are_all_or_nothing() {
     let script = "table t\nput a 1\nbegin\nput a 2\nput b 2\nget a\ncount\nscan b\nabort\nget a\nbegin\nput b 3\ncommit sync\nget b\n\
                   transact(|| { put(\"a\", get(\"a\") + 10); put(\"b\", get(\"b\") + 10); \"done\" })\nget a\nget b\n";
     assert_eq!(good(&place, script), "2\n2\n{\"key\":\"b\",\"value\":\"2\"}\n1\n3\ndone\n11\n13\n");
-    let outcome = place.run_with(&["db"], b"table t\nbegin\nput a 99\n");
-    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, "atomkv: the transaction was not committed\n"));
+    // Whoever writes so believes that it is there.
+    for end in ["", "quit\n"] {
+        let told = bad(&place, 6, &format!("table t\nbegin\nput a 99\n{end}"));
+        assert!(told.contains("ends inside a transaction, which was not committed"), "{told}");
+    }
+    let outcome = place.run(&["db", "-e", "table t", "-e", "begin", "-e", "put a 99"]);
+    assert_eq!((outcome.code, outcome.stderr.contains("not committed")), (6, true), "{outcome:?}");
+    let outcome = place.run_with(&["db"], b"table t\nbegin\nput a 99\nget nothing\n");
+    assert!(outcome.code == 1 && outcome.stderr.starts_with("atomkv: the transaction was not committed\n"));
     assert_eq!(place.good(&["get", "db", "t", "a"]), "11");
     assert!(bad(&place, 2, "commit").contains("begin begins one"));
     let conflict = "table t\nbegin\nlet a = get a\nabort\nlet other = table(\"t\")\n\
