@@ -6,7 +6,8 @@ use crate::format::record::Header;
 use crate::index::history::{ChainId, Old};
 use crate::index::subtable::Candidates;
 use crate::options::Retention;
-use crate::table::{Look, Table};
+use crate::stream::StreamReader;
+use crate::table::{Found, Look, Parts, Table};
 use crate::types::{Address, Version};
 
 /// A version of a key, and where it lies.
@@ -25,7 +26,7 @@ impl Table {
     /// # Errors
     /// As [`Table::get`].
     pub fn history(&self, key: &[u8]) -> Result<Vec<Version>> {
-        self.read_past(key, |_| true)
+        self.look_back(key, |_| true, |past, found| self.version_of(past, found))
     }
 
     /// The version of a key with this number: the newest one, if the key was deleted and created anew since.
@@ -34,15 +35,71 @@ impl Table {
     /// [`Error::VersionNotFound`] if it never was, [`Error::VersionCompacted`] if it is not kept any more; else as
     /// [`Table::get`].
     pub fn get_version(&self, key: &[u8], version: u64) -> Result<Version> {
-        let mut past = self.history(key)?;
-        if let Some(at) = past.iter().position(|found| found.version == version) {
-            return Ok(past.swap_remove(at));
+        self.find_version(key, version, |past, found| self.version_of(past, found))
+    }
+
+    /// Opens a version of a key for reading by parts, as [`Table::read_stream`] opens the present one. `None` if it is that of
+    /// a deletion. The reader shows it also when the table keeps it no more.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// use std::io::Read;
+    /// # use atomkv_engine::{Database, Options, Retention, TableOptions};
+    /// # let database = Database::open(directory.path().join("db"), Options::default())?;
+    /// let films = database.table("films", TableOptions::new().retention(Retention::All))?;
+    /// films.put(b"the kid", b"first cut")?;
+    /// films.put(b"the kid", b"second cut")?;
+    /// let mut cut = String::new();
+    /// films.read_stream_version(b"the kid", 1)?.expect("no deletion").read_to_string(&mut cut)?;
+    /// assert_eq!(cut, "first cut");
+    /// # database.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Table::get_version`] and [`Table::read_stream`].
+    pub fn read_stream_version(&self, key: &[u8], version: u64) -> Result<Option<StreamReader>> {
+        let parts = self.find_version(key, version, |past, found| self.parts_of_past(past, found))?;
+        Ok(parts.map(|parts| self.reader(parts)))
+    }
+
+    /// Opens for reading by parts what was there after the commit with this sequence, see [`Table::get_at`]; else as
+    /// [`Table::read_stream_version`].
+    ///
+    /// # Errors
+    /// As [`Table::get_at`] and [`Table::read_stream`].
+    pub fn read_stream_at(&self, key: &[u8], sequence: u64) -> Result<Option<StreamReader>> {
+        let parts = self.find_at(key, sequence, |past, found| self.parts_of_past(past, found))?;
+        Ok(parts.flatten().map(|parts| self.reader(parts)))
+    }
+
+    /// Reads the version of a key with this number, and none of the others.
+    fn find_version<R>(
+        &self,
+        key: &[u8],
+        version: u64,
+        read: impl Fn(&Past, &Found<'_>) -> Result<Option<R>>,
+    ) -> Result<R> {
+        let versions = self.look_back(
+            key,
+            |_| true,
+            |past, found| {
+                let Header { version: number, sequence, .. } = found.header()?;
+                if number != version {
+                    return Ok(Some((number, sequence, None)));
+                }
+                Ok(read(past, found)?.map(|read| (number, sequence, Some(read))))
+            },
+        )?;
+        let newest = versions.first().map_or(0, |(newest, ..)| *newest);
+        let oldest = versions.last().map_or(0, |(_, oldest, _)| *oldest);
+        match versions.into_iter().find_map(|(.., read)| read) {
+            Some(read) => Ok(read),
+            None if version == 0 || version > newest => Err(Error::VersionNotFound { version, newest }),
+            None => Err(Error::VersionCompacted { oldest }),
         }
-        let newest = past.first().map_or(0, |newest| newest.version);
-        if version == 0 || version > newest {
-            return Err(Error::VersionNotFound { version, newest });
-        }
-        Err(Error::VersionCompacted { oldest: past.last().map_or(0, |oldest| oldest.sequence) })
     }
 
     /// The version of a key that was there after the commit with this sequence; `None` if the key was not there then.
@@ -50,11 +107,22 @@ impl Table {
     /// # Errors
     /// [`Error::VersionCompacted`] if what was there is not kept any more, or nobody can tell; else as [`Table::get`].
     pub fn get_at(&self, key: &[u8], sequence: u64) -> Result<Option<Version>> {
+        let version = self.find_at(key, sequence, |past, found| self.version_of(past, found))?;
+        Ok(version.filter(|version| version.value.is_some()))
+    }
+
+    /// Reads the version of a key that was there after a commit, if one was.
+    fn find_at<R>(
+        &self,
+        key: &[u8],
+        sequence: u64,
+        read: impl Fn(&Past, &Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Option<R>> {
         // The newest version ends with the largest number.
         let sequence = sequence.min(Old::NEWEST - 1);
         let covers = |past: &Past| past.sequence <= sequence && sequence < past.end;
-        if let Some(version) = self.read_past(key, covers)?.pop() {
-            return Ok(version.value.is_some().then_some(version));
+        if let Some(version) = self.look_back(key, covers, read)?.pop() {
+            return Ok(Some(version));
         }
         let past = self.past(key)?;
         let before_all = past.iter().all(|past| past.sequence > sequence);
@@ -111,24 +179,36 @@ impl Table {
         }
     }
 
-    /// Reads those versions of a key that a function chooses.
-    fn read_past(&self, key: &[u8], chosen: impl Fn(&Past) -> bool) -> Result<Vec<Version>> {
+    /// Reads a version with its value; `None` if the value is not there any more.
+    fn version_of(&self, past: &Past, found: &Found<'_>) -> Result<Option<Version>> {
+        let Header { version, sequence, time_ms, expiry_ms, .. } = found.header()?;
+        let mut version = Version { version, sequence, time_ms, expires_at_ms: expiry_ms, value: None };
+        if past.is_tombstone {
+            return Ok(Some(version));
+        }
+        version.value = self.with_plain(found.stored()?, <[u8]>::to_vec)?;
+        Ok(version.value.is_some().then_some(version))
+    }
+
+    /// Holds what a version is read from by parts, if it is not a deletion; `None` if the value is not there any more.
+    fn parts_of_past(&self, past: &Past, found: &Found<'_>) -> Result<Option<Option<Parts>>> {
+        if past.is_tombstone { Ok(Some(None)) } else { Ok(self.parts_of(found)?.map(Some)) }
+    }
+
+    /// Hands those versions of a key over, newest first, that a function chooses, and returns what comes of it. Whatever
+    /// was moved meanwhile is looked for again, with all others.
+    fn look_back<R>(
+        &self,
+        key: &[u8],
+        chosen: impl Fn(&Past) -> bool,
+        read: impl Fn(&Past, &Found<'_>) -> Result<Option<R>>,
+    ) -> Result<Vec<R>> {
         let mut times = 0;
         'again: loop {
             let guard = epoch::pin();
             let mut versions = Vec::new();
             for past in self.past(key)?.iter().filter(|past| chosen(past)) {
-                let look = self.look_at(past.address, key, &guard, &mut |found| {
-                    let Header { version, sequence, time_ms, expiry_ms, .. } = found.header()?;
-                    let mut version =
-                        Version { version, sequence, time_ms, expires_at_ms: expiry_ms, value: None };
-                    if past.is_tombstone {
-                        return Ok(Some(version));
-                    }
-                    version.value = self.with_plain(found.stored()?, <[u8]>::to_vec)?;
-                    Ok(version.value.is_some().then_some(version))
-                })?;
-                match look {
+                match self.look_at(past.address, key, &guard, &mut |found| read(past, found))? {
                     Look::Found(Some(version)) => versions.push(version),
                     // Another key with the same place and check.
                     Look::Other => {}

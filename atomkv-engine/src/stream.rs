@@ -84,7 +84,8 @@ impl Table {
     /// Opens a document for reading by parts: any document, streamed or not. `None` if the key is not there. The reader
     /// shows the document as it is now, whatever becomes of the key, the database or its directory.
     ///
-    /// A document that was not streamed is held in place where it lies, or in memory, see [`Table::get_pinned`].
+    /// A document that was not streamed is held in place where it lies, or in memory, see [`Table::get_pinned`]. Earlier
+    /// versions are read by [`Table::read_stream_version`] and [`Table::read_stream_at`].
     ///
     /// # Errors
     /// As [`Table::get`], and [`Error::Corrupt`] if what tells the parts of a streamed document from damaged ones is
@@ -94,9 +95,10 @@ impl Table {
     }
 
     pub(crate) fn open_stream(&self, key: &[u8], view: Option<&View>) -> Result<Option<StreamReader>> {
-        let Some(parts) = self.open_parts(key, view)? else {
-            return Ok(None);
-        };
+        Ok(self.open_parts(key, view)?.map(|parts| self.reader(parts)))
+    }
+
+    pub(crate) fn reader(&self, parts: Parts) -> StreamReader {
         let (source, about) = match parts {
             Parts::Held(pinned) => {
                 let about = pinned.about();
@@ -105,7 +107,7 @@ impl Table {
             Parts::Chunked { file, about } => (Source::Chunked { file, buffer: Mutex::default() }, about),
         };
         let health = self.inner.health.clone();
-        Ok(Some(StreamReader { source, health, about, position: 0 }))
+        StreamReader { source, health, about, position: 0 }
     }
 }
 

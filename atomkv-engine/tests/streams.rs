@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Options, STREAM_BYTES_MAX, StreamReader, Table, TableOptions,
+    Batch, Database, Durability, Error, Expect, Options, Retention, STREAM_BYTES_MAX, StreamReader, Table,
+    TableOptions,
 };
 
 use crate::common;
@@ -104,6 +105,38 @@ fn check_all_ways(table: &Table, key: &[u8], value: &[u8], version: u64) {
     let reader = reader(table, key);
     assert_eq!((reader.len(), reader.is_empty()), (value.len() as u64, value.is_empty()), "{story}");
     assert_eq!((reader.version(), reader.sequence()), (version, entry.sequence), "{story}");
+}
+
+#[test]
+fn earlier_versions_are_read_by_parts_too() {
+    let sim = SimStorage::new(5);
+    let database = Database::open(directory(), sim_options(&sim)).expect("opens");
+    let table =
+        database.table("kept", TableOptions::new().retention(Retention::Versions(2))).expect("a table");
+    let films: Vec<Vec<u8>> = (1..=3).map(|seed| noise(seed, 3 * CHUNK + 7)).collect();
+    let put = |film: &[u8]| stream(&table, b"film", film, CHUNK, Durability::Buffered).expect("written");
+    put(&films[0]);
+    put(&films[1]);
+    let first = table.read_stream_version(b"film", 1).expect("kept").expect("no deletion");
+    let at = table.read_stream_at(b"film", first.sequence()).expect("kept").expect("there");
+    assert_eq!((at.version(), at.len()), (1, films[0].len() as u64));
+    put(&films[2]);
+    assert!(matches!(table.read_stream_version(b"film", 1), Err(Error::VersionCompacted { .. })));
+    for _ in 0..2 {
+        // Those that are open stay what they were.
+        for reader in [&first, &at] {
+            let mut part = vec![0; CHUNK];
+            assert_eq!(reader.read_at(2 * CHUNK as u64 - 5, &mut part).expect("readable"), CHUNK);
+            assert!(part == films[0][2 * CHUNK - 5..3 * CHUNK - 5]);
+        }
+        let mut second = Vec::new();
+        let mut reader = table.read_stream_version(b"film", 2).expect("kept").expect("no deletion");
+        reader.read_to_end(&mut second).expect("readable");
+        assert!(second == films[1]);
+        database.compact().expect("compacts");
+    }
+    drop((first, at));
+    database.close().expect("closes");
 }
 
 const SIZES: [usize; 12] = [

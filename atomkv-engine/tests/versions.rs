@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use atomkv_engine::storage::{FileStorage, Storage};
 use atomkv_engine::{
-    Batch, Changed, Database, Durability, Error, Expect, Options, Retention, Table, TableOptions, Update,
-    Version, WriteOptions, Written,
+    Batch, Changed, Database, Durability, Error, Expect, Options, Retention, StreamReader, Table,
+    TableOptions, Update, Version, WriteOptions, Written,
 };
 
 fn open(options: TableOptions) -> (tempfile::TempDir, Database, Table) {
@@ -73,6 +73,15 @@ fn the_past_is_kept_as_far_as_it_is_asked_for() {
         assert!(matches!(version(9), Err(Error::VersionNotFound { version: 9, newest: 4 })));
         assert!(matches!(table.get_version(b"x", 1), Err(Error::VersionNotFound { newest: 0, .. })));
         assert!(matches!(table.get_at(b"x", 1), Ok(None)));
+        let part = |reader: Option<StreamReader>| reader.map(|reader| (reader.version(), reader.sequence()));
+        let version = |version| table.read_stream_version(b"k", version).map(part);
+        let at = |sequence| table.read_stream_at(b"k", sequence).map(part);
+        let expected = Some((3, writes[2].sequence));
+        assert_eq!((version(3).expect("kept"), at(writes[2].sequence).expect("kept")), (expected, expected));
+        assert!(matches!(version(1), Err(Error::VersionCompacted { oldest: o }) if o == oldest));
+        assert!(matches!(version(9), Err(Error::VersionNotFound { version: 9, newest: 4 })));
+        assert!(matches!(at(writes[0].sequence), Err(Error::VersionCompacted { oldest: o }) if o == oldest));
+        assert!(matches!(table.read_stream_at(b"x", 1), Ok(None)));
     };
     check(&table);
     database.compact().expect("compacts");
@@ -87,6 +96,8 @@ fn the_past_is_kept_as_far_as_it_is_asked_for() {
     table.delete(b"k").expect("deleted");
     let history = table.history(b"k").expect("read");
     assert_eq!(values(&history), [(5, None), (4, Some(&b"d"[..])), (3, Some(&b"c"[..]))]);
+    assert!(matches!(table.read_stream_version(b"k", 5), Ok(None)), "a deletion");
+    assert!(matches!(table.read_stream_at(b"k", history[0].sequence), Ok(None)), "a deletion");
     database.compact().expect("compacts");
     assert_eq!(table.history(b"k").expect("read"), history);
     assert_eq!(table.get(b"k").expect("read"), None);

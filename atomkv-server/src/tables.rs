@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use atomkv_engine::services::Services;
 use atomkv_engine::{
     Batch, Database, Durability, Entry, Error, Expect, Expiry, Ready, Result, StreamReader, StreamWriter,
-    Table, TableOptions, Version, WriteOptions, Written,
+    Table, TableOptions, WriteOptions, Written,
 };
 
 /// Tables whose names begin so are the service's own.
@@ -143,19 +143,20 @@ impl TableHandle {
 
     /// A version of a document that is kept; `None` if it is that of a deletion.
     pub(crate) fn find_version(&self, key: &[u8], version: u64) -> Result<Option<Document>> {
-        self.past(key, self.table.get_version(key, version)?)
+        self.past(key, self.table.read_stream_version(key, version)?)
     }
 
     /// A document as it was after a commit; `None` if it was not there then.
     pub(crate) fn find_at(&self, key: &[u8], sequence: u64) -> Result<Option<Document>> {
-        self.table.get_at(key, sequence)?.map_or(Ok(None), |version| self.past(key, version))
+        self.past(key, self.table.read_stream_at(key, sequence)?)
     }
 
-    fn past(&self, key: &[u8], version: Version) -> Result<Option<Document>> {
-        let Some(value) = version.value else { return Ok(None) };
+    fn past(&self, key: &[u8], reader: Option<StreamReader>) -> Result<Option<Document>> {
+        let Some(reader) = reader else { return Ok(None) };
+        let sequence = reader.sequence();
         let media = match self.types.get() {
-            Some(types) => match types.get_at(key, version.sequence) {
-                Ok(media) => media.filter(|media| media.sequence == version.sequence),
+            Some(types) => match types.get_at(key, sequence) {
+                Ok(media) => media.filter(|media| media.sequence == sequence),
                 // The types that it knew are gone before the documents are.
                 Err(Error::VersionCompacted { .. }) => None,
                 Err(error) => return Err(error),
@@ -163,11 +164,11 @@ impl TableHandle {
             None => None,
         };
         Ok(Some(Document {
-            written: Written { version: version.version, sequence: version.sequence },
-            time_ms: version.time_ms,
-            expires_at_ms: version.expires_at_ms,
+            written: Written { version: reader.version(), sequence },
+            time_ms: reader.time_ms(),
+            expires_at_ms: reader.expires_at_ms(),
             media_type: media.and_then(|media| media.value).and_then(|text| String::from_utf8(text).ok()),
-            content: Content::Bytes(value),
+            content: Content::Parts(Arc::new(reader)),
         }))
     }
 
@@ -346,4 +347,31 @@ fn document(entry: Entry, media: Option<Entry>) -> Document {
 pub(crate) fn own_type(sequence: u64, media: Option<Entry>) -> Option<String> {
     let media = media.filter(|media| media.sequence == sequence)?;
     String::from_utf8(media.value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use atomkv_engine::{Options, Retention};
+
+    use super::*;
+
+    /// Each would be in memory as a whole, and once more for each other version that is kept.
+    #[test]
+    fn earlier_versions_are_not_held_in_memory() {
+        let database = Database::open("memory", Options::in_memory()).expect("opens");
+        database.table("t", TableOptions::new().retention(Retention::All)).expect("a table");
+        let handle = Tables::default().open(&database, "t").expect("there");
+        let put = |value: &[u8], media_type| handle.put(&database, b"k", value, media_type, Wish::default());
+        let first = put(b"one", Some("text/plain")).expect("put");
+        put(b"other", None).expect("put");
+        for found in [handle.find_version(b"k", 1), handle.find_at(b"k", first.sequence)] {
+            let document = found.expect("kept").expect("there");
+            assert_eq!((document.written, document.media_type.as_deref()), (first, Some("text/plain")));
+            assert!(matches!(&document.content, Content::Parts(reader) if reader.len() == 3));
+        }
+        let deleted = handle.delete(&database, b"k", Expect::Anything).expect("deleted").expect("was there");
+        assert!(handle.find_version(b"k", 3).expect("kept").is_none());
+        assert!(handle.find_at(b"k", deleted.sequence).expect("kept").is_none());
+        database.close().expect("closes");
+    }
 }

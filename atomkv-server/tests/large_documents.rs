@@ -113,6 +113,27 @@ fn a_transfer_coding_that_nobody_undoes_is_refused() {
 }
 
 #[test]
+fn an_earlier_version_comes_whole_and_in_parts() {
+    let service = Service::start();
+    service.table("films", r#"{"retention": {"versions": 2}}"#);
+    let film = noise((3 << 20) + 5);
+    let put = service.request("PUT", FILM).header("Content-Type", "video/webm").body(&film).send();
+    let sequence = put.header("atomkv-sequence").expect("one").to_string();
+    assert_eq!(service.put(FILM, b"short").status, 204);
+    for behind in ["version=1".to_string(), format!("at={sequence}")] {
+        let path = format!("{FILM}?{behind}");
+        let got = service.get(&path);
+        assert_eq!(
+            (got.header("etag"), got.header("content-type")),
+            (put.header("etag"), Some("video/webm"))
+        );
+        assert!(got.body == film, "{behind}");
+        let part = service.request("GET", &path).header("Range", "bytes=2097150-3000000").send();
+        assert!(part.status == 206 && part.body == film[2_097_150..=3_000_000], "{behind}");
+    }
+}
+
+#[test]
 fn what_breaks_off_leaves_the_document_as_it_was() {
     let service = service();
     assert_eq!(service.put(FILM, b"before").status, 201);

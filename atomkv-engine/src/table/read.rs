@@ -689,18 +689,20 @@ impl Table {
 
     /// Holds what a document is read from by parts.
     pub(crate) fn open_parts(&self, key: &[u8], view: Option<&View>) -> Result<Option<Parts>> {
-        self.find_again(key, view, |found| {
-            let Stored::Extent(_, extent @ ExtentRef { chunk_bits: Some(chunk_bits), .. }) =
-                found.stored()?
-            else {
-                return Ok(self.pin(found)?.map(Parts::Held));
-            };
-            let verify = self.inner.options.verify_checksums;
-            let Some(file) = self.inner.extents.open_chunked(&extent, chunk_bits, verify)? else {
-                return Ok(None);
-            };
-            Ok(Some(Parts::Chunked { file, about: found.about()? }))
-        })
+        self.find_again(key, view, |found| self.parts_of(found))
+    }
+
+    /// The same of a document that was found. `None` if its value is not there any more.
+    pub(crate) fn parts_of(&self, found: &Found<'_>) -> Result<Option<Parts>> {
+        let Stored::Extent(_, extent @ ExtentRef { chunk_bits: Some(chunk_bits), .. }) = found.stored()?
+        else {
+            return Ok(self.pin(found)?.map(Parts::Held));
+        };
+        let verify = self.inner.options.verify_checksums;
+        let Some(file) = self.inner.extents.open_chunked(&extent, chunk_bits, verify)? else {
+            return Ok(None);
+        };
+        Ok(Some(Parts::Chunked { file, about: found.about()? }))
     }
 
     /// Holds a value where it lies, if it lies in a mapping; else copies it.
