@@ -74,6 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "MS", env = "ATOMKV_REQUEST_TIMEOUT_MS")]
     pub request_timeout_ms: Option<u64>,
 
+    /// How many bytes a second a body must bring, at least; 0 for no limit [default: 1024]
+    #[arg(long, value_name = "BYTES", env = "ATOMKV_BODY_BYTES_PER_SECOND_MIN")]
+    pub body_bytes_per_second_min: Option<u64>,
+
     /// Requests a second of one client; more are answered 429; 0 for no limit [default: 0]
     #[arg(long, value_name = "N", env = "ATOMKV_RATE_PER_SECOND")]
     pub rate_per_second: Option<u32>,
@@ -152,6 +156,7 @@ impl Args {
         set(&mut config.watches_max, self.watches_max);
         set(&mut config.connections_max, self.connections_max);
         set(&mut config.request_timeout_ms, self.request_timeout_ms);
+        set(&mut config.body_bytes_per_second_min, self.body_bytes_per_second_min);
         set(&mut config.rate_per_second, self.rate_per_second);
         set(&mut config.rate_burst, self.rate_burst);
         set(&mut config.drain_ms, self.drain_ms);

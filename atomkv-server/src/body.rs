@@ -1,7 +1,7 @@
 //! Bodies of requests: read with limits of length and of patience; JSON.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -19,22 +19,46 @@ use crate::problem::Problem;
 const DISCARD_BYTES_MAX: usize = 16 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How long the rest of a body may be waited for. It is spent by waiting and earned by what comes, so that neither a pause
+/// nor bodies that trickle hold for long what other clients could use.
+struct Patience {
+    left: Duration,
+    most: Duration,
+    /// What comes in one second of waiting that is fast enough; 0 if anything is.
+    bytes_per_second: u64,
+}
+
+impl Patience {
+    /// `limit_ms` is 0 for no limit at all.
+    fn new(limit_ms: u64, bytes_per_second: u64) -> Patience {
+        let most = if limit_ms == 0 { Duration::MAX } else { Duration::from_millis(limit_ms) };
+        Patience { left: most, most, bytes_per_second }
+    }
+
+    fn spend(&mut self, waited: Duration) {
+        self.left = self.left.saturating_sub(waited);
+    }
+
+    fn earn(&mut self, bytes: usize) {
+        let nanos = (bytes as u64).saturating_mul(1_000_000_000).checked_div(self.bytes_per_second);
+        let earned = nanos.map_or(self.most, Duration::from_nanos);
+        self.left = self.left.saturating_add(earned).min(self.most);
+    }
+}
+
 /// A body that is read piece by piece.
 pub(crate) struct Pieces {
     pub(crate) body: Body,
     left: u64,
     limit: u64,
-    patience: Duration,
+    patience: Patience,
     /// Whether some of it has come.
     has_begun: bool,
 }
 
 impl Pieces {
     pub(crate) fn of(app: &App, body: Body, limit: u64) -> Pieces {
-        let patience = match app.config.request_timeout_ms {
-            0 => Duration::MAX,
-            limit_ms => Duration::from_millis(limit_ms),
-        };
+        let patience = Patience::new(app.config.request_timeout_ms, app.config.body_bytes_per_second_min);
         Pieces { body, left: limit, limit, patience, has_begun: false }
     }
 
@@ -50,12 +74,16 @@ impl Pieces {
     /// The next piece; `None` at the end.
     ///
     /// # Errors
-    /// 413 beyond the limit; 408 if nothing comes; 400 if the body breaks off.
+    /// 413 beyond the limit; 408 if nothing comes, or too little; 400 if the body breaks off.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let frame = match tokio::time::timeout(self.patience, self.body.frame()).await {
+            let began = Instant::now();
+            let frame = tokio::time::timeout(self.patience.left, self.body.frame()).await;
+            self.patience.spend(began.elapsed());
+            let frame = match frame {
                 Err(_) => {
-                    let detail = "the body did not go on";
+                    let detail =
+                        "the body did not go on, or too slowly; send it faster, or in smaller documents";
                     return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail));
                 }
                 Ok(None) => return Ok(None),
@@ -67,6 +95,7 @@ impl Pieces {
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
             self.has_begun = true;
+            self.patience.earn(data.len());
             let left = self.left.checked_sub(data.len() as u64);
             self.left = left.ok_or_else(|| Problem::payload_too_large(self.limit))?;
             return Ok(Some(data));
@@ -107,7 +136,8 @@ pub(crate) async fn discard(headers: &HeaderMap, body: Body) {
     }
 }
 
-async fn take_in(mut body: Body) {
+/// The same of a body that was asked for already.
+pub(crate) async fn take_in(mut body: Body) {
     let take = async {
         let mut left = DISCARD_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
@@ -167,4 +197,34 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_spent_and_earned() {
+        let second = Duration::from_secs(1);
+        let mut patience = Patience::new(3_000, 1_000);
+        patience.earn(1_000_000);
+        assert_eq!(patience.left, 3 * second, "no more than at first");
+        // Slower than it should be by one half: each second costs half of one.
+        for left_ms in [2_500, 2_000, 1_500, 1_000, 500, 500, 500] {
+            patience.spend(second);
+            patience.earn(500);
+            assert_eq!(patience.left.as_millis(), left_ms);
+        }
+        patience.spend(second);
+        assert!(patience.left.is_zero());
+        patience.earn(usize::MAX);
+        assert_eq!(patience.left, 3 * second);
+        let mut only_pauses = Patience::new(3_000, 0);
+        only_pauses.spend(2 * second);
+        only_pauses.earn(1);
+        assert_eq!(only_pauses.left, 3 * second);
+        let mut endless = Patience::new(0, 1_000);
+        endless.spend(second);
+        assert!(endless.left > Duration::from_secs(u64::MAX / 2));
+    }
 }

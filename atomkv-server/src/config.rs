@@ -74,6 +74,10 @@ pub struct Config {
     /// How long a request may take until its answer begins, and how long a body may make no progress, in milliseconds;
     /// then it is answered 503, or 408. Default 30,000; 0 for no limit.
     pub request_timeout_ms: u64,
+    /// How many bytes a second a body must bring, at least; then it is answered 408. It may fall behind by what comes in
+    /// `request_timeout_ms`, and time that the service takes to use what came is not counted. Default 1,024; 0, or 0 for
+    /// `request_timeout_ms`, for no limit.
+    pub body_bytes_per_second_min: u64,
     /// How many requests a second one client (a token; without tokens an address) may make; more are answered 429. Default 0:
     /// no limit.
     pub rate_per_second: u32,
@@ -125,6 +129,7 @@ impl Default for Config {
             watches_max: 256,
             connections_max: 10_000,
             request_timeout_ms: 30_000,
+            body_bytes_per_second_min: 1024,
             rate_per_second: 0,
             rate_burst: 0,
             drain_ms: 10_000,

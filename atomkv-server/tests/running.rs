@@ -4,7 +4,6 @@ use std::io::{BufReader, Read, Write};
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-#[cfg(feature = "tls")]
 use std::time::Duration;
 
 use atomkv_engine::services::Services;
@@ -249,6 +248,41 @@ fn limits_are_kept() {
     let _ = third.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(read_head(&mut BufReader::new(third)).is_none(), "closed at once");
     drop(held);
+}
+
+/// Each byte is progress, and would keep the request, and the room for a large document, for as long as the client likes.
+#[test]
+fn a_body_that_trickles_is_given_up() {
+    // Making the table may take longer than the limit.
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = directory.path().join("db");
+    let service = Service::at(&database, |_| {});
+    service.table("t", "{}");
+    service.stop().expect("ended");
+    let service = Service::at(&database, |config| {
+        (config.request_timeout_ms, config.body_bytes_per_second_min) = (500, 1_000_000);
+    });
+    for (request, at_once) in [
+        ("PUT /v1/tables/t/documents/small", 0),
+        ("PUT /v1/tables/t/documents/large", 3 << 19),
+        ("POST /v1/tables/t/import", 0),
+    ] {
+        let mut stream = connect(service.address);
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", 2 << 20);
+        stream.write_all(head.as_bytes()).expect("sent");
+        let _ = stream.write_all(&vec![b' '; at_once]);
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("set");
+        for _ in 0..1000 {
+            if stream.peek(&mut [0]).is_ok() || stream.write_all(b" ").is_err() {
+                break;
+            }
+        }
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+        let answer = Answer::read(&mut BufReader::new(stream), false);
+        answer.unwrap_or_else(|| panic!("no answer to {request}")).is_problem(408, "body-timed-out");
+    }
+    service.get("/v1/tables/t/documents/large").is_problem(404, "document-not-found");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::list::Wanted;
 use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::blocking::call;
-use crate::body::Pieces;
+use crate::body::{Pieces, take_in};
 use crate::keys::table_name;
 use crate::problem::Problem;
 use crate::request::Query;
@@ -470,18 +470,21 @@ async fn read(
             problem.imported(report.records, &report.position.to_string())
         })
     }));
-    loop {
+    let is_broken = loop {
         let next = pieces.next().await;
-        let is_last = !matches!(next, Ok(Some(_)));
+        let (is_last, is_broken) = (!matches!(next, Ok(Some(_))), next.is_err());
         if let Some(piece) = next.transpose() {
             // Fails if the engine has ended.
             let _ = sender.send(piece).await;
         }
         if is_last {
-            break;
+            break is_broken;
         }
-    }
+    };
     drop(sender);
+    if is_broken {
+        take_in(pieces.body).await;
+    }
     let report = reading.await.map_err(|_| Problem::defect("an import panicked"))??;
     Ok(Json(Imported::of(&report)))
 }
