@@ -115,7 +115,9 @@ function body(bytes, first, chosen = () => {}) {
   const originalMode = mode;
   adjust();
   const element = h("div", {}, h("div", { className: "row" }, field("Written as", kinds), format, shorten), area, state, note);
-  return { element, area, value, isChanged: () => area.value !== original || (mode !== originalMode && mode === "hex" && original === "") };
+  // What is told of the value stands there before anything is told of the saving: it would push that out of sight.
+  const told = () => { clearTimeout(waiting); check(); return value(); };
+  return { element, area, value: told, isChanged: () => area.value !== original || (mode !== originalMode && mode === "hex" && original === "") };
 }
 
 /** When it is to expire, as the query of the service has it. */
