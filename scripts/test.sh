@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that is tested: form, lints, documentation, the Rust tests, the C interface, the Python binding, an installation,
-# the examples, the Node binding, the console in a browser, the demo.
+# the examples, the Node binding, the console in a browser, the service against its description, the demo.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -80,6 +80,9 @@ count "$(sed -n 's/^Node binding: \([0-9]*\) passed.*/\1/p' "$log")"
 step "console" env ATOMKV_PROGRAM="$(cd "$target" && pwd)/debug/atomkv" scripts/test-console.sh
 sed -n '/^console: /s/^/  /p' "$log"
 count "$(awk '/^console: [0-9]* passed/ { sum += $2 } END { print sum + 0 }' "$log")"
+step "service against its description" env ATOMKV_PROGRAM="$(cd "$target" && pwd)/debug/atomkv" scripts/test-openapi.sh
+sed -n '/^service against its description: /s/^/  /p' "$log"
+count "$(sed -n 's/^service against its description: \([0-9]*\) passed.*/\1/p' "$log")"
 step "demo" make --no-print-directory demo
 count 4
 echo "$total passed, 0 failed"

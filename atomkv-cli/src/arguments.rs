@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use atomkv_engine::Encoding;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const LITERALS: &str = "\
@@ -205,6 +206,33 @@ pub enum FileFormat {
     Dump,
 }
 
+/// How keys and values stand in a text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TextEncoding {
+    /// Each as it can be, with a mark: text, or base64 of other bytes
+    Auto,
+    /// Text; other bytes are an error
+    Text,
+    /// Two hexadecimal digits a byte
+    Hex,
+    /// Base64
+    Base64,
+    /// Values as JSON, in JSON Lines; other values are an error
+    Json,
+}
+
+impl From<TextEncoding> for Encoding {
+    fn from(asked: TextEncoding) -> Encoding {
+        match asked {
+            TextEncoding::Auto => Encoding::Auto,
+            TextEncoding::Text => Encoding::Text,
+            TextEncoding::Hex => Encoding::Hex,
+            TextEncoding::Base64 => Encoding::Base64,
+            TextEncoding::Json => Encoding::Json,
+        }
+    }
+}
+
 /// What an import does with keys that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Existing {
@@ -344,11 +372,14 @@ Examples:
         #[arg(required_unless_present = "all")]
         file: Option<PathBuf>,
         /// All tables of a dump
-        #[arg(long, conflicts_with_all = ["format", "record_limit", "resume"])]
+        #[arg(long, conflicts_with_all = ["format", "encoding", "record_limit", "resume"])]
         all: bool,
         /// The format; by default as the name of the file says, else JSON Lines
         #[arg(long, value_enum)]
         format: Option<FileFormat>,
+        /// How keys and values stand in JSON Lines and CSV where no mark says it; by default as text
+        #[arg(long, value_enum)]
+        encoding: Option<TextEncoding>,
         /// What to do with keys that are there already
         #[arg(long, value_enum, default_value_t = Existing::Replace)]
         if_exists: Existing,
@@ -382,7 +413,7 @@ Examples:
         #[command(flatten)]
         range: RangeArguments,
         /// All tables, as a dump
-        #[arg(long, conflicts_with_all = ["table", "format"])]
+        #[arg(long, conflicts_with_all = ["table", "format", "encoding"])]
         all: bool,
         /// The file; standard output without. It appears when it is complete
         #[arg(long, short, value_name = "FILE")]
@@ -390,6 +421,9 @@ Examples:
         /// The format; by default as the name of the file says, else JSON Lines
         #[arg(long, value_enum)]
         format: Option<FileFormat>,
+        /// How keys and values stand in JSON Lines (by default auto) and CSV (by default text)
+        #[arg(long, value_enum)]
+        encoding: Option<TextEncoding>,
         /// With versions and sequences
         #[arg(long)]
         versions: bool,

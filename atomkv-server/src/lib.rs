@@ -33,6 +33,7 @@ mod limits;
 mod listen;
 mod logs;
 mod metrics;
+mod numbers;
 mod openapi;
 mod operations;
 mod problem;

@@ -109,6 +109,15 @@ fn tables_go_out_and_come_in() {
     assert!(service.get("/v1/tables/t/export?format=csv&end=c").text().starts_with("key,value"));
     let dump = service.get("/v1/dump");
     assert_eq!(dump.status, 200);
+    let any = service.get("/v1/tables/t/export?format=csv&encoding=hex");
+    service.table("copy", "{}");
+    let loaded = service.request("POST", "/v1/tables/copy/import?format=csv").body(&any.body).send();
+    assert_eq!(loaded.json()["records"], 3, "{loaded:?}");
+    assert_eq!(service.get("/v1/tables/copy/documents/%FF").body, b"three");
+    let unmarked = service.request("POST", "/v1/tables/copy/import?format=csv&encoding=base64");
+    assert_eq!(unmarked.body(b"key,value\nAP8=,eA==\n").send().status, 200);
+    assert_eq!(service.get("/v1/tables/copy/documents/%00%FF").body, b"x");
+    service.get("/v1/tables/t/export?encoding=rot13").is_problem(400, "bad-request");
     let other = Service::start();
     let loaded = other.request("POST", "/v1/dump").body(&dump.body).send();
     assert_eq!(loaded.json()["records"], 3, "{loaded:?}");

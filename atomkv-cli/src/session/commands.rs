@@ -478,7 +478,7 @@ fn export(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> 
     let mut writer = OutputWriter { output, is_safe: !look.is_terminal };
     // Its output is the progress.
     let bar = Bar::new("exporting", true);
-    let how = store::Export { format, versions: false };
+    let how = store::Export { format, ..store::Export::default() };
     context.store.export(&table, &range, how, &mut writer, &bar)?;
     Ok(())
 }

@@ -278,7 +278,10 @@ impl Store for Directory {
         bar: &Bar,
     ) -> Result<TransferReport> {
         let scan = scan_options(range)?;
-        let options = ExportOptions::new().format(how.format).scan(scan).versions(how.versions);
+        let mut options = ExportOptions::new().format(how.format).scan(scan).versions(how.versions);
+        if let Some(encoding) = how.encoding {
+            options = options.encoding(encoding);
+        }
         Ok(self.tables.existing(table)?.export(writer, &options, bar.watcher())?)
     }
 
@@ -412,11 +415,14 @@ fn engine(options: WriteOptions) -> atomkv_engine::WriteOptions {
 }
 
 fn import_options(how: &Import, report: &ReportHandle) -> ImportOptions {
-    let options = ImportOptions::new()
+    let mut options = ImportOptions::new()
         .format(how.format)
         .if_exists(how.if_exists)
         .skip_malformed(how.skip_malformed)
         .report_to(report);
+    if let Some(encoding) = how.encoding {
+        options = options.encoding(encoding);
+    }
     match how.record_bytes_max {
         Some(bytes) => options.record_bytes_max(bytes),
         None => options,

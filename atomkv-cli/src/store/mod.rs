@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use atomkv_engine::{
-    BackupOptions, BackupReport, ChangeKind, CompactionReport, Durability, Expect, Expiry, Format, IfExists,
-    ResizeReport, Retention, TableOptions, TransferReport, UncleanEnd, VerifyReport, Written,
+    BackupOptions, BackupReport, ChangeKind, CompactionReport, Durability, Encoding, Expect, Expiry, Format,
+    IfExists, ResizeReport, Retention, TableOptions, TransferReport, UncleanEnd, VerifyReport, Written,
 };
 use serde_json::Value;
 
@@ -253,6 +253,8 @@ impl From<VerifyReport> for Verified {
 pub struct Import {
     /// The format of the input.
     pub format: Format,
+    /// How keys and values stand in it; `None` for what is usual.
+    pub encoding: Option<Encoding>,
     /// What to do with keys that are there already.
     pub if_exists: IfExists,
     /// So many malformed records are left out.
@@ -268,6 +270,8 @@ pub struct Import {
 pub struct Export {
     /// The format of the output.
     pub format: Format,
+    /// How keys and values stand in it; `None` for what is usual.
+    pub encoding: Option<Encoding>,
     /// With versions and sequences.
     pub versions: bool,
 }

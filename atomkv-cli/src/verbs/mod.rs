@@ -46,13 +46,23 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
             file,
             all,
             format,
+            encoding,
             if_exists,
             skip_malformed,
             record_limit,
             resume,
             settings,
         } => {
-            let how = transfer::Import { format, if_exists, skip_malformed, record_limit, resume, settings };
+            let encoding = encoding.map(Into::into);
+            let how = transfer::Import {
+                format,
+                encoding,
+                if_exists,
+                skip_malformed,
+                record_limit,
+                resume,
+                settings,
+            };
             if all {
                 let file = file.unwrap_or_else(|| table.into());
                 transfer::import_all(&db, &file, &how, &mut output)
@@ -60,8 +70,8 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
                 transfer::import(&db, &table, &file.unwrap_or_else(|| "-".into()), &how, &mut output)
             }
         }
-        Verb::Export { db, table, range, all: _, output: file, format, versions } => {
-            let how = transfer::Export { file, format, versions };
+        Verb::Export { db, table, range, all: _, output: file, format, encoding, versions } => {
+            let how = transfer::Export { file, format, encoding: encoding.map(Into::into), versions };
             match table {
                 Some(table) => transfer::export(&db, &table, &range, &how, &mut output),
                 None => transfer::export_all(&db, &how, &mut output),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use atomkv_engine::{Format, IfExists, TransferReport};
+use atomkv_engine::{Encoding, Format, IfExists, TransferReport};
 use indicatif::BinaryBytes;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use crate::store::{self, Access, Range, Store};
 /// How to import.
 pub(super) struct Import {
     pub(super) format: Option<FileFormat>,
+    pub(super) encoding: Option<Encoding>,
     pub(super) if_exists: Existing,
     pub(super) skip_malformed: u64,
     pub(super) record_limit: Option<u64>,
@@ -36,7 +37,14 @@ impl Import {
         };
         let format = format_of(self.format, file);
         let (skip_malformed, record_bytes_max) = (self.skip_malformed, self.record_limit);
-        store::Import { format, if_exists, skip_malformed, record_bytes_max, bookmark: None }
+        store::Import {
+            format,
+            encoding: self.encoding,
+            if_exists,
+            skip_malformed,
+            record_bytes_max,
+            bookmark: None,
+        }
     }
 }
 
@@ -44,6 +52,7 @@ impl Import {
 pub(super) struct Export {
     pub(super) file: Option<PathBuf>,
     pub(super) format: Option<FileFormat>,
+    pub(super) encoding: Option<Encoding>,
     pub(super) versions: bool,
 }
 
@@ -165,7 +174,13 @@ pub(super) fn export(
 ) -> Result<()> {
     let range: Range = range(arguments)?;
     write(db, how, output, Format::JsonLines, |store, format, writer, bar| {
-        store.export(table, &range, store::Export { format, versions: how.versions }, writer, bar)
+        store.export(
+            table,
+            &range,
+            store::Export { format, encoding: how.encoding, versions: how.versions },
+            writer,
+            bar,
+        )
     })
 }
 

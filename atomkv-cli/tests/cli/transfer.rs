@@ -30,6 +30,35 @@ fn everything_goes_out_and_comes_in_again() {
     assert_eq!(place.run(&["export", "all", "t"]).json(), expected);
 }
 
+/// What CSV as text cannot hold goes out and in by another encoding.
+#[test]
+fn any_bytes_go_out_and_in_as_csv() {
+    let place = Place::new();
+    place.good(&["create", "db", "t", "--ordered"]);
+    for (key, value) in [("a", "text"), ("0xff00", "0x00ff")] {
+        place.good(&["put", "db", "t", key, value]);
+    }
+    let line = place.bad(2, &["export", "db", "t", "--format", "csv"]);
+    assert!(line.contains("choose another encoding, such as auto"), "{line}");
+    let exported = place.good(&["export", "db", "t"]);
+    for encoding in ["auto", "hex", "base64"] {
+        place.good(&["export", "db", "t", "-o", "t.csv", "--encoding", encoding]);
+        let copy = format!("copy in {encoding}");
+        place.good(&["import", &copy, "t", "t.csv", "--ordered"]);
+        assert_eq!(place.good(&["export", &copy, "t"]), exported, "{encoding}");
+    }
+    place.bad(2, &["export", "db", "t", "--encoding", "json"]);
+    // A file of somebody else, that does not say what it has.
+    let foreign = b"key,value\r\n6b,00ff\r\n";
+    assert_eq!(
+        place.run_with(&["import", "db", "u", "-", "--format", "csv", "--encoding", "hex"], foreign).code,
+        0
+    );
+    assert_eq!(place.run(&["get", "db", "u", "k"]).stdout, b"\x00\xff");
+    place.bad(2, &["export", "db", "--all", "-o", "all.dump", "--encoding", "hex"]);
+    place.bad(2, &["export", "db", "t", "--encoding", "rot13"]);
+}
+
 #[test]
 fn an_export_that_fails_leaves_no_file_and_not_the_old_one_torn() {
     let place = Place::new();

@@ -144,6 +144,13 @@ impl ExportOptions {
         self
     }
 
+    /// The same encoding for keys and values; [`Encoding::Json`] for values only.
+    #[must_use]
+    pub fn encoding(self, encoding: Encoding) -> Self {
+        let options = self.value_encoding(encoding);
+        if encoding == Encoding::Json { options } else { options.key_encoding(encoding) }
+    }
+
     /// What stands between the columns of CSV: one ASCII character, default a comma.
     #[must_use]
     pub fn delimiter(mut self, delimiter: u8) -> Self {
@@ -283,6 +290,13 @@ impl ImportOptions {
     pub fn value_encoding(mut self, encoding: Encoding) -> Self {
         self.value_encoding = encoding;
         self
+    }
+
+    /// The same encoding for keys and values; [`Encoding::Json`] for values only.
+    #[must_use]
+    pub fn encoding(self, encoding: Encoding) -> Self {
+        let options = self.value_encoding(encoding);
+        if encoding == Encoding::Json { options } else { options.key_encoding(encoding) }
     }
 
     /// What stands between the columns of CSV: one ASCII character, default a comma.

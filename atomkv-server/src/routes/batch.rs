@@ -14,6 +14,7 @@ use crate::auth::{Client, Scope};
 use crate::body::Json as JsonBody;
 use crate::etag::{etag, parse};
 use crate::keys::{Key, decode_base64, unprocessable};
+use crate::numbers::{whole, whole_or_null};
 use crate::problem::Problem;
 use crate::tables::{DEFAULT_TYPE, TableHandle, Wish};
 use crate::wishes::{AskedDurability, json_expiry};
@@ -39,9 +40,9 @@ pub(crate) enum If {
     /// Any document.
     Present,
     /// A document of this version.
-    Version(u64),
+    Version(#[serde(deserialize_with = "whole")] u64),
     /// The document that this commit has written.
-    Sequence(u64),
+    Sequence(#[serde(deserialize_with = "whole")] u64),
     /// The document with this entity tag, with or without quotes.
     Etag(String),
 }
@@ -78,13 +79,14 @@ pub(crate) struct Step {
     value_base64: Option<String>,
     /// The value of a put as JSON, kept as it is written here, instead of `value`; its type is `application/json` unless
     /// `content_type` says otherwise.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     json: Option<Box<RawValue>>,
     /// The media type of a put.
     content_type: Option<String>,
     /// As of `PUT`.
     ttl: Option<String>,
     /// As of `PUT`.
+    #[serde(default, deserialize_with = "whole_or_null")]
     expires_at_ms: Option<u64>,
     #[serde(rename = "if")]
     condition: Option<If>,

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::auth::{Client, Scope};
 use crate::body::Json as JsonBody;
 use crate::keys::{Key, segment, unprocessable};
+use crate::numbers::whole_or_null;
 use crate::operations::Operation;
 use crate::problem::Problem;
 
@@ -45,6 +46,7 @@ pub(crate) struct NewOperation {
     table: Option<String>,
     /// Of a resize.
     #[schema(minimum = 1, maximum = 16_384)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     partitions: Option<u32>,
     /// Of a backup: letters, digits, `-`, `_` and dots within, up to 100.
     name: Option<String>,

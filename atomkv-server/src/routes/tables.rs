@@ -16,6 +16,7 @@ use crate::auth::{Client, Scope};
 use crate::blocking::call;
 use crate::body::Json as JsonBody;
 use crate::keys::{table_name, unprocessable};
+use crate::numbers::{whole, whole_or_null};
 use crate::problem::Problem;
 use crate::request::Query;
 use crate::tables::OWN_PREFIX;
@@ -26,7 +27,7 @@ use crate::wishes::{AskedDurability, time};
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ToldRetention {
     /// The last so many; more than 4,294,967,295 are that many.
-    Versions(u64),
+    Versions(#[serde(deserialize_with = "whole")] u64),
     /// Each for so long after a newer one has replaced it, such as `7d`.
     Duration(String),
     /// All.
@@ -61,6 +62,7 @@ impl ToldRetention {
 pub(crate) struct NewTable {
     /// 1 to 16,384. Default 16. A table that exists keeps what it has.
     #[schema(minimum = 1, maximum = 16_384)]
+    #[serde(default, deserialize_with = "whole_or_null")]
     partitions: Option<u32>,
     /// The number of partitions follows the table's size.
     auto_partitions: Option<bool>,

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use atomkv_engine::{
-    DumpOptions, Error, ExportOptions, Format, IfExists, ImportOptions, ReportHandle, TableOptions,
+    DumpOptions, Encoding, Error, ExportOptions, Format, IfExists, ImportOptions, ReportHandle, TableOptions,
     TransferReport, Watcher,
 };
 use axum::Json;
@@ -66,6 +66,34 @@ impl AskedFormat {
             AskedFormat::Jsonl => "application/x-ndjson",
             AskedFormat::Csv => "text/csv",
             AskedFormat::Dump => "application/octet-stream",
+        }
+    }
+}
+
+/// How keys and values stand in a text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AskedEncoding {
+    /// Each as it can be, with a mark: text, or base64 of other bytes.
+    Auto,
+    /// Text; other bytes are an error.
+    Text,
+    /// Two hexadecimal digits a byte.
+    Hex,
+    /// Base64.
+    Base64,
+    /// Values as JSON, in JSON Lines; other values are an error.
+    Json,
+}
+
+impl From<AskedEncoding> for Encoding {
+    fn from(asked: AskedEncoding) -> Encoding {
+        match asked {
+            AskedEncoding::Auto => Encoding::Auto,
+            AskedEncoding::Text => Encoding::Text,
+            AskedEncoding::Hex => Encoding::Hex,
+            AskedEncoding::Base64 => Encoding::Base64,
+            AskedEncoding::Json => Encoding::Json,
         }
     }
 }
@@ -146,6 +174,9 @@ pub(crate) struct ExportQuery {
     #[serde(default)]
     #[param(inline)]
     format: AskedFormat,
+    /// How keys and values stand in it. Default: `auto` in JSON Lines, `text` in CSV.
+    #[param(inline)]
+    encoding: Option<AskedEncoding>,
     /// With versions and sequences.
     #[serde(default)]
     versions: bool,
@@ -202,11 +233,14 @@ pub(crate) async fn export(
         encoding: query.key_encoding,
     };
     let scan = wanted.options()?.limit(query.limit.unwrap_or(u64::MAX));
-    let options = ExportOptions::new()
+    let mut options = ExportOptions::new()
         .format(query.format.format())
         .scan(scan)
         .versions(query.versions)
         .text_bytes_max(TEXT_BYTES_MAX);
+    if let Some(encoding) = query.encoding {
+        options = options.encoding(encoding.into());
+    }
     written(&app, query.format.media_type(), move |writer| {
         handle.table.export(writer, &options, Watcher::none()).map(|_| ())
     })
@@ -281,6 +315,9 @@ pub(crate) struct ImportQuery {
     #[serde(default)]
     #[param(inline)]
     format: AskedFormat,
+    /// How keys and values stand in it where no mark says it. Default: as text.
+    #[param(inline)]
+    encoding: Option<AskedEncoding>,
     #[serde(default)]
     #[param(inline)]
     if_exists: Existing,
@@ -389,7 +426,8 @@ pub(crate) async fn load(
     let database = app.database.clone();
     read(&app, body, move |input, report| {
         let LoadQuery { if_exists, skip_malformed } = query;
-        let query = ImportQuery { format: AskedFormat::Dump, if_exists, skip_malformed, bookmark: None };
+        let format = AskedFormat::Dump;
+        let query = ImportQuery { format, encoding: None, if_exists, skip_malformed, bookmark: None };
         database.load_dump(input, &options(&query, report), Watcher::none())
     })
     .await
@@ -413,11 +451,15 @@ fn options(query: &ImportQuery, report: &ReportHandle) -> ImportOptions {
         Existing::Skip => IfExists::Skip,
         Existing::Fail => IfExists::Fail,
     };
-    ImportOptions::new()
+    let options = ImportOptions::new()
         .format(query.format.format())
         .if_exists(if_exists)
         .skip_malformed(query.skip_malformed)
-        .report_to(report)
+        .report_to(report);
+    match query.encoding {
+        Some(encoding) => options.encoding(encoding.into()),
+        None => options,
+    }
 }
 
 /// A body as the engine's input.

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::time::{Duration, Instant};
 
-use atomkv_engine::{Format, IfExists, TransferReport};
+use atomkv_engine::{Encoding, Format, IfExists, TransferReport};
 use serde::Deserialize;
 use ureq::http::Method;
 
@@ -28,6 +28,16 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
+fn encoding_name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Text => "text",
+        Encoding::Hex => "hex",
+        Encoding::Base64 => "base64",
+        Encoding::Json => "json",
+        _ => "auto",
+    }
+}
+
 pub(super) fn export(
     service: &Service,
     table: &str,
@@ -39,6 +49,7 @@ pub(super) fn export(
     let mut parts = lines::range_query(range)?;
     parts.push(format!("format={}", format_name(how.format)));
     parts.push(format!("versions={}", how.versions));
+    parts.extend(how.encoding.map(|encoding| format!("encoding={}", encoding_name(encoding))));
     let call = Call::get(format!("{}/export?{}", table_path(table)?, parts.join("&")));
     let counter = match how.format {
         Format::Csv => Counter::Csv { is_quoted: false, lines: 0 },
@@ -173,6 +184,9 @@ pub(super) fn import(
     let path = match table {
         Some(table) => {
             query.push_str(&format!("&format={}", format_name(how.format)));
+            if let Some(encoding) = how.encoding {
+                query.push_str(&format!("&encoding={}", encoding_name(encoding)));
+            }
             if let Some(bookmark) = &how.bookmark {
                 query.push_str(&format!("&bookmark={}", encoded(bookmark.as_bytes())));
             }

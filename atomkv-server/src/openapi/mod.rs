@@ -1,5 +1,7 @@
 //! The routes, and with them their description: what is not described cannot be called.
 
+mod rules;
+
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -86,7 +88,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
 
 /// The description as JSON.
 pub(crate) fn json() -> &'static str {
-    static JSON: LazyLock<String> =
-        LazyLock::new(|| described().split_for_parts().1.to_pretty_json().unwrap_or_default());
+    static JSON: LazyLock<String> = LazyLock::new(|| {
+        let mut description = serde_json::to_value(described().split_for_parts().1).unwrap_or_default();
+        rules::add(&mut description);
+        format!("{description:#}")
+    });
     &JSON
 }
