@@ -236,6 +236,13 @@ impl Catalog {
         self.check_owner(&self.lock.lock())
     }
 
+    /// Removes a file, if the directory is still this database's own: if it was moved away, another database may lie under
+    /// its path by now, whose files have the same names. Whether it is removed; a file that stays, and that the manifest
+    /// does not name, is removed at the next opening.
+    pub(crate) fn remove_file(&self, path: &Path) -> bool {
+        self.check_owned().is_ok() && self.storage.remove(path).is_ok()
+    }
+
     /// Changes the manifest durably. A full disk leaves everything as it was; any other failure makes the database
     /// read-only, since nobody can know which manifest the next opening will find.
     pub(crate) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {
@@ -410,8 +417,8 @@ impl Catalog {
                 Ok(new)
             }
             Err(error) => {
-                // Nothing points here; if it cannot be removed now, the next opening does it.
-                let _ = self.storage.remove(&path);
+                // Nothing points here.
+                self.remove_file(&path);
                 self.state.lock().free_ordinals.push_front(FreeOrdinal { ordinal, era: None });
                 Err(self.health.fail_unless_full(error))
             }
@@ -474,8 +481,7 @@ impl Catalog {
         }
         self.directory.set(segment.header.ordinal, None);
         self.release_ordinal(segment.header.ordinal, era);
-        // A file that cannot be removed is unknown to the manifest and removed at the next opening.
-        let _ = self.storage.remove(&segment.path);
+        self.remove_file(&segment.path);
     }
 
     /// Creates the reserve if it is not there. A disk too full for it is not an error.
@@ -500,7 +506,7 @@ impl Catalog {
         };
         let allocated = file.and_then(|file| file.allocate(bytes)).is_ok();
         if !allocated && is_new {
-            let _ = self.storage.remove(&path);
+            self.remove_file(&path);
         }
         allocated
     }
@@ -543,12 +549,12 @@ impl Catalog {
     /// Gives the reserve for upkeep back to the file system. False if it was spent before.
     pub(crate) fn spend_upkeep_reserve(&self) -> bool {
         self.upkeep_bytes.store(0, Ordering::Relaxed);
-        self.storage.remove(&self.path.join(UPKEEP_RESERVE)).is_ok()
+        self.remove_file(&self.path.join(UPKEEP_RESERVE))
     }
 
     /// Gives the reserve back to the file system. False if it was spent before.
     pub(crate) fn spend_reserve(&self) -> bool {
-        let spent = self.storage.remove(&self.path.join(RESERVE)).is_ok();
+        let spent = self.remove_file(&self.path.join(RESERVE));
         self.reserve_spent.store(true, Ordering::Relaxed);
         spent
     }

@@ -271,8 +271,8 @@ pub(crate) fn write(inner: &Inner) -> Result<()> {
     let record = match written {
         Ok(record) => record,
         Err(error) => {
-            // Not named by anything; if it stays, the next opening removes it.
-            let _ = inner.catalog.storage.remove(&path);
+            // Not named by anything.
+            inner.catalog.remove_file(&path);
             return Err(inner.health.fail_unless_full(error));
         }
     };
@@ -530,9 +530,9 @@ pub(crate) fn drop_previous(inner: &Inner) -> bool {
     let dropped =
         !older.is_empty() && catalog.update_manifest(|manifest| manifest.checkpoints.truncate(1)).is_ok();
     if dropped {
-        older
-            .iter()
-            .for_each(|old| drop(catalog.storage.remove(&catalog.path.join(image_name(old.generation)))));
+        for old in older {
+            catalog.remove_file(&catalog.path.join(image_name(old.generation)));
+        }
     }
     dropped
 }
@@ -550,9 +550,8 @@ pub(crate) fn drop_newest(inner: &Inner) -> bool {
     }
     epoch::collect();
     let newest = inner.catalog.manifest().checkpoints.first().map(|newest| newest.generation);
-    newest.is_some_and(|generation| {
-        inner.catalog.storage.remove(&inner.catalog.path.join(image_name(generation))).is_ok()
-    })
+    newest
+        .is_some_and(|generation| inner.catalog.remove_file(&inner.catalog.path.join(image_name(generation))))
 }
 
 /// Names the image in the manifest, together with the segments that it points to; then removes what only older
@@ -581,7 +580,7 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         return Err(error);
     }
     for old in dropped {
-        let _ = catalog.storage.remove(&catalog.path.join(image_name(old.generation)));
+        catalog.remove_file(&catalog.path.join(image_name(old.generation)));
     }
     for segment in gone {
         catalog.remove_segment(&segment);

@@ -625,6 +625,7 @@ impl Inner {
             return Err(Error::ReadOnly { cause: cause.to_string() });
         }
         self.log.sync_all()?;
+        self.catalog.check_owned()?;
         self.log.finish();
         let manifest = self.catalog.manifest();
         let (position, sequence) = self.log.position();

@@ -171,8 +171,7 @@ impl Extents {
     /// Gives a streamed value up, unless a commit refers to it. Only for the one who wrote it; the caller keeps the
     /// database from closing meanwhile.
     pub(crate) fn give_up(&self, id: u64) {
-        let is_unfinished = self.unfinished.lock().remove(&id).is_some();
-        if is_unfinished && self.catalog.check_owned().is_ok() {
+        if self.unfinished.lock().remove(&id).is_some() {
             self.abandon(id);
         }
     }
@@ -188,8 +187,7 @@ impl Extents {
 
     /// Removes a value that no commit refers to.
     pub(crate) fn abandon(&self, id: u64) {
-        // What cannot be removed now is unknown to the index and removed at the next opening.
-        let _ = self.catalog.storage.remove(&self.path(id));
+        self.catalog.remove_file(&self.path(id));
     }
 
     /// Opens the files of all live values and keeps them, because another process may remove them. False if one is gone.

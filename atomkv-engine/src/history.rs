@@ -32,8 +32,8 @@ impl Table {
     /// The version of a key with this number: the newest one, if the key was deleted and created anew since.
     ///
     /// # Errors
-    /// [`Error::VersionNotFound`] if it never was, [`Error::VersionCompacted`] if it is not kept any more; else as
-    /// [`Table::get`].
+    /// [`Error::VersionNotFound`] if the key never had it in its present life, [`Error::VersionCompacted`] if it is not kept any
+    /// more; else as [`Table::get`].
     pub fn get_version(&self, key: &[u8], version: u64) -> Result<Version> {
         self.find_version(key, version, |past, found| self.version_of(past, found))
     }
@@ -82,23 +82,26 @@ impl Table {
         version: u64,
         read: impl Fn(&Past, &Found<'_>) -> Result<Option<R>>,
     ) -> Result<R> {
-        let versions = self.look_back(
-            key,
-            |_| true,
-            |past, found| {
-                let Header { version: number, sequence, .. } = found.header()?;
-                if number != version {
-                    return Ok(Some((number, sequence, None)));
+        loop {
+            let number_and_sequence = |found: &Found<'_>| {
+                let Header { version, sequence, .. } = found.header()?;
+                Ok(Some((version, sequence)))
+            };
+            let known = self.look_back(key, |_| true, |_, found| number_and_sequence(found))?;
+            // Numbers begin anew with a key that was deleted: the first is the newest of several.
+            if let Some((_, sequence)) = known.iter().find(|(number, _)| *number == version) {
+                match self.look_back(key, |past| past.sequence == *sequence, &read)?.pop() {
+                    Some(read) => return Ok(read),
+                    // Compacted since: what is there now is told.
+                    None => continue,
                 }
-                Ok(read(past, found)?.map(|read| (number, sequence, Some(read))))
-            },
-        )?;
-        let newest = versions.first().map_or(0, |(newest, ..)| *newest);
-        let oldest = versions.last().map_or(0, |(_, oldest, _)| *oldest);
-        match versions.into_iter().find_map(|(.., read)| read) {
-            Some(read) => Ok(read),
-            None if version == 0 || version > newest => Err(Error::VersionNotFound { version, newest }),
-            None => Err(Error::VersionCompacted { oldest }),
+            }
+            let newest = known.first().map_or(0, |(newest, _)| *newest);
+            return Err(if version == 0 || version > newest {
+                Error::VersionNotFound { version, newest }
+            } else {
+                Error::VersionCompacted { oldest: known.last().map_or(0, |(_, oldest)| *oldest) }
+            });
         }
     }
 

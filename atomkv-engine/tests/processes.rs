@@ -292,6 +292,69 @@ fn a_moved_directory_makes_no_files_in_the_new_one() {
     assert!(holds(&path, b"k", b"new"));
 }
 
+/// The segment that the helper had made ahead has the name of one of the new database's, and closing removed it.
+#[test]
+fn a_moved_directory_takes_no_segment_of_the_new_one_with_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, moved) = (directory.path().join("data"), directory.path().join("data.old"));
+    let (old, old_table) = open(&path);
+    old_table.put_with(b"k", b"old", Durability::Sync).expect("put");
+    let segments = |path: &Path| {
+        let entries = std::fs::read_dir(path).expect("listed");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+        names.filter(|name| name.starts_with("log-")).count()
+    };
+    let made_ahead = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        segments(&path) == 2
+    });
+    assert!(made_ahead, "the helper makes the next segment");
+    std::fs::rename(&path, &moved).expect("moved");
+    let (new, new_table) = open(&path);
+    // Beyond its first segment.
+    for number in 0..2_000_u32 {
+        new_table.put(&number.to_be_bytes(), &noise(number)).expect("put");
+    }
+    new.sync().expect("synced");
+    let outcome = old.close();
+    assert!(matches!(outcome, Err(Error::Io { .. })), "{outcome:?}");
+    new_table.put_with(b"k", b"new", Durability::Sync).expect("put");
+    drop(new);
+    assert!(holds(&path, &1_999_u32.to_be_bytes(), &noise(1_999)));
+    assert!(holds(&path, b"k", b"new"));
+    assert!(holds(&moved, b"k", b"old"));
+}
+
+/// A copy has the same large values in files of the same names; the old process removed the one that it had deleted.
+#[test]
+fn a_moved_directory_takes_no_large_value_of_a_copy_with_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, moved) = (directory.path().join("data"), directory.path().join("data.old"));
+    let options = || options().large_value_bytes(64 << 10);
+    let (old, old_table) = open_with(&path, options());
+    let large: Vec<u8> = (0..900).flat_map(noise).collect();
+    for key in [b"deleted", b"changed"] {
+        old_table.put_with(key, &large, Durability::Sync).expect("put");
+    }
+    std::fs::rename(&path, &moved).expect("moved");
+    std::fs::create_dir(&path).expect("made");
+    for entry in std::fs::read_dir(&moved).expect("listed").map(|entry| entry.expect("an entry")) {
+        if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), path.join(entry.file_name())).expect("copied");
+        }
+    }
+    let (new, new_table) = open_with(&path, options());
+    // As far as it gets: it may find out on the way.
+    let _ = old_table.delete(b"deleted");
+    let _ = old_table.put(b"changed", b"small");
+    let _ = old.sync();
+    drop(old);
+    for key in [b"deleted", b"changed"] {
+        assert_eq!(new_table.get(key).expect("read").as_ref(), Some(&large));
+    }
+    new.close().expect("closes");
+}
+
 /// Somebody tidied up a "stale" lock file, and the directory had two owners.
 #[test]
 fn a_removed_lock_file_makes_no_room_for_a_second_owner() {

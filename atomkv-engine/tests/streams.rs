@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
     Batch, Database, Durability, Error, Expect, Options, Retention, STREAM_BYTES_MAX, StreamReader, Table,
@@ -136,6 +137,29 @@ fn earlier_versions_are_read_by_parts_too() {
         database.compact().expect("compacts");
     }
     drop((first, at));
+    database.close().expect("closes");
+}
+
+/// Numbers begin anew with a key that was deleted, and the files of all its first versions were opened for one.
+#[test]
+fn of_several_versions_with_a_number_only_the_newest_is_opened() {
+    let sim = SimStorage::new(6);
+    let database = Database::open(directory(), sim_options(&sim)).expect("opens");
+    let table = database.table("kept", TableOptions::new().retention(Retention::All)).expect("a table");
+    let films: Vec<Vec<u8>> = (1..=2).map(|seed| noise(seed, CHUNK)).collect();
+    stream(&table, b"film", &films[0], CHUNK, Durability::Sync).expect("written");
+    let of_the_first_life = extents_of(&sim);
+    table.delete(b"film").expect("deleted");
+    stream(&table, b"film", &films[1], CHUNK, Durability::Sync).expect("written");
+    for path in &of_the_first_life {
+        sim.remove(path).expect("removed");
+    }
+    let mut newest = Vec::new();
+    let mut reader = table.read_stream_version(b"film", 1).expect("kept").expect("no deletion");
+    reader.read_to_end(&mut newest).expect("readable");
+    assert!(newest == films[1]);
+    assert!(table.get_version(b"film", 1).expect("kept").value.as_ref() == Some(&films[1]));
+    assert!(matches!(table.history(b"film"), Err(Error::Corrupt { .. })), "that reads all");
     database.close().expect("closes");
 }
 

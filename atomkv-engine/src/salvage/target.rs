@@ -27,8 +27,8 @@ use crate::storage::Storage;
 use crate::tables::TableCore;
 use crate::types::SegmentId;
 
-/// So many pages, each with a megabyte of buffer, are written at the same time.
-const PAGES_MAX: usize = 64;
+/// So many pages, each with up to 4 MiB of buffer, are written at the same time.
+const PAGES_MAX: usize = 32;
 
 /// What the new database begins with.
 pub(super) struct Plan {

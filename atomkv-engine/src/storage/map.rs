@@ -325,7 +325,8 @@ pub(super) fn map_writer(file: &File, start: u64, length: u64) -> io::Result<Opt
 /// clean, so that a sync has nothing to do for them.
 pub(super) fn fill_cache(file: &File, start: u64, length: u64) -> io::Result<()> {
     let end = start.saturating_add(length).min(file.metadata()?.len());
-    if start >= end {
+    // Elsewhere nothing is written through a mapping, and reading what is not there yet may be dear.
+    if start >= end || !keeps_reservations(file) {
         return Ok(());
     }
     let map = options(end - start)?.offset(start).map_raw(file)?;
