@@ -3,7 +3,7 @@
 //! their failures in the statistics.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,10 @@ const BACKPRESSURE_FACTOR: u64 = 4;
 pub(crate) struct Signals {
     stop: Mutex<bool>,
     changed: Condvar,
+    /// Whether a writer has asked for a sync since the last one began.
+    sync_asked: AtomicBool,
+    /// Of [`Signals::stop`] and [`Signals::sync_asked`].
+    sync_changed: Condvar,
     last_error: Mutex<Option<String>>,
 }
 
@@ -34,6 +38,7 @@ impl Signals {
     pub(crate) fn stop(&self) {
         *self.stop.lock() = true;
         self.changed.notify_all();
+        self.sync_changed.notify_all();
     }
 
     /// Waits a while; true when it is time to stop.
@@ -45,8 +50,24 @@ impl Signals {
         *stop
     }
 
-    fn wake(&self) {
-        self.changed.notify_all();
+    /// Waits until a sync is asked for, but no longer than this; true when it is time to stop.
+    fn wait_for_sync(&self, time: Duration) -> bool {
+        let mut stop = self.stop.lock();
+        if !*stop && !self.sync_asked.load(Ordering::Relaxed) {
+            stop = self.sync_changed.wait_for(stop, time);
+        }
+        self.sync_asked.store(false, Ordering::Relaxed);
+        *stop
+    }
+
+    /// Asks for a sync, at the cost of a look if somebody else has.
+    #[inline]
+    fn ask_for_sync(&self) {
+        if !self.sync_asked.load(Ordering::Relaxed) && !self.sync_asked.swap(true, Ordering::Relaxed) {
+            // Under the lock, so that it is not lost on a thread that is about to wait.
+            let _stop = self.stop.lock();
+            self.sync_changed.notify_all();
+        }
     }
 
     pub(crate) fn note_error(&self, error: &Error) {
@@ -87,7 +108,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
 /// Bounds what power loss can take.
 fn run_sync(inner: &Inner) {
     let mut waiting_since = None;
-    while !inner.signals.wait(TICK.min(inner.options.sync_interval / 2)) {
+    while !inner.signals.wait_for_sync(TICK.min(inner.options.sync_interval / 2)) {
         if inner.health.is_failed() {
             continue;
         }
@@ -203,9 +224,7 @@ impl Inner {
     #[cold]
     fn wait_for_sync(&self, unsynced: u64) {
         let bound = self.options.sync_bytes;
-        if unsynced < bound + bound / 8 {
-            self.signals.wake();
-        }
+        self.signals.ask_for_sync();
         let hard = bound.saturating_mul(BACKPRESSURE_FACTOR);
         if unsynced > hard {
             // The writer takes part in the work that it has caused.
