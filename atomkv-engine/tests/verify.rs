@@ -227,6 +227,40 @@ fn every_missing_file_is_found() {
 }
 
 #[test]
+fn a_log_segment_whose_making_was_cut_short_is_no_damage() {
+    let (_, whole, _) = closed();
+    let manifest = directory().join("MANIFEST");
+    let begun = directory().join("log-00000000000000ff.seg");
+    let logs = whole.keys().filter(|path| kind_of(path) == "log");
+    let last = logs.max().expect("the log").clone();
+    for length in [0, 64 << 10, 200 << 10] {
+        for is_there in [true, false] {
+            let mut files = whole.clone();
+            files.insert(begun.clone(), vec![0; length]);
+            if !is_there {
+                files.remove(&manifest);
+            }
+            let report = verify(&disk(&files));
+            assert_eq!(report.is_clean(), is_there, "{length}: {:#?}", report.damages);
+            assert!(report.damages.iter().all(|damage| damage.file == manifest), "{:#?}", report.damages);
+        }
+    }
+    // Not if there is something in it, or was.
+    let predecessors = whole.keys().filter(|path| kind_of(path) == "log" && **path != last);
+    for (path, bytes) in predecessors.map(|path| (path, vec![0; 64 << 10])).chain([(&begun, {
+        let mut bytes = vec![0; 200 << 10];
+        bytes[150 << 10] = 1;
+        bytes
+    })]) {
+        let mut files = whole.clone();
+        files.insert(path.clone(), bytes);
+        files.remove(&manifest);
+        let report = verify(&disk(&files));
+        assert!(report.damages.iter().any(|damage| damage.file == *path), "{:#?}", report.damages);
+    }
+}
+
+#[test]
 fn garbage_never_panics_and_is_told() {
     let (_, whole, _) = closed();
     let mut random = Random::new(10);

@@ -226,6 +226,13 @@ pub(crate) fn open_segments(
 ) -> (BTreeMap<SegmentId, Arc<Segment>>, Vec<Error>) {
     let mut segments = BTreeMap::new();
     let mut damaged = Vec::new();
+    let mut blank = Vec::new();
+    let is_named =
+        |id| manifest.is_some_and(|manifest| manifest.segments.iter().any(|named| SegmentId(named.id) == id));
+    let is_blank = |path: &Path| {
+        let measured = storage.open(path).and_then(|file| Ok((file.len()?, file)));
+        measured.is_ok_and(|(length, file)| bytes_behind(&*file, 0, length) == 0)
+    };
     for name in names {
         let Some((kind, id)) = parse_file_name(name).filter(|(kind, _)| *kind != SegmentKind::Extent) else {
             continue;
@@ -236,6 +243,11 @@ pub(crate) fn open_segments(
                 segments.insert(id, Arc::new(segment));
             }
             Ok(_) => damaged.push(Error::corrupt(&path, 0, "the segment is another one's")),
+            Err(error @ Error::Corrupt { .. })
+                if kind == SegmentKind::Log && !is_named(id) && is_blank(&path) =>
+            {
+                blank.push((id, error));
+            }
             Err(error) => damaged.push(error),
         }
     }
@@ -251,6 +263,9 @@ pub(crate) fn open_segments(
         }
         is_ours
     });
+    // What another goes on behind had something in it; the making of the others was cut short.
+    blank.retain(|(id, _)| segments.values().any(|segment| segment.header.predecessor == *id));
+    damaged.extend(blank.into_iter().map(|(_, error)| error));
     (segments, damaged)
 }
 
