@@ -15,7 +15,7 @@
 
 mod throttle;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ use crate::progress::{Reporter, Watcher};
 use crate::segment::Segment;
 use crate::stats::CompactionReport;
 use crate::tables::TableCore;
-use crate::tombstones::{self, Holders};
+use crate::tombstones::{self, Holder, Holders};
 use crate::types::{Address, SegmentId};
 pub use throttle::CompactionPause;
 pub(crate) use throttle::Pauses;
@@ -729,10 +729,26 @@ fn note_holders(
     moved: &[(Address, u64)],
     holders: &Holders,
 ) {
+    if holders.is_empty() {
+        return;
+    }
     let pages: HashMap<u16, _> = outputs.iter().map(|page| (page.header.ordinal, page)).collect();
+    let copied_to = |address: &Address| pages.get(&address.ordinal());
+    let survivor_of = |holder: &Holder| match holder {
+        Holder::Survivor(id) => Some(*id),
+        Holder::Segment(_) => None,
+    };
+    let wanted: HashSet<_> = holders.values().filter_map(survivor_of).collect();
+    let copies = survivors.iter().zip(moved).filter(|(it, _)| wanted.contains(&it.id()));
+    let copies: HashMap<_, _> =
+        copies.filter_map(|(it, (address, _))| Some((it.id(), copied_to(address)?.id()))).collect();
     for (survivor, (address, length)) in survivors.iter().zip(moved).filter(|(it, _)| it.is_tombstone) {
-        if let (Some(page), Some(by)) = (pages.get(&address.ordinal()), holders.get(&survivor.id())) {
-            page.hold_tombstone(*by, *length);
+        let by = holders.get(&survivor.id()).and_then(|holder| match holder {
+            Holder::Segment(id) => Some(*id),
+            Holder::Survivor(id) => copies.get(id).copied(),
+        });
+        if let (Some(page), Some(by)) = (copied_to(address), by) {
+            page.hold_tombstone(by, *length);
         }
     }
 }

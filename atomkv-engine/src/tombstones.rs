@@ -22,8 +22,17 @@ use crate::page;
 use crate::segment::Segment;
 use crate::types::SegmentId;
 
-/// The segments that the tombstones of a round stay for, by victim and offset.
-pub(crate) type Holders = HashMap<(usize, u64), SegmentId>;
+/// What the tombstones of a round stay for, by victim and offset.
+pub(crate) type Holders = HashMap<(usize, u64), Holder>;
+
+/// What a tombstone stays for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A segment outside the round.
+    Segment(SegmentId),
+    /// The page that another survivor, by victim and offset, is copied to.
+    Survivor((usize, u64)),
+}
 
 /// A tombstone of a victim.
 struct Tombstone<'a> {
@@ -37,8 +46,8 @@ struct Tombstone<'a> {
 enum Fate {
     /// No older document of the key was found so far.
     Needless,
-    /// The segment holds one.
-    Held(SegmentId),
+    /// One is there.
+    Held(Holder),
     /// A newer record of the key is on stable storage.
     Superseded,
 }
@@ -64,7 +73,8 @@ pub(crate) fn settle(inner: &Inner, victims: &[Victim], survivors: &mut Vec<Surv
             }
             // What it holds cannot be told: it may be anything.
             Err(Error::Corrupt { .. }) => {
-                places.values_mut().flatten().for_each(|tombstone| tombstone.hold(segment.id()));
+                let holder = Holder::Segment(segment.id());
+                places.values_mut().flatten().for_each(|tombstone| tombstone.hold(holder));
             }
             Err(error) => return Err(error),
         }
@@ -117,9 +127,8 @@ fn look_inside(victims: &[Victim], survivors: &[Survivor], places: &mut Places<'
             if record.header.sequence > tombstone.sequence {
                 tombstone.fate = Fate::Superseded;
             } else {
-                // An old version that a history or a snapshot wants. Where its copy will lie is not known yet: when
-                // this segment goes, the tombstone is looked at again.
-                tombstone.hold(victims[survivor.victim].segment.id());
+                // An old version that a history or a snapshot wants.
+                tombstone.hold(Holder::Survivor(survivor.id()));
             }
         }
     }
@@ -170,7 +179,7 @@ fn compare(
             } else if sequence < tombstone.sequence && is_tombstone {
                 released = true;
             } else if sequence < tombstone.sequence {
-                tombstone.hold(segment.id());
+                tombstone.hold(Holder::Segment(segment.id()));
             }
         }
     });
@@ -181,7 +190,8 @@ fn compare(
         }
         Ok(()) => Ok(()),
         Err(Error::Corrupt { .. }) => {
-            tombstones.iter_mut().for_each(|tombstone| tombstone.hold(segment.id()));
+            let holder = Holder::Segment(segment.id());
+            tombstones.iter_mut().for_each(|tombstone| tombstone.hold(holder));
             Ok(())
         }
         Err(error) => Err(error),
@@ -190,7 +200,7 @@ fn compare(
 
 impl Tombstone<'_> {
     /// The first holder is kept: it stays longest.
-    fn hold(&mut self, by: SegmentId) {
+    fn hold(&mut self, by: Holder) {
         if matches!(self.fate, Fate::Needless) {
             self.fate = Fate::Held(by);
         }

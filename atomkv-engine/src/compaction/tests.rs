@@ -190,3 +190,36 @@ fn rounds_never_bring_back_what_was_deleted() {
         assert!(rounds > 5, "seed {seed}: {rounds} rounds");
     }
 }
+
+/// Tombstones of documents that a snapshot sees go into the page that the documents go into. They were counted as held by a
+/// segment that went with the round, and so as dead: the next round took the page for them, and so on without end.
+#[test]
+fn rounds_end_though_a_snapshot_wants_what_was_deleted() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    let mut snapshots = Vec::new();
+    // Both in each segment.
+    for group in 0..80u32 {
+        let keys = || (group * 100..(group + 1) * 100).map(u32::to_be_bytes);
+        for key in keys() {
+            t.put(&key, &[7; 8]).expect("put");
+        }
+        snapshots.push(database.snapshot().expect("a snapshot"));
+        for key in keys() {
+            t.delete(&key).expect("deleted");
+        }
+    }
+    come_to_rest(&t.inner);
+    for (group, snapshot) in (0u32..).zip(&snapshots) {
+        let key = (group * 100 + 7).to_be_bytes();
+        assert_eq!(snapshot.get(&t, &key).expect("read").as_deref(), Some(&[7; 8][..]));
+    }
+    drop(snapshots);
+    t.put(b"last", b"one").expect("put");
+    t.inner.log.begin_segment().expect("rolls");
+    come_to_rest(&t.inner);
+    come_to_rest(&t.inner);
+    let stats = database.stats();
+    assert!(stats.dead_bytes < 300 << 10 && stats.disk_bytes < 700 << 10, "{stats:?}");
+    assert_eq!(t.len(), 1);
+}
