@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use atomkv_engine::storage::{FileStorage, LockOutcome, Storage, StorageFile};
 use atomkv_engine::{
-    BackupOptions, Database, Options, RestoreOptions, Table, TableOptions, VerifyOptions, Watcher, restore,
-    restore_stream, verify_directory,
+    BackupOptions, Database, Durability, Error, Options, RestoreOptions, Table, TableOptions, VerifyOptions,
+    Watcher, WriteOptions, restore, restore_stream, verify_directory,
 };
 
 /// Real files; the log's helper thread may create only so many.
@@ -192,6 +192,49 @@ fn a_segment_that_came_too_late_is_not_named() {
     let copied = found.table("t", TableOptions::new()).expect("a table");
     assert_eq!(copied.len(), u64::from(counter));
     found.close().expect("closes");
+    database.close().expect("closes");
+}
+
+/// That what is damaged was on stable storage once is told by marks behind it, here in the segment that the log went on in.
+/// They were looked for in the one that had come too late alone, and the damage was taken for the end of the log.
+#[test]
+fn damage_is_told_by_the_segment_that_the_log_went_on_in() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, copy) = (directory.path().join("db"), directory.path().join("copy"));
+    let storage = Arc::new(SlowHelper::default());
+    let options = Options::default()
+        .storage(storage.clone())
+        .segment_bytes(64 << 10, 64 << 10)
+        .sync_interval(Duration::from_secs(3600));
+    let database = Database::open(&path, options).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let _released = Released(storage.clone());
+    let mut counter = 0;
+    roll(&database, &table, &mut counter);
+    roll(&database, &table, &mut counter);
+    let begun = database.stats().log_segments;
+    storage.permit(1);
+    while database.stats().log_segments == begun {
+        std::thread::yield_now();
+    }
+    database.sync().expect("synced");
+    table.put_with(b"after", b"the sync", WriteOptions::new().durability(Durability::Sync)).expect("put");
+    assert!(copy_at_rest(&path, &copy), "something has changed though the helper stands still");
+    let names = std::fs::read_dir(&copy).expect("listed").map(|file| file.expect("a file").path());
+    let is_log = |path: &std::path::PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"))
+    };
+    let first = names.filter(is_log).min().expect("a log segment");
+    let mut bytes = std::fs::read(&first).expect("read");
+    let last = bytes.iter().rposition(|byte| *byte == 0x5a).expect("a value");
+    bytes[last] ^= 1;
+    std::fs::write(&first, &bytes).expect("written");
+    let error = Database::open(&copy, Options::default()).expect_err("damaged");
+    assert!(
+        matches!(&error, Error::Corrupt { file, .. } if file.ends_with(first.file_name().expect("a name"))),
+        "{error}"
+    );
+    storage.permit(1_000);
     database.close().expect("closes");
 }
 

@@ -364,30 +364,27 @@ impl<'a> Recovery<'a> {
         if let Some(offset) = self.covering_mark(segment, at, bad)? {
             return Ok(Some(format!("a mark at byte {offset}")));
         }
-        let mut predecessor = segment.id();
-        loop {
+        // More than one may have rolled out of a segment: one that was made ahead and came too late holds nothing.
+        let mut waiting = vec![segment.id()];
+        while let Some(predecessor) = waiting.pop() {
             let from = if predecessor == segment.id() { at } else { 0 };
-            let continues = |next: &&Arc<Segment>| {
-                next.header.predecessor == predecessor && next.header.predecessor_end > from
-            };
-            // An opening has read the log beyond this place, synced it and gone on there.
-            if let Some(next) = self.segments.values().find(continues) {
-                return Ok(Some(format!("the header of {}", next.path.display())));
+            let next = self.segments.values().filter(|next| next.header.predecessor == predecessor);
+            for next in next {
+                // An opening has read the log beyond this place, synced it and gone on there.
+                if next.header.predecessor_end > from {
+                    return Ok(Some(format!("the header of {}", next.path.display())));
+                }
+                let is_rolled = next.header.predecessor_end == 0 && predecessor != SegmentId::default();
+                if !is_rolled || next.id() <= predecessor {
+                    continue;
+                }
+                if let Some(offset) = self.covering_mark(next, HEADER_BYTES, bad)? {
+                    return Ok(Some(format!("a mark at byte {offset} of {}", next.path.display())));
+                }
+                waiting.push(next.id());
             }
-            let rolled_from = |next: &&Arc<Segment>| {
-                next.header.predecessor == predecessor && next.header.predecessor_end == 0
-            };
-            let Some(next) = self.segments.values().find(rolled_from) else {
-                return Ok(None);
-            };
-            if predecessor == SegmentId::default() || next.id() <= predecessor {
-                return Ok(None);
-            }
-            if let Some(offset) = self.covering_mark(next, HEADER_BYTES, bad)? {
-                return Ok(Some(format!("a mark at byte {offset} of {}", next.path.display())));
-            }
-            predecessor = next.id();
         }
+        Ok(None)
     }
 
     fn covering_mark(&self, segment: &Segment, from: u64, bad: LogPosition) -> Result<Option<u64>> {
