@@ -155,11 +155,12 @@ fn run_upkeep(inner: &Inner) {
 
 fn upkeep(inner: &Inner) -> Result<()> {
     inner.trim_histories(false);
-    inner.resize_as_needed()?;
-    match inner.expire(false) {
-        // Compaction makes room.
-        Err(error) if !error.is_full() => return Err(error),
-        _ => {}
+    for outcome in [inner.resize_as_needed(), inner.expire(false)] {
+        match outcome {
+            // Compaction makes room.
+            Err(error) if !error.is_full() => return Err(error),
+            _ => {}
+        }
     }
     while !inner.health.is_closed() {
         let is_paused = inner.pauses.count() > 0;

@@ -73,7 +73,9 @@ impl Inner {
         self.health.check_writable()?;
         let before = table.definition();
         let mut report = ResizeReport { from: before.partitions, to: partitions, ..ResizeReport::default() };
-        if (before.partitions, before.auto_partitions) == (partitions, is_auto) {
+        // Somebody may have chosen a number since the table was found to need another one.
+        let is_overtaken = is_auto && !(before.auto_partitions && before.partitions < partitions);
+        if is_overtaken || (before.partitions, before.auto_partitions) == (partitions, is_auto) {
             return Ok(report);
         }
         let definition = TableRecord { partitions, auto_partitions: is_auto, ..before };
