@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::expect::Expect;
 use crate::services::Services;
 use crate::storage::{FileStorage, MappedStorage, MemoryStorage, Storage};
-use crate::types::PARTITIONS_MAX;
+use crate::types::{PARTITIONS_MAX, TIME_MS_MAX};
 
 /// When an acknowledged write is on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -518,6 +518,9 @@ impl TableOptions {
         }
         if self.ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
             return refuse("a ttl of less than 1 ms".to_string());
+        }
+        if self.created_at_ms.is_some_and(|time_ms| time_ms > TIME_MS_MAX) {
+            return refuse(format!("created_at_ms: at most {TIME_MS_MAX}"));
         }
         Ok(())
     }

@@ -214,6 +214,13 @@ impl<'a> Exporter<'a> {
             self.snapshot.scan(self.table, self.options.scan.clone().leave_out(LEAVE_OUT_BYTES))?;
         let mut last_key = Vec::new();
         while let Some(entry) = scan.next_entry() {
+            // What is stored in few bytes may be long all the same.
+            let entry = entry.map(|mut entry| {
+                if entry.value.len() as u64 > LEAVE_OUT_BYTES {
+                    (entry.value, entry.is_left_out) = (Vec::new(), true);
+                }
+                entry
+            });
             let is_large = matches!(&entry, Ok(entry) if entry.is_left_out);
             if is_large && output.records > output.report.records {
                 // Pieces are written as they come, and only what is before them is whole.
