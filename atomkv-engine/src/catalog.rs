@@ -46,7 +46,7 @@ const UPKEEP_BYTES_MAX: u64 = 64 << 20;
 const RESIDENT_SHARE: u64 = 2;
 
 /// A record moves once in a compaction: nobody meets so many of them in one call.
-const LOOK_AGAIN_MAX: u32 = 100_000;
+pub(crate) const LOOK_AGAIN_MAX: u32 = 100_000;
 
 /// A segment with the right to write it.
 pub(crate) struct NewSegment {

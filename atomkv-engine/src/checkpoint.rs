@@ -317,8 +317,8 @@ fn write_image(
     out.push(&header.encode())?;
     let (subtables, layouts, old_versions) = write_subtables(inner, &mut out)?;
     let leaves = write_leaves(inner, &mut out)?;
-    // Nothing copied above can be later than this.
-    let (_, fuzzy_end) = inner.log.position();
+    #[cfg(test)]
+    tests::between_index_and_large_values();
     let segments = inner.catalog.segments();
     let passing = Passing::of(inner);
     let stats = |segment: &Arc<Segment>| {
@@ -327,6 +327,9 @@ fn write_image(
     };
     let mut extents = inner.extents.live();
     extents.retain(|(id, _)| !passing.extents.contains(id));
+    // Nothing copied above can be later than this. Large values as well: a commit that let one go must be as durable as
+    // the image that does not name it.
+    let (_, fuzzy_end) = inner.log.position();
     let sections = ImageSections {
         fuzzy_end,
         sequence_ceiling: inner.log.sequence_ceiling(),
@@ -594,3 +597,6 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -498,7 +498,9 @@ impl Inner {
         };
         let look = segment.peek(address.offset(), false, |record| {
             if record.table == change.table.id && record.key == change.key {
-                let is_extent = record.kind() == Kind::Extent;
+                // A damaged document may be overwritten, but must not take another one's file with it.
+                let is_extent =
+                    record.kind() == Kind::Extent && record.verify(&segment.base.at(address.offset()));
                 let extent = if is_extent { ExtentRef::decode(record.value) } else { None };
                 // Most often nobody asks for the sequence.
                 let is_asked = change.condition.is_some() || change.table.keeps_history();

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, LOOK_AGAIN_MAX, MANIFEST};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sum;
 use crate::format::record::ExtentRef;
@@ -33,6 +34,8 @@ pub(crate) struct Extents {
     unfinished: Mutex<BTreeMap<u64, Stage>>,
     /// What was replaced by which commit.
     doomed: Mutex<Vec<(u64, u64)>>,
+    /// How many want the files of what was replaced to stay.
+    holds: AtomicUsize,
     /// Open files of a database that another process may change.
     held: Mutex<BTreeMap<u64, Arc<dyn StorageFile>>>,
 }
@@ -67,6 +70,7 @@ impl Extents {
             live: Mutex::default(),
             unfinished: Mutex::default(),
             doomed: Mutex::default(),
+            holds: AtomicUsize::new(0),
             held: Mutex::default(),
         }
     }
@@ -204,6 +208,18 @@ impl Extents {
         Ok(true)
     }
 
+    /// What to do when the file of a large value is gone and nobody wants it: its document was replaced since, so look
+    /// again, unless it has been so too often for that.
+    #[cold]
+    pub(crate) fn look_again(&self, times: &mut u32) -> Result<()> {
+        *times += 1;
+        if *times < LOOK_AGAIN_MAX {
+            return Ok(());
+        }
+        let detail = "a document refers to a large value that is not there";
+        Err(Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail))
+    }
+
     /// Opens the file of a value. `None` if it is gone because the record that named it was replaced.
     fn open(&self, extent: &ExtentRef, path: &Path) -> Result<Option<Arc<dyn StorageFile>>> {
         if let Some(file) = self.held.lock().get(&extent.id) {
@@ -324,8 +340,25 @@ impl Extents {
         }
     }
 
+    /// The values that were replaced by commits after this one, and whose files are still there.
+    pub(crate) fn doomed_after(&self, sequence: u64) -> Vec<u64> {
+        self.doomed.lock().iter().filter(|(since, _)| *since > sequence).map(|(_, id)| *id).collect()
+    }
+
+    /// From now on the files of replaced values stay, until [`Extents::release_files`] was called as often.
+    pub(crate) fn hold_files(&self) {
+        self.holds.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn release_files(&self) {
+        self.holds.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Removes the files of values that were replaced by commits up to this sequence, all of which are synced.
     pub(crate) fn reap(&self, synced: u64) {
+        if self.holds.load(Ordering::SeqCst) > 0 {
+            return;
+        }
         let gone: Vec<u64> = {
             let mut doomed = self.doomed.lock();
             let gone = doomed.iter().filter(|(sequence, _)| *sequence <= synced).map(|(_, id)| *id).collect();

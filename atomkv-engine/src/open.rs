@@ -47,6 +47,9 @@ const LOCK: &str = "LOCK";
 /// The file that says that a directory does not hold all of what was salvaged yet.
 pub(crate) const UNFINISHED: &str = "SALVAGE-UNFINISHED";
 
+/// The same of a restore, which may begin anew by removing everything: so nothing may be written there before.
+pub(crate) const RESTORE_UNFINISHED: &str = "RESTORE-UNFINISHED";
+
 pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     let storage = options.storage.clone();
     if path.as_os_str().is_empty() {
@@ -171,6 +174,11 @@ fn list(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Vec<Str
 fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
     if options.founding.is_none() && names.iter().any(|name| name == UNFINISHED) {
         let reason = "salvaging into it did not come to its end; remove it, and salvage again".to_string();
+        return Err(Error::NotADatabase { path: path.to_path_buf(), reason });
+    }
+    if names.iter().any(|name| name == RESTORE_UNFINISHED) {
+        let reason =
+            "restoring into it did not come to its end; restore into it again, or remove it".to_string();
         return Err(Error::NotADatabase { path: path.to_path_buf(), reason });
     }
     if names.iter().any(|name| name == MANIFEST) {
@@ -637,14 +645,15 @@ impl Opener {
         }
     }
 
-    /// The record of this key that the index points to.
+    /// The record that the index points to for the key of one that is replayed.
     fn same_key(
         &self,
         table: &TableCore,
         place: u64,
-        key: &[u8],
+        replayed: &Record<'_>,
         found: &mut Candidates,
     ) -> Result<Option<Current>> {
+        let key = replayed.key;
         let guard = epoch::pin();
         table.index.find(place, &guard, found)?;
         for address in found.iter() {
@@ -658,7 +667,12 @@ impl Opener {
                 })
             };
             let current = match self.catalog.directory.get(address.ordinal(), &guard) {
-                Some(segment) => segment.with_record(address.offset(), true, current)?,
+                Some(segment) => match segment.with_record(address.offset(), true, current) {
+                    Err(error @ Error::Corrupt { .. }) => {
+                        Some(overwritten_damage(segment, table, address, replayed).ok_or(error)?)
+                    }
+                    outcome => outcome?,
+                },
                 None => self.with_record_ahead(address, current)?,
             };
             if current.is_some() {
@@ -705,6 +719,26 @@ struct Current {
     sequence: u64,
     length: u64,
     extent: Option<ExtentRef>,
+}
+
+/// A damaged record of the very key that is replayed: the commit replaced it in spite of that, so replay does. Of what it
+/// says as little is believed as can be: not that it is the newer one, for then the log itself were damaged where it lies,
+/// and not which file holds its value.
+fn overwritten_damage(
+    segment: &Segment,
+    table: &TableCore,
+    address: Address,
+    replayed: &Record<'_>,
+) -> Option<Current> {
+    let damaged = segment.with_record(address.offset(), false, |record| {
+        (record.key == replayed.key && record.header.table == table.id).then(|| Current {
+            address,
+            sequence: record.header.sequence.min(replayed.header.sequence.saturating_sub(1)),
+            length: record.layout.padded(),
+            extent: None,
+        })
+    });
+    damaged.ok().flatten()
 }
 
 /// Whether the first stretch of a file is all zeros: its header was never written, so nothing else was.

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
-    BackupOptions, Batch, ChangeKind, Database, Durability, Error, Options, RestoreOptions, ScanOptions,
-    Table, TableOptions, VerifyOptions, WatchOptions, Watcher, restore, restore_stream, verify_directory,
+    BackupOptions, Batch, ChangeKind, Database, Durability, Error, Options, RestoreOptions, Retention,
+    ScanOptions, Table, TableOptions, VerifyOptions, WatchOptions, Watcher, restore, restore_stream,
+    verify_directory,
 };
 
 use crate::common::sample;
@@ -582,4 +583,88 @@ fn each_failing_call_of_a_first_backup_and_of_a_restore_can_be_made_good() {
             n += 7;
         }
     }
+}
+
+/// Calls a function at its first write.
+struct AtFirstWrite<F: FnMut()>(Vec<u8>, Option<F>);
+
+impl<F: FnMut()> Write for AtFirstWrite<F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(mut act) = self.1.take() {
+            act();
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A history that keeps the last two versions let the older one go when a third came during the backup, file and all: the
+/// backup could not be opened, or lost everything from that version on.
+#[test]
+fn a_large_value_that_a_history_lets_go_during_a_backup_is_in_it() {
+    for is_in_the_image in [false, true] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database =
+            Database::open(directory.path().join("db"), options().background(false)).expect("opened");
+        let versions = || TableOptions::new().retention(Retention::Versions(2));
+        let table = database.table("t", versions()).expect("a table");
+        let mut random = Random::new(3);
+        let values: Vec<_> = (0..3).map(|_| random.bytes(40_000)).collect();
+        table.put(b"a", &random.bytes(40_000)).expect("put");
+        table.put(b"k", &values[0]).expect("put");
+        table.put(b"k", &values[1]).expect("put");
+        table.put(b"z", b"the last").expect("put");
+        if is_in_the_image {
+            database.checkpoint().expect("a checkpoint");
+        }
+        let mut stream = AtFirstWrite(
+            Vec::new(),
+            Some(|| {
+                table.put(b"k", &values[2]).expect("put");
+                database.sync().expect("synced");
+            }),
+        );
+        let report = database.backup_stream(&mut stream, Watcher::none()).expect("a backup");
+        let restored = directory.path().join("restored");
+        restore_stream(&stream.0[..], &restored, &RestoreOptions::new(), Watcher::none()).expect("restored");
+        let found = Database::open(&restored, options()).expect("opens");
+        let copy = found.table("t", versions()).expect("a table");
+        assert_eq!(copy.get(b"z").expect("readable").as_deref(), Some(&b"the last"[..]));
+        let history = copy.history(b"k").expect("readable");
+        let kept: Vec<_> = history.into_iter().map(|version| version.value).collect();
+        assert_eq!(kept, [Some(values[1].clone()), Some(values[0].clone())], "{report:?}");
+        found.close().expect("closed");
+
+        // Afterwards the file goes.
+        database.sync().expect("synced");
+        table.put(b"other", b"one").expect("put");
+        database.sync().expect("synced");
+        let files = std::fs::read_dir(directory.path().join("db")).expect("listed");
+        let is_large = |file: &std::fs::DirEntry| file.file_name().to_string_lossy().ends_with(".ext");
+        assert_eq!(files.filter(|file| is_large(file.as_ref().expect("a file"))).count(), 3);
+        database.close().expect("closed");
+    }
+}
+
+/// A restore that did not come to its end begins anew by removing everything: so nothing may be written there before.
+#[test]
+fn what_was_not_restored_to_the_end_is_not_opened() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    database.table("t", TableOptions::new()).expect("a table").put(b"key", b"value").expect("put");
+    database.backup(place("backup"), &BackupOptions::new(), Watcher::none()).expect("a backup");
+    let restore = || restore(place("backup"), place("new"), &RestoreOptions::new(), Watcher::none());
+    restore().expect("restored");
+    std::fs::write(place("new").join("RESTORE-UNFINISHED"), []).expect("written");
+    for options in [options(), options().read_only(true)] {
+        let error = Database::open(place("new"), options).expect_err("not whole");
+        assert!(error.to_string().contains("restore into it again"), "{error}");
+    }
+    restore().expect("restored");
+    assert_eq!(open(&place("new")).len(), 1);
+    database.close().expect("closed");
 }

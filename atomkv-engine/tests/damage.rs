@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Database, Durability, Error, Table, TableOptions};
+use atomkv_engine::{Database, Durability, Error, Retention, Table, TableOptions};
 
 use crate::common::{Random, for_each_seed, sim_options};
 
@@ -362,4 +362,51 @@ fn random_havoc_never_panics_and_never_gives_wrong_data() {
         }
         judge(&files, &[&model], KEYS as usize, &story);
     });
+}
+
+/// A damaged document may be overwritten or deleted. What had been acknowledged for that could not be opened again after
+/// the death of the process, where the replay has to read what was overwritten.
+#[test]
+fn a_damaged_document_that_was_overwritten_is_no_obstacle() {
+    let old = b"the value that is damaged".to_vec();
+    for (retention, deletes) in
+        [(Retention::Versions(1), false), (Retention::Versions(2), false), (Retention::Versions(2), true)]
+    {
+        let open = |sim: &SimStorage| {
+            let database = Database::open(directory(), sim_options(sim, 3))?;
+            let table = database.table("t", TableOptions::new().retention(retention))?;
+            Ok::<_, Error>((database, table))
+        };
+        let sim = SimStorage::new(1);
+        let (database, table) = open(&sim).expect("opens");
+        table.put(b"key", &old).expect("put");
+        table.put(b"other", b"stays").expect("put");
+        database.close().expect("closes");
+        drop((database, table));
+        let damaged = files(&sim).into_iter().find_map(|(path, bytes)| {
+            let at = bytes.windows(old.len()).position(|window| window == old)?;
+            Some((path, at as u64))
+        });
+        let (path, at) = damaged.expect("the value is in a file");
+        assert!(sim.flip_bit(&path, at, 0));
+
+        let (database, table) = open(&sim).expect("opens");
+        assert!(matches!(table.get(b"key"), Err(Error::Corrupt { .. })));
+        if deletes {
+            assert!(table.delete_with(b"key", Durability::Sync).is_ok());
+        } else {
+            table.put_with(b"key", b"new", Durability::Sync).expect("put");
+        }
+        sim.process_death();
+        drop((database, table));
+
+        let (database, table) = open(&sim).expect("opens after the death of the process");
+        assert_eq!(table.get(b"key").expect("readable"), (!deletes).then(|| b"new".to_vec()));
+        assert_eq!(table.get(b"other").expect("readable").as_deref(), Some(&b"stays"[..]));
+        assert_eq!(table.len(), if deletes { 1 } else { 2 });
+        database.close().expect("closes");
+        drop((database, table));
+        let (_database, table) = open(&sim).expect("opens");
+        assert_eq!(table.get(b"key").expect("readable"), (!deletes).then(|| b"new".to_vec()));
+    }
 }

@@ -1,5 +1,6 @@
 //! What belongs to a backup.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,23 @@ pub(super) struct Content {
     inner: Arc<Inner>,
     /// Keeps the large values that it sees.
     _snapshot: Snapshot,
+    _held: HeldFiles,
+}
+
+/// Keeps the files of large values that commits behind the backup replace.
+struct HeldFiles(Arc<Inner>);
+
+impl HeldFiles {
+    fn new(inner: &Arc<Inner>) -> HeldFiles {
+        inner.extents.hold_files();
+        HeldFiles(inner.clone())
+    }
+}
+
+impl Drop for HeldFiles {
+    fn drop(&mut self) {
+        self.0.extents.release_files();
+    }
 }
 
 pub(super) struct BackupFile {
@@ -51,6 +69,8 @@ impl Content {
         // No segment or image comes or goes, and no table.
         let _turn = inner.turn();
         inner.health.check_writable()?;
+        // Before the snapshot: a history may let a version go as soon as a commit comes that is not in the backup.
+        let held = HeldFiles::new(inner);
         inner.log.seal_waiting();
         let (snapshot, position, tables) = {
             let _schema = inner.schema.lock();
@@ -69,7 +89,11 @@ impl Content {
         manifest.backup = Some(BackupRecord { taken_ms: inner.now_ms(), sequence });
         manifest.segments.clear();
         let mut files = Vec::new();
-        for (id, length) in inner.extents.live() {
+        let mut extents: BTreeMap<u64, u64> = inner.extents.live().into_iter().collect();
+        for id in inner.extents.doomed_after(sequence) {
+            extents.entry(id).or_default();
+        }
+        for (id, length) in extents {
             let name = file_name(SegmentKind::Extent, SegmentId(id));
             let path = inner.catalog.path.join(&name);
             files.push(BackupFile { name, path, bytes: length, is_final: true, body: Body::Extent(id) });
@@ -113,7 +137,7 @@ impl Content {
                 Err(error) => return Err(Error::io("open", &path, error)),
             }
         }
-        Ok(Content { manifest, sequence, files, inner: inner.clone(), _snapshot: snapshot })
+        Ok(Content { manifest, sequence, files, inner: inner.clone(), _snapshot: snapshot, _held: held })
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -14,12 +14,11 @@ use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
 use crate::destination::{check_apart, check_empty, resolve_missing};
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
+use crate::open::RESTORE_UNFINISHED as UNFINISHED;
 use crate::progress::{Reporter, Watcher};
 use crate::segment::format_error;
 use crate::storage::{FileStorage, LockOutcome, Storage};
 
-/// There while a database is being restored.
-const UNFINISHED: &str = "RESTORE-UNFINISHED";
 /// The small files of a stream are held in memory.
 const SMALL_BYTES_MAX: u64 = 256 << 20;
 

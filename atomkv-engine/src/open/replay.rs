@@ -238,7 +238,7 @@ impl Replayer<'_> {
                 }));
             }
         }
-        self.opener.same_key(table, place, record.key, &mut self.found)
+        self.opener.same_key(table, place, record, &mut self.found)
     }
 }
 

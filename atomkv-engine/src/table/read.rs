@@ -352,7 +352,7 @@ impl Table {
     where
         F: FnOnce(&Found<'_>, &[u8]) -> Result<R>,
     {
-        let mut f = Some(f);
+        let (mut f, mut times) = (Some(f), 0);
         loop {
             let mut missed = false;
             let found = self.find(key, view, |found| {
@@ -363,6 +363,7 @@ impl Table {
             if !missed {
                 return Ok(found);
             }
+            self.inner.extents.look_again(&mut times)?;
         }
     }
 
@@ -625,7 +626,9 @@ impl Table {
                         next = f(index, None)?;
                     }
                 }
+                let mut times = 0;
                 while matches!(next, Next::Again) {
+                    self.inner.extents.look_again(&mut times)?;
                     let found = self.find_uncounted(places[at], key, view, &guard, &mut |found| {
                         next = f(index, Some(found))?;
                         Ok(Some(()))
@@ -661,6 +664,7 @@ impl Table {
         view: Option<&View>,
         mut f: impl FnMut(&Found<'_>) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
+        let mut times = 0;
         loop {
             let mut missed = false;
             let found = self.find(key, view, |found| {
@@ -671,6 +675,7 @@ impl Table {
             if !missed {
                 return Ok(found);
             }
+            self.inner.extents.look_again(&mut times)?;
         }
     }
 
