@@ -9,6 +9,7 @@
 mod content;
 mod directory;
 mod restore;
+mod seal;
 mod stream;
 
 use std::io::Write;

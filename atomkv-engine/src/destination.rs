@@ -46,9 +46,14 @@ pub(crate) fn check_apart(source: &Path, destination: &Path) -> Result<()> {
 
 /// The directory is missing or has nothing in it.
 pub(crate) fn check_empty(storage: &dyn Storage, path: &Path) -> Result<()> {
+    check_empty_but(storage, path, &[])
+}
+
+/// The directory is missing or has nothing in it but what is named.
+pub(crate) fn check_empty_but(storage: &dyn Storage, path: &Path, known: &[&str]) -> Result<()> {
     let exists = |reason: String| Err(Error::AlreadyExists { path: path.to_path_buf(), reason });
     match storage.list(path) {
-        Ok(names) => match names.first() {
+        Ok(names) => match names.iter().find(|name| !known.contains(&name.as_str())) {
             Some(name) => exists(format!("the directory holds {name:?}")),
             None => Ok(()),
         },

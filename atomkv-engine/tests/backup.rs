@@ -288,6 +288,57 @@ fn nothing_that_is_there_is_overwritten() {
     restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none()).expect("a database will do");
 }
 
+/// A reader that does something in the middle.
+struct Meanwhile<R, F> {
+    reader: R,
+    left: usize,
+    act: Option<F>,
+}
+
+impl<R: std::io::Read, F: FnOnce()> std::io::Read for Meanwhile<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.left = self.left.saturating_sub(read);
+        if self.left == 0
+            && let Some(act) = self.act.take()
+        {
+            act();
+        }
+        Ok(read)
+    }
+}
+
+/// The second of two began anew where the first was still at work, and each took the other's files away.
+#[test]
+fn two_restores_to_one_place_do_not_mix() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut random = Random::new(1);
+    for number in 0..100_u32 {
+        table.put(&number.to_be_bytes(), &value(&mut random)).expect("put");
+    }
+    let model = contents(&table);
+    let mut stream = Vec::new();
+    database.backup_stream(&mut stream, Watcher::none()).expect("backed up");
+    database.backup(place("backup"), &BackupOptions::new(), Watcher::none()).expect("backed up");
+    let second = || {
+        let refused = restore(place("backup"), place("new"), &RestoreOptions::new(), Watcher::none());
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    };
+    let reader = Meanwhile { reader: &stream[..], left: stream.len() / 2, act: Some(second) };
+    restore_stream(reader, place("new"), &RestoreOptions::new(), Watcher::none()).expect("restored");
+    assert_eq!(open(&place("new")), model);
+    // Nothing is left of one that failed, and the next one is not in its way.
+    let cut = &stream[..stream.len() / 2];
+    let failed = restore_stream(cut, place("other"), &RestoreOptions::new(), Watcher::none());
+    assert!(matches!(failed, Err(Error::Input { .. })), "{failed:?}");
+    assert_eq!(std::fs::read_dir(place("other")).expect("listed").count(), 0);
+    restore(place("backup"), place("other"), &RestoreOptions::new(), Watcher::none()).expect("restored");
+    assert_eq!(open(&place("other")), model);
+}
+
 #[test]
 fn a_stream_that_is_not_whole_is_refused_and_leaves_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -481,18 +532,25 @@ fn each_failing_call_leaves_the_database_and_the_backup_before() {
                 Database::open(sample::directory(), sample::options(Arc::new(sim.clone()))).expect("opened")
             };
             let database = open(&sim);
+            let table = database.table("plain", sample::table_options("plain")).expect("a table");
+            // So that the log goes on in the segment in which the first backup ends.
+            table.put(b"before", b"the first").expect("put");
             let first = sample::contents(&database);
             database.backup(BACKUP, &backup_options(&sim, link), Watcher::none()).expect("backed up");
-            let table = database.table("plain", sample::table_options("plain")).expect("a table");
             for number in 0..40_u32 {
                 table.put(&number.to_be_bytes(), &[number as u8; 900]).expect("put");
             }
             database.compact().expect("compacted");
+            // Marks that tell of more of the log than the first backup has, here and in segments that it has not.
+            for number in 0..30_u32 {
+                table.put(&number.to_be_bytes(), &[number as u8; 900]).expect("put");
+                database.sync().expect("synced");
+            }
             let second = sample::contents(&database);
             let calls = sim.calls();
             match fault {
                 Some(fault) => sim.fail_at(calls + n, fault),
-                None => sim.crash_after(calls + n),
+                None => sim.crash_after(n),
             }
             let outcome = database.backup(BACKUP, &backup_options(&sim, link), Watcher::none());
             let story = format!("{fault:?} at call {n}, links {link}: {outcome:?}");
@@ -520,7 +578,7 @@ fn each_failing_call_leaves_the_database_and_the_backup_before() {
             if is_untouched {
                 break;
             }
-            n += 7;
+            n += 1;
         }
     }
 }
@@ -537,7 +595,7 @@ fn each_failing_call_of_a_first_backup_and_of_a_restore_can_be_made_good() {
             let model = sample::contents(&database);
             let fail = |n: u64| match fault {
                 Some(fault) => sim.fail_at(sim.calls() + n, fault),
-                None => sim.crash_after(sim.calls() + n),
+                None => sim.crash_after(n),
             };
             let calls = sim.calls();
             fail(n);

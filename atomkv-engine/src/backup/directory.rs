@@ -6,19 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::content::{BackupFile, COPY_BYTES, Content, Opened, read_pieces};
-use super::{BackupOptions, BackupReport, failed};
+use super::{BackupOptions, BackupReport, failed, seal};
 use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
 use crate::checkpoint::parse_image_name;
 use crate::database::Inner;
 use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::segment::SegmentKind;
 use crate::progress::{Reporter, Watcher};
 use crate::segment::parse_file_name;
 use crate::storage::{DirectoryLock, LockOutcome, Storage, StorageFile};
-use crate::verify::{VerifyOptions, verify_directory};
+use crate::verify::{VerifyOptions, VerifyReport, verify_directory};
 
 /// There while the first backup to a directory is not complete; it holds the id of the database.
 const UNFINISHED: &str = "BACKUP-UNFINISHED";
-const LOCK: &str = "LOCK";
+pub(super) const LOCK: &str = "LOCK";
 /// What a file is called until it is whole.
 const PART: &str = ".part";
 
@@ -28,6 +30,7 @@ struct Target<'a> {
     names: HashSet<String>,
     /// Of the files that an earlier backup has and that never change.
     finals: HashSet<String>,
+    earlier: Option<Manifest>,
     _lock: Box<dyn DirectoryLock>,
 }
 
@@ -42,8 +45,15 @@ pub(super) fn write(
     let content = Content::gather(inner)?;
     let mut reporter = watcher.begin(content.bytes());
     let mut report = BackupReport { sequence: content.sequence, ..BackupReport::default() };
+    let mut earlier = target.earlier.as_ref();
     for file in &content.files {
         content.check_open()?;
+        if let Some(manifest) = earlier
+            && is_new_log(manifest, &file.name)
+        {
+            seal::seal(&*options.storage, path, manifest, &inner.tables)?;
+            earlier = None;
+        }
         target.put(&content, file, options.link, &mut report, &mut reporter)?;
     }
     target.finish(&content)?;
@@ -51,9 +61,20 @@ pub(super) fn write(
     Ok(report)
 }
 
+/// Whether a file is a log segment that an earlier backup did not have.
+fn is_new_log(earlier: &Manifest, name: &str) -> bool {
+    parse_file_name(name).is_some_and(|(kind, id)| {
+        kind == SegmentKind::Log && earlier.segments.iter().all(|segment| segment.id != id.0)
+    })
+}
+
 pub(super) fn verify(path: &Path, options: &BackupOptions) -> Result<()> {
     let options = VerifyOptions::new().storage(options.storage.clone()).damages_max(1);
-    let report = verify_directory(path, &options, Watcher::none())?;
+    first_damage(verify_directory(path, &options, Watcher::none())?)
+}
+
+/// The first damage that was found is an error here.
+pub(super) fn first_damage(report: VerifyReport) -> Result<()> {
     match report.damages.into_iter().next() {
         Some(damage) => Err(Error::corrupt(&damage.file, damage.offset, damage.detail)),
         None => Ok(()),
@@ -164,7 +185,7 @@ impl<'a> Target<'a> {
             }
             None => HashSet::new(),
         };
-        let target = Target { storage, path, names, finals, _lock: lock };
+        let target = Target { storage, path, names, finals, earlier, _lock: lock };
         if is_first {
             target.begin_first(database_id)?;
         }

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{COPY_BYTES, Opened};
-use super::directory::{copy_pieces, is_file_of_a_database, put_whole, remove_if_there, verify};
+use super::directory::{
+    LOCK, copy_pieces, first_damage, is_file_of_a_database, lock, put_whole, remove_if_there,
+};
+use super::failed;
 use super::stream::{CHECKSUMS, HEAD, STREAM_FORMAT};
-use super::{BackupOptions, failed};
 use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
-use crate::destination::{check_apart, check_empty, resolve_missing};
+use crate::destination::{check_apart, check_empty, check_empty_but, resolve_missing};
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::open::RESTORE_UNFINISHED as UNFINISHED;
 use crate::progress::{Reporter, Watcher};
 use crate::segment::format_error;
-use crate::storage::{FileStorage, LockOutcome, Storage};
+use crate::storage::{DirectoryLock, FileStorage, LockOutcome, Storage};
+use crate::verify::{VerifyOptions, verify_locked};
 
 /// The small files of a stream are held in memory.
 const SMALL_BYTES_MAX: u64 = 256 << 20;
@@ -78,7 +81,7 @@ pub struct RestoreReport {
 ///
 /// # Errors
 /// [`Error::AlreadyExists`] if something is at the destination; [`Error::InvalidArgument`] if one directory lies in the
-/// other; [`Error::NotADatabase`]; [`Error::Locked`] if somebody has the source open; [`Error::Corrupt`] if what was
+/// other; [`Error::NotADatabase`]; [`Error::Locked`] if somebody has the source open, or restores to the same place; [`Error::Corrupt`] if what was
 /// restored is not as it should be; [`Error::NoSpace`]; [`Error::Io`]; [`Error::Cancelled`].
 pub fn restore(
     source: impl AsRef<Path>,
@@ -96,7 +99,7 @@ pub fn restore(
     })?;
     let to = resolve_missing(storage, given)?;
     check_apart(&from, &to)?;
-    let lock_path = from.join("LOCK");
+    let lock_path = from.join(LOCK);
     let _lock = match storage.lock_to_read(&lock_path).map_err(failed("lock", &lock_path))? {
         LockOutcome::Acquired(lock) => lock,
         LockOutcome::Held(pid) => return Err(Error::Locked { path: from, pid }),
@@ -163,17 +166,23 @@ fn report(manifest: &Manifest, reporter: Reporter<'_>) -> RestoreReport {
 struct Made<'a> {
     storage: &'a dyn Storage,
     path: &'a Path,
+    /// Whoever else wants to restore to the same place is told so.
+    _lock: Box<dyn DirectoryLock>,
 }
 
 impl<'a> Made<'a> {
     fn begin(storage: &'a dyn Storage, path: &'a Path) -> Result<Made<'a>> {
-        let made = Made { storage, path };
-        let is_again = storage.list(path).is_ok_and(|names| names.iter().any(|name| name == UNFINISHED));
-        if is_again {
-            made.clear()?;
-        } else {
+        let is_begun = || storage.list(path).is_ok_and(|names| names.iter().any(|name| name == UNFINISHED));
+        if !is_begun() {
             check_empty(storage, path)?;
             storage.create_dir_all(path).map_err(failed("create", path))?;
+        }
+        let made = Made { storage, path, _lock: lock(storage, path)? };
+        // Another one may have come and gone since.
+        if is_begun() {
+            made.clear()?;
+        } else {
+            check_empty_but(storage, path, &[LOCK])?;
         }
         put_whole(storage, path, UNFINISHED, |_, _| Ok(()))?;
         storage.sync_dir(path).map_err(failed("sync", path))?;
@@ -187,11 +196,10 @@ impl<'a> Made<'a> {
     fn clear(&self) -> Result<()> {
         let names = self.storage.list(self.path).map_err(failed("list", self.path))?;
         // What tells that the rest is not complete goes last.
-        let is_marker = |name: &&String| *name == UNFINISHED;
-        for name in names.iter().filter(|name| !is_marker(name)).chain(names.iter().filter(is_marker)) {
+        for name in names.iter().filter(|name| ![UNFINISHED, LOCK].contains(&name.as_str())) {
             remove_if_there(self.storage, &self.path.join(name))?;
         }
-        Ok(())
+        remove_if_there(self.storage, &self.path.join(UNFINISHED))
     }
 
     /// With the manifest the database is there.
@@ -199,7 +207,8 @@ impl<'a> Made<'a> {
         self.storage.sync_dir(self.path).map_err(failed("sync", self.path))?;
         replace_file(self.storage, self.path, MANIFEST_NEW, MANIFEST, &manifest.encode())?;
         if options.verify {
-            verify(self.path, &BackupOptions::new().storage(options.storage.clone()))?;
+            let options = VerifyOptions::new().storage(options.storage.clone()).damages_max(1);
+            first_damage(verify_locked(self.path, &options, Watcher::none())?)?;
         }
         remove_if_there(self.storage, &self.path.join(UNFINISHED))?;
         self.storage.sync_dir(self.path).map_err(failed("sync", self.path))
@@ -209,6 +218,7 @@ impl<'a> Made<'a> {
         if outcome.is_err() {
             // The first error is what counts.
             let _ = self.clear();
+            let _ = self.storage.remove(&self.path.join(LOCK));
         }
         outcome
     }

@@ -26,13 +26,21 @@ use crate::types::SegmentId;
 const OTHER_FILES: [&str; 4] = ["MANIFEST", "LOCK", "RESERVE", "RESERVE-UPKEEP"];
 
 pub(super) fn verify(path: &Path, options: &VerifyOptions, watcher: Watcher<'_>) -> Result<VerifyReport> {
+    let (path, _) = enter(&*options.storage, path)?;
+    let _lock = inspect::lock(&*options.storage, &path)?;
+    // Looked at again, now that nobody changes it.
+    verify_locked(&path, options, watcher)
+}
+
+/// The same of a directory whose lock the caller has.
+pub(crate) fn verify_locked(
+    path: &Path,
+    options: &VerifyOptions,
+    watcher: Watcher<'_>,
+) -> Result<VerifyReport> {
     let damages = Arc::new(Damages::new(options.damages_max));
     let storage = ReadingStorage::new(options.storage.clone(), damages.clone());
     let (path, names) = enter(&storage, path)?;
-    let _lock = inspect::lock(&storage, &path)?;
-    // Again, now that nobody changes it.
-    let names = storage.list(&path).map(|again| if again.is_empty() { names } else { again });
-    let names = names.map_err(|error| Error::io("list", &path, error))?;
     let files = Files::new(storage.clone(), &path, damages.clone());
     let mut reporter = watcher.begin(0);
     let manifest = files.manifest()?;
@@ -148,7 +156,7 @@ fn unclean_end(found: &Findings, manifest: Option<&Manifest>) -> Option<UncleanE
 }
 
 /// From an offset to the last byte that is not zero.
-fn bytes_behind(file: &dyn StorageFile, from: u64, length: u64) -> u64 {
+pub(crate) fn bytes_behind(file: &dyn StorageFile, from: u64, length: u64) -> u64 {
     let mut buffer = vec![0; 1 << 20];
     let (mut at, mut behind) = (from, 0);
     while at < length {
