@@ -526,6 +526,9 @@ impl Inner {
         if let Some(core) = self.tables.by_name(&record.name) {
             return Ok(core);
         }
+        let Some(following) = next_id.checked_add(1) else {
+            return Err(Error::Internal { reason: "there is no number left for another table".to_string() });
+        };
         record.id = *next_id;
         let mut bytes = Vec::new();
         encode_table(&record, &mut bytes);
@@ -533,7 +536,7 @@ impl Inner {
         let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
         let sequence = self.log.append_notice(&mut notice, now_ms, Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
-        *next_id += 1;
+        *next_id = following;
         self.tables.insert(core.clone());
         self.log.sync_to(sequence)?;
         match self.name_tables() {

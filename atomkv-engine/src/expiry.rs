@@ -96,10 +96,23 @@ impl Inner {
         let mut reader = SegmentReader::new(&*file, &segment.path, segment.base, HEADER_BYTES, segment.end());
         let mut keys = Keys::new();
         while let Some(found) = reader.next()? {
-            let corrupt = |error: crate::format::record::RecordError| {
-                Error::corrupt(&segment.path, found.offset, error.text())
+            let record = match found.record {
+                Ok(record) => record,
+                Err(error) => {
+                    let (offset, text) = (found.offset, error.text());
+                    let corrupt = Error::corrupt(&segment.path, offset, text);
+                    // The footer knows where the next one begins.
+                    let footer = segment.footer().unwrap_or_default();
+                    let Some(next) = footer.iter().map(|entry| entry.offset).find(|next| *next > offset)
+                    else {
+                        self.expire_keys(&keys)?;
+                        return Err(corrupt);
+                    };
+                    self.signals.note_error(&corrupt);
+                    reader.seek(next);
+                    continue;
+                }
             };
-            let record = found.record.map_err(corrupt)?;
             let Some(expiry_ms) = record.header.expiry_ms else { continue };
             if expiry_ms > now_ms {
                 let (moment_ms, expiries) = Expiries::of(expiry_ms, record.header.time_ms, record.weight());

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 
 use crate::database::Inner;
 use crate::error::{Error, Result};
+use crate::format::record::{Header, Kind};
 use crate::format::segment::{HEADER_BYTES, SegmentKind};
 use crate::log::LogPosition;
 use crate::segment::Segment;
@@ -142,6 +143,27 @@ fn sequences(segment: &Segment) -> Option<(u64, u64)> {
     (first <= last).then_some((first, last))
 }
 
+/// The first sequence whose whole commit is in a segment, whose first record has this one. A lease or a change of a table in
+/// the beginning may have the sequence of the commit before the segment; the header does not tell, as it is often written
+/// long before. A commit that is taken for gone is a watch begun anew; the other way round it were a change that
+/// nobody is told of.
+fn whole_from(segment: &Segment, first: u64) -> u64 {
+    let mut offset = HEADER_BYTES;
+    while offset < segment.end() {
+        let read = segment.with_record(offset, true, |record| {
+            let Header { kind, sequence, .. } = record.header;
+            let is_a_commits = !kind.may_take_no_sequence() && kind != Kind::Roll;
+            (record.layout.padded(), is_a_commits.then_some(sequence))
+        });
+        match read {
+            Ok((_, Some(sequence))) if sequence == first => return first,
+            Ok((length, None)) => offset += length,
+            _ => break,
+        }
+    }
+    first + 1
+}
+
 impl State {
     /// The segments that can be watched, the newest first.
     fn chain(&self, inner: &Inner, newest: SegmentId) -> Vec<Arc<Segment>> {
@@ -166,10 +188,8 @@ impl State {
         {
             return taken_last + 1;
         }
-        // A lease in the beginning has the sequence of the commit before the segment, which is gone.
-        let first_commit = |segment: &Arc<Segment>| {
-            sequences(segment).map(|(first, _)| first.max(segment.header.base_sequence + 1))
-        };
+        let first_commit =
+            |segment: &Arc<Segment>| sequences(segment).map(|(first, _)| whole_from(segment, first));
         chain.iter().rev().find_map(first_commit).unwrap_or(last + 1)
     }
 

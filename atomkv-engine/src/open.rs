@@ -50,6 +50,9 @@ pub(crate) const UNFINISHED: &str = "SALVAGE-UNFINISHED";
 /// The same of a restore, which may begin anew by removing everything: so nothing may be written there before.
 pub(crate) const RESTORE_UNFINISHED: &str = "RESTORE-UNFINISHED";
 
+/// A million commits a second come to this in 292,000 years.
+const SEQUENCE_MAX: u64 = u64::MAX / 2;
+
 pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     let storage = options.storage.clone();
     if path.as_os_str().is_empty() {
@@ -384,9 +387,7 @@ impl Opener {
                 }
             }
         }
-        if rebuild {
-            self.rebuild()?;
-        }
+        let rebuilt_time_ms = if rebuild { self.rebuild()? } else { 0 };
         for table in self.tables.all() {
             // The image may be of another layout than the one that the log has come to.
             let (partitions, _) = table.layout();
@@ -401,7 +402,7 @@ impl Opener {
             replayed,
             fuzzy_end,
             image_ceiling: sections.map_or(0, |sections| sections.sequence_ceiling),
-            image_time_ms: sections.map_or(0, |sections| sections.last_time_ms),
+            image_time_ms: sections.map_or(rebuilt_time_ms, |sections| sections.last_time_ms),
             rebuilt: rebuild,
         })))
     }
@@ -411,10 +412,10 @@ impl Opener {
         self.make_durable(&reading.end, reading.start, &reading.replayed)?;
         self.remove_stale(&reading.end);
         self.catalog.finish_adopting();
-        Ok(self.found(reading))
+        self.found(reading)
     }
 
-    fn found(self, reading: Reading) -> Found {
+    fn found(self, reading: Reading) -> Result<Found> {
         let Reading { start, end, fuzzy_end, image_ceiling, image_time_ms, rebuilt, .. } = reading;
         let unclean = end.records > 0 || rebuilt;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
@@ -424,9 +425,13 @@ impl Opener {
             last_time_ms: end.last_time_ms.max(image_time_ms),
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };
+        if log_start.sequence_ceiling.max(log_start.last_sequence) > SEQUENCE_MAX {
+            let detail = "a sequence that no database comes to";
+            return Err(Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail));
+        }
         let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
         let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
-        Found { opener: self, start: log_start, end, replayed_bytes, rebuilt }
+        Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt })
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that

@@ -259,6 +259,11 @@ impl ScanOptions {
         Ok(self)
     }
 
+    /// See [`ScanOptions::from_place`].
+    pub(crate) fn place(&self) -> Option<u64> {
+        self.from_place
+    }
+
     pub(crate) fn is_keys_only(&self) -> bool {
         self.keys_only
     }

@@ -17,6 +17,7 @@ use crate::format::segment::{
     FooterEntry, HEADER_BYTES, SegmentHeader, SegmentKind, TRAILER_BYTES, Trailer, decode_footer,
 };
 use crate::format::wire::FormatError;
+use crate::options::SEGMENT_BYTES_CEILING;
 use crate::storage::{Mapping, Storage, StorageFile};
 use crate::sync::Mutex;
 use crate::types::{Address, SegmentId};
@@ -555,7 +556,9 @@ pub(crate) fn read_trailer(file: &dyn StorageFile, length: u64) -> Option<Traile
     let mut bytes = [0; TRAILER_BYTES as usize];
     let at = length.checked_sub(TRAILER_BYTES)?;
     let read = file.read_at(at, &mut bytes).ok()?;
-    if read != bytes.len() { None } else { Trailer::decode(&bytes, length) }
+    let trailer = if read != bytes.len() { None } else { Trailer::decode(&bytes, length) };
+    // Longer than a footer can be: it is read into memory as a whole.
+    trailer.filter(|trailer| trailer.footer_length <= SEGMENT_BYTES_CEILING)
 }
 
 /// The moments at which documents expire are told apart no finer than this.

@@ -35,8 +35,10 @@ struct Touched {
     /// The sequence of what was read of a key at the snapshot, if it was there.
     reads: HashMap<Vec<u8>, Option<u64>>,
     writes: BTreeMap<Vec<u8>, Write>,
-    /// The stretches of keys that were scanned.
+    /// The stretches of keys that were scanned in their order.
     scans: Vec<Scanned>,
+    /// Whether all keys were scanned, in no order.
+    scans_all: bool,
 }
 
 #[derive(Clone)]
@@ -48,7 +50,7 @@ struct Write {
     expected: Vec<Expect>,
 }
 
-/// A stretch of keys; of a table without order, all of them.
+/// A stretch of keys.
 type Scanned = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// How often [`Database::transact`] tries.
@@ -153,6 +155,7 @@ impl Transaction {
             reads: HashMap::new(),
             writes: BTreeMap::new(),
             scans: Vec::new(),
+            scans_all: false,
         }))
     }
 
@@ -242,17 +245,17 @@ impl Transaction {
     /// The keys that the options ask for, with their values, its own writes among them: on an ordered table in the order of
     /// the keys. Reads them all into memory. That nobody adds a key, changes or removes one in what was scanned is a part
     /// of what is checked at the commit: on an ordered table that is the range up to the last key returned; on another
-    /// one it is the whole table.
+    /// one, and where it begins at a place, it is the whole table.
     ///
     /// # Errors
     /// As [`Table::scan`].
     pub fn scan(&mut self, table: &Table, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let snapshot = self.snapshot()?.clone();
         let touched = self.touched(table)?;
-        if table.core.record.ordered {
+        if table.core.record.ordered && options.place().is_none() {
             return touched.scan_sorted(&snapshot, options);
         }
-        touched.scans.push((Bound::Unbounded, Bound::Unbounded));
+        touched.scans_all = true;
         touched.scan_hashed(&snapshot, options)
     }
 
@@ -272,7 +275,7 @@ impl Transaction {
         let mut scanned = Vec::new();
         for touched in self.tables.values() {
             touched.fill(&mut batch, snapshot);
-            if !touched.scans.is_empty() {
+            if touched.scans_all || !touched.scans.is_empty() {
                 scanned.push(touched.table.core.clone());
             }
         }
@@ -357,23 +360,37 @@ impl Touched {
     fn scan_hashed(&mut self, snapshot: &Snapshot, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let limit = options.limit;
         let mut entries = Vec::new();
-        let after = options.begins_behind(&self.table)?;
+        let behind = options.begins_behind(&self.table)?;
+        let from = options.place();
         for (key, write) in self.writes.iter().filter(|(key, _)| options.admits(key)) {
-            if let Some(after) = &after
-                && (self.table.place_of_key(key)?, key) <= (after.0, &after.1)
-            {
-                continue;
+            let is_before = match (from, &behind) {
+                (Some(from), _) => self.table.place_of_key(key)? < from,
+                (None, Some((place, last))) => (self.table.place_of_key(key)?, key) <= (*place, last),
+                (None, None) => false,
+            };
+            if !is_before {
+                entries.extend(write.value.as_ref().map(|value| entry(key, value, &options)));
             }
-            entries.extend(write.value.as_ref().map(|value| entry(key, value, &options)));
         }
+        // Its own lie between the others where the order is told.
+        let mut left = if from.is_some() { limit } else { limit.saturating_sub(entries.len() as u64) };
         // What it has written itself does not count for the limit twice.
         let mut scan = snapshot.scan(&self.table, options.limit(u64::MAX))?;
-        while (entries.len() as u64) < limit
+        while left > 0
             && let Some((key, value)) = scan.next().transpose()?
         {
             if !self.writes.contains_key(&key) {
                 entries.push((key, value));
+                left -= 1;
             }
+        }
+        if from.is_some() {
+            let mut placed = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                placed.push((self.table.place_of_key(&key)?, key, value));
+            }
+            placed.sort_unstable();
+            entries = placed.into_iter().map(|(_, key, value)| (key, value)).collect();
         }
         entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(entries)
@@ -382,13 +399,13 @@ impl Touched {
     /// Whether nobody has added a key to what was scanned; under the locks of all the table's partitions. The keys that
     /// were met in an ordered table are checked one by one.
     fn check_scans(&self, snapshot: u64) -> Result<()> {
+        let core = &self.table.core;
+        if self.scans_all && core.index.last_commit() > snapshot {
+            return Err(self.table.conflict(&[], None));
+        }
+        let Some(order) = &core.ordered else { return Ok(()) };
         for (low, high) in &self.scans {
-            let core = &self.table.core;
-            let is_changed = match &core.ordered {
-                Some(order) => order.get()?.inserted_since(as_slice(low), as_slice(high), snapshot),
-                None => core.index.last_commit() > snapshot,
-            };
-            if is_changed {
+            if order.get()?.inserted_since(as_slice(low), as_slice(high), snapshot) {
                 let key = match low {
                     Bound::Included(key) | Bound::Excluded(key) => key.as_slice(),
                     Bound::Unbounded => &[],

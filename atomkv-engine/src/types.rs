@@ -44,8 +44,13 @@ impl Address {
     /// The address of a record that begins at `offset` in the segment with this ordinal.
     pub(crate) fn new(ordinal: u16, offset: u64) -> Address {
         debug_assert!(offset.is_multiple_of(RECORD_ALIGNMENT) && offset > 0);
-        assert!(offset >> Self::UNIT_BITS < RECORD_ALIGNMENT, "record starts past the addressable range");
+        assert!(Self::reaches(offset), "record starts past the addressable range");
         Address((u64::from(ordinal) << Self::UNIT_BITS) | (offset / RECORD_ALIGNMENT))
+    }
+
+    /// Whether a record at this offset has an address.
+    pub(crate) fn reaches(offset: u64) -> bool {
+        offset >> Self::UNIT_BITS < RECORD_ALIGNMENT
     }
 
     /// The address with these bits; only the low [`Address::BITS`] count.

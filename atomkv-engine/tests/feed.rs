@@ -632,3 +632,33 @@ fn figures() {
         );
     }
 }
+
+/// A change of a table's layout has the sequence of the commit before it. Where it stood first in a segment that had been
+/// made long before, that commit was taken for one that is still in the log, and a watch went on behind it without a word.
+#[test]
+fn a_commit_before_a_change_of_a_table_is_not_passed_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let (database, table) = open(&path, options());
+    let before = database.stats().log_segments;
+    fill(&table, 0, 100);
+    // The next segment is made ahead, and knows no more than what was written until then.
+    let start = Instant::now();
+    while database.stats().log_segments < before + 2 {
+        assert!(start.elapsed() < LONG, "{:?}", database.stats());
+        fill(&table, 0, 10);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let last = fill(&table, 0, 3)[2];
+    database.compact().expect("compacts");
+    table.resize(64).expect("resized");
+    let next = fill(&table, 0, 1)[0];
+    assert_eq!(next, last + 1);
+    database.close().expect("closes");
+    drop((database, table));
+    let (database, _) = open(&path, quiet());
+    assert_eq!(compacted(database.watch(WatchOptions::new().from(last))), next);
+    let mut watch = database.watch(WatchOptions::new().from(next)).expect("it is there");
+    assert_eq!(drain(&mut watch).iter().map(|event| event.sequence).collect::<Vec<_>>(), [next]);
+}

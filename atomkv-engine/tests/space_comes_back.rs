@@ -182,3 +182,28 @@ fn what_expires_after_a_rebuild_goes_in_a_later_session() {
     database.compact().expect("compacts");
     assert_eq!(database.stats().keys, 0);
 }
+
+/// What had expired behind a damaged record of a segment was forgotten there, and waited until the segment was rewritten.
+#[test]
+fn what_has_expired_behind_damage_goes() {
+    let sim = SimStorage::new(1);
+    let (database, t) = open(&sim);
+    for key in 0..500u32 {
+        let options = WriteOptions::new().ttl(Duration::from_secs(1000));
+        t.put_with(&key.to_be_bytes(), DOCUMENT, options).expect("put");
+    }
+    database.compact().expect("compacts");
+    database.close().expect("closes");
+    drop((database, t));
+    let page =
+        sim.file_names(directory()).into_iter().find(|name| name.starts_with("page-")).expect("a page");
+    let path = directory().join(page);
+    let bytes = sim.read_file(&path).expect("there");
+    let at = bytes.windows(DOCUMENT.len()).position(|window| window == DOCUMENT).expect("a document");
+    assert!(sim.flip_bit(&path, at as u64, 3));
+    let (database, _) = open(&sim);
+    sim.pass_time(2_000_000);
+    database.compact().expect("compacts");
+    assert_eq!(database.stats().keys, 1, "all but the damaged one");
+    assert!(database.stats().background_error.is_some());
+}

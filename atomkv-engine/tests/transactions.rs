@@ -516,3 +516,46 @@ fn updates_lose_nothing() {
     assert_eq!(table.get_entry(b"n").expect("read").map(|entry| entry.version), Some(THREADS * 500));
     database.close().expect("closes");
 }
+
+/// A scan of an ordered table from a place took no notice of the place, and none saw it among its own writes.
+#[test]
+fn a_transaction_scans_from_a_place() {
+    let (_directory, database) = open();
+    for ordered in [false, true] {
+        let name = if ordered { "ordered" } else { "hashed" };
+        let table = database.table(name, TableOptions::new().ordered(ordered)).expect("a table");
+        for number in 0..40_u32 {
+            table.put(&number.to_be_bytes(), b"old").expect("put");
+        }
+        let mut transaction = database.begin().expect("begun");
+        for number in 30..60_u32 {
+            transaction.put(&table, &number.to_be_bytes(), b"new").expect("put");
+        }
+        transaction.delete(&table, &0_u32.to_be_bytes()).expect("deleted");
+        // In the order of the places, which a table with the same contents tells.
+        let twin = database.table(&format!("{name} twin"), TableOptions::new()).expect("a table");
+        for number in 1..60_u32 {
+            twin.put(&number.to_be_bytes(), b"").expect("put");
+        }
+        let mut expected = Vec::new();
+        let mut scan = twin.scan(ScanOptions::new().from_place(0)).expect("begun");
+        while let Some((key, _)) = scan.next().transpose().expect("readable") {
+            expected.push((scan.place().expect("a place"), key));
+        }
+        assert_eq!(expected.len(), 59);
+        for (from, limit) in [(0, 1000), (0, 7), (expected[20].0, 1000), (expected[20].0, 5), (u64::MAX, 9)] {
+            let options = ScanOptions::new().from_place(from).limit(limit);
+            let found = transaction.scan(&table, options).expect("scanned");
+            let keys: Vec<_> = found.iter().map(|(key, _)| key.clone()).collect();
+            let wanted = expected.iter().filter(|(place, _)| *place >= from).map(|(_, key)| key.clone());
+            assert_eq!(keys, wanted.take(limit as usize).collect::<Vec<_>>(), "{name}, {from}, {limit}");
+            for (key, value) in found {
+                let is_own = u32::from_be_bytes(key[..].try_into().expect("four bytes")) >= 30;
+                assert_eq!(value, if is_own { b"new" } else { b"old" });
+            }
+        }
+        // Whoever changes or adds anything in the table is in its way.
+        table.put(&100_u32.to_be_bytes(), b"another").expect("put");
+        assert!(matches!(transaction.commit(Durability::Buffered), Err(Error::Conflict { .. })));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::storage::{FileStorage, Storage};
 use atomkv_engine::{
     Batch, Changed, Database, Durability, Error, Expect, Options, Retention, StreamReader, Table,
@@ -421,4 +422,23 @@ fn old_versions_go_when_their_time_is_over() {
     assert_eq!(table.history(b"other").expect("read").len(), 1);
     assert_eq!(database.stats().old_versions, 0);
     database.close().expect("closes");
+}
+
+/// "Unchanged" was answered by a table that syncs each write while the equal value, another's, was not synced yet.
+#[test]
+fn what_is_unchanged_is_as_durable_as_what_is_written() {
+    for seed in 0..20 {
+        let sim = SimStorage::new(seed);
+        let path = std::path::Path::new("/unchanged");
+        let options = || Options::new().storage(std::sync::Arc::new(sim.clone())).background(false);
+        let database = Database::open(path, options()).expect("opens");
+        let table = database.table("t", TableOptions::new().durability(Durability::Sync)).expect("a table");
+        let written = table.put_with(b"k", b"1", Durability::Buffered).expect("put");
+        assert_eq!(table.put_if_changed(b"k", b"1").expect("put"), Changed::Unchanged(written));
+        sim.power_loss();
+        drop((table, database));
+        let database = Database::open(path, options()).expect("opens");
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        assert_eq!(table.get(b"k").expect("read").as_deref(), Some(&b"1"[..]), "seed {seed}");
+    }
 }

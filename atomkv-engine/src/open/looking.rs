@@ -55,7 +55,7 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
         match outcome {
             Ok(Outcome::Read(reading)) => {
                 if opener.extents.hold_all()? || !is_patient {
-                    return Ok(opener.read_only(*reading).assemble_read_only(given));
+                    return Ok(opener.read_only(*reading)?.assemble_read_only(given));
                 }
             }
             // Its large value may have been replaced, and removed, by a commit that was not there yet.
@@ -64,7 +64,7 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
                 let names = list(&*storage, path, &options)?;
                 opener = Opener::new(path, options.clone(), manifest, names, Some(sequence));
                 if let Outcome::Read(reading) = opener.read()? {
-                    return Ok(opener.read_only(*reading).assemble_read_only(given));
+                    return Ok(opener.read_only(*reading)?.assemble_read_only(given));
                 }
             }
             Err(error) if is_patient && may_pass(&error) => {}
@@ -89,12 +89,12 @@ fn may_pass(error: &Error) -> bool {
 
 impl Opener {
     /// What was read, with nothing made durable or removed.
-    fn read_only(self, reading: Reading) -> Found {
+    fn read_only(self, reading: Reading) -> Result<Found> {
         self.catalog.finish_adopting();
-        let mut found = self.found(reading);
+        let mut found = self.found(reading)?;
         // No sequence will be handed out: the last one is that of the last commit.
         found.start.sequence_ceiling = 0;
-        found
+        Ok(found)
     }
 }
 

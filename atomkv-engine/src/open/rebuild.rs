@@ -19,8 +19,9 @@ use crate::types::{Address, SegmentId};
 
 impl Opener {
     /// Puts the index together from the segments, because no image was usable: the newest record of each key wins,
-    /// by sequence, and a tombstone removes what is older.
-    pub(super) fn rebuild(&self) -> Result<()> {
+    /// by sequence, and a tombstone removes what is older. Returns the time of the last commit, as far as the log still
+    /// tells.
+    pub(super) fn rebuild(&self) -> Result<u64> {
         let mut tombstones = Vec::new();
         for segment in self.catalog.segments() {
             for entry in page::entries(&segment, &self.tables)? {
@@ -40,7 +41,29 @@ impl Opener {
         }
         self.rebuild_orders()?;
         self.rebuild_histories()?;
-        self.recount()
+        self.recount()?;
+        self.last_time_ms()
+    }
+
+    /// The time of the last record in the log, or an earlier one of which it is known that it has passed: what has
+    /// expired by then must not come back with a clock that was set back.
+    fn last_time_ms(&self) -> Result<u64> {
+        let mut last_ms = 0;
+        for segment in self.catalog.segments() {
+            last_ms = last_ms.max(segment.header.base_time_ms);
+            if segment.header.kind != SegmentKind::Log {
+                continue;
+            }
+            let Some(last) = page::entries(&segment, &self.tables)?.last().map(|entry| entry.offset) else {
+                continue;
+            };
+            match segment.with_record(last, true, |record| record.header.time_ms) {
+                Ok(time_ms) => last_ms = last_ms.max(time_ms),
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(last_ms)
     }
 
     /// Puts the ordered indexes together from the keys that the index points to. Those of damaged records are left out.

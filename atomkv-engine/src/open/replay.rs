@@ -253,7 +253,13 @@ impl Replay for Replayer<'_> {
         if !self.rebuild {
             self.touch(records);
         }
-        records.iter().try_for_each(|(offset, record)| self.record(segment, segment.address(*offset), record))
+        records.iter().try_for_each(|(offset, record)| {
+            if !Address::reaches(*offset) {
+                let detail = "a record beyond the end that a segment can have";
+                return Err(Error::corrupt(&segment.path, *offset, detail));
+            }
+            self.record(segment, segment.address(*offset), record)
+        })
     }
 }
 
@@ -262,7 +268,7 @@ impl Replayer<'_> {
         let opener = self.opener;
         match record.header.kind {
             Kind::TableChange => {
-                let Some(table) = decode_table(record.value) else {
+                let Some(table) = decode_table(record.value).filter(|table| table.id < u32::MAX) else {
                     let detail = "a table definition that makes no sense";
                     return Err(Error::corrupt(&segment.path, address.offset(), detail));
                 };

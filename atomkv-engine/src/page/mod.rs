@@ -7,14 +7,21 @@ use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, TRAILER_B
 use crate::segment::Segment;
 use crate::segment_reader::SegmentReader;
 use crate::tables::Tables;
+use crate::types::Address;
 
 pub(crate) use writer::PageWriter;
 
 /// What stands in a sealed segment: from its footer if it has a good one, else record by record.
 pub(crate) fn entries(segment: &Segment, tables: &Tables) -> Result<Vec<FooterEntry>> {
-    match segment.footer() {
-        Some(entries) => Ok(entries),
-        None => scan(segment, tables),
+    let entries = match segment.footer() {
+        Some(entries) => entries,
+        None => scan(segment, tables)?,
+    };
+    match entries.last() {
+        Some(last) if !Address::reaches(last.offset) => {
+            Err(Error::corrupt(&segment.path, last.offset, "a record beyond the end that a segment can have"))
+        }
+        _ => Ok(entries),
     }
 }
 

@@ -92,7 +92,13 @@ impl Table {
                 Ok((Written { version, sequence }, present == value))
             })?;
             let expect = match same {
-                Some((written, true)) => return Ok(Changed::Unchanged(written)),
+                Some((written, true)) => {
+                    // Somebody else may have written it without a sync.
+                    if self.durability == Durability::Sync {
+                        self.inner.log.sync_to(written.sequence)?;
+                    }
+                    return Ok(Changed::Unchanged(written));
+                }
                 Some((written, false)) => Expect::from(written),
                 None => Expect::Absent,
             };

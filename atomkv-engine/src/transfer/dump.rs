@@ -32,6 +32,7 @@
 //! All tables come before the first record. Pieces follow their large record until its value is whole.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::field::{IncomingExpiry, Outgoing};
 use super::input::{Fault, Input, Next, broken, malformed};
@@ -188,6 +189,9 @@ pub(super) enum Dumped<'a> {
 pub(super) struct DumpReader {
     salt: u32,
     pub(super) tables: Vec<TableRecord>,
+    /// Theirs, to find what is there twice.
+    ids: HashSet<u32>,
+    names: HashSet<String>,
     kind: u8,
     contents: Vec<u8>,
     /// A frame that was read and not asked for yet: whether it is sound.
@@ -226,6 +230,8 @@ impl DumpReader {
         let mut reader = DumpReader {
             salt,
             tables: Vec::new(),
+            ids: HashSet::new(),
+            names: HashSet::new(),
             kind: 0,
             contents: Vec::new(),
             ahead: None,
@@ -257,7 +263,8 @@ impl DumpReader {
         let Some(table) = decode_table(&self.contents) else {
             return broken("the definition of a table makes no sense");
         };
-        if self.tables.iter().any(|other| other.id == table.id || other.name == table.name) {
+        let is_new = self.ids.insert(table.id) && self.names.insert(table.name.clone());
+        if !is_new {
             return broken(format!("the table {:?} is there twice", table.name));
         }
         self.tables.push(table);
