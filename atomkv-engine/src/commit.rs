@@ -29,6 +29,9 @@ use locks::lock_partitions;
 /// How many lookups of a batch wait for memory together.
 const LOOK_UP_GROUP: usize = 64;
 
+/// So many entries ahead of the one that swings are fetched from memory.
+const SWING_AHEAD: usize = 12;
+
 /// The newest record of a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Existing {
@@ -367,6 +370,9 @@ impl Inner {
         }
         let mut at = 0;
         for (index, &kept) in kept.iter().enumerate() {
+            if let Some(ahead) = records.kept.get(index + SWING_AHEAD) {
+                changes[*ahead].table.index.touch(changes[*ahead].place, guard);
+            }
             self.swing(locks.of(&changes[kept], &mut at), &mut records, index, stamp);
         }
         poison.lift();
@@ -388,6 +394,7 @@ impl Inner {
         let mut kept = Vec::with_capacity(changes.len());
         let (mut deadline_ms, mut judged_ms) = (u64::MAX, 0);
         for some in changes.chunks(LOOK_UP_GROUP) {
+            some.iter().for_each(|change| change.table.index.touch(change.place, guard));
             let mut indexed = [const { None }; LOOK_UP_GROUP];
             for (indexed, change) in indexed.iter_mut().zip(some) {
                 *indexed = Some(self.ask_index(change, guard)?);

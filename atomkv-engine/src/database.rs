@@ -18,6 +18,7 @@ use crate::events::{self, event};
 use crate::expiry::Clock;
 use crate::extents::Extents;
 use crate::feed::Feed;
+use crate::fence;
 use crate::format::manifest::{TableRecord, encode_table};
 use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
@@ -145,6 +146,7 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let began = Instant::now();
+        let is_to_be_decided = fence::is_to_be_decided();
         let opened = match options.read_only {
             true => crate::open::looking::open(path.as_ref(), options),
             false => crate::open::open(path.as_ref(), options),
@@ -158,7 +160,13 @@ impl Database {
             // The database is whole, only not tidy; if the disk has failed, the next write says so.
             inner.signals.note_error(&error);
         }
-        let threads = if is_active { crate::maintenance::start(&inner)? } else { Vec::new() };
+        let threads = match is_active {
+            true => crate::maintenance::start(&inner, is_to_be_decided)?,
+            false => Vec::new(),
+        };
+        if is_to_be_decided && !is_active {
+            fence::decide();
+        }
         event!(
             INFO,
             "opened",

@@ -145,7 +145,6 @@ pub(crate) fn slot_number() -> usize {
 /// Finds the thread a slot.
 #[cold]
 fn take(pinned: &Pinned) -> &'static Slot {
-    fence::decide();
     let unused = slots()
         .find(|slot| slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok());
     let slot = unused.unwrap_or_else(|| {

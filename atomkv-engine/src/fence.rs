@@ -5,6 +5,9 @@
 //! store, which takes a fence on both (E. Dijkstra's mutual exclusion). Where the system can run a full fence on every
 //! processor that runs a thread of this process (`membarrier`, Linux 4.14), [`light`] only keeps the compiler from
 //! reordering, and [`heavy`] pays for both. Elsewhere both are full fences.
+//!
+//! To agree on that with the system takes nothing in a process of one thread, and some ten milliseconds in one of
+//! several. Until it is settled the readers' side is a full fence too, and the other side concludes nothing.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
@@ -12,6 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 static DECIDED: OnceLock<bool> = OnceLock::new();
 /// What was decided, for [`light`]; a full fence before that.
 static ASYMMETRIC: AtomicBool = AtomicBool::new(false);
+
+/// Somebody has promised to call [`decide`] soon.
+static PROMISED: AtomicBool = AtomicBool::new(false);
 
 /// The readers' side: between the store and the loads.
 #[inline]
@@ -23,11 +29,17 @@ pub(crate) fn light() {
     }
 }
 
-/// The other side: between the store and the loads. False if the system refused, which it does not once it has
-/// agreed, unless a sandbox was closed meanwhile: then nothing may be concluded from what is loaded.
+/// The other side: between the store and the loads. False while it is being settled how it is done, as a reader may not
+/// know any more or not yet; and if the system refused, which it does not once it has agreed, unless a sandbox was closed
+/// meanwhile. Then nothing may be concluded from what is loaded.
 pub(crate) fn heavy() -> bool {
     fence(Ordering::SeqCst);
-    if !decide() {
+    let asymmetric = match DECIDED.get() {
+        Some(asymmetric) => *asymmetric,
+        None if PROMISED.load(Ordering::Relaxed) => return false,
+        None => decide(),
+    };
+    if !asymmetric {
         return true;
     }
     // A forked child may have to agree with the system anew.
@@ -36,8 +48,20 @@ pub(crate) fn heavy() -> bool {
     done
 }
 
-/// Settles once for the process how it is done. Every thread calls it before its first [`light`], so that none has
-/// to be told later.
+/// Settles at once how it is done if that takes no time. Otherwise true: the caller promises to have [`decide`] called
+/// by a thread for which nobody waits.
+pub(crate) fn is_to_be_decided() -> bool {
+    if DECIDED.get().is_none() && system::is_single_threaded() {
+        decide();
+    }
+    let is_open = DECIDED.get().is_none();
+    if is_open {
+        PROMISED.store(true, Ordering::Relaxed);
+    }
+    is_open
+}
+
+/// Settles once for the process how it is done.
 pub(crate) fn decide() -> bool {
     *DECIDED.get_or_init(|| {
         let asymmetric = system::register();
@@ -60,6 +84,10 @@ mod system {
     pub(super) fn barrier() -> bool {
         membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
     }
+
+    pub(super) fn is_single_threaded() -> bool {
+        std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.take(2).count() == 1)
+    }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
@@ -70,6 +98,11 @@ mod system {
 
     pub(super) fn barrier() -> bool {
         false
+    }
+
+    /// To settle it takes no time.
+    pub(super) fn is_single_threaded() -> bool {
+        true
     }
 }
 

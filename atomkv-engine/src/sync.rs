@@ -39,6 +39,30 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// For locks that are nearly always held for some microseconds at most: whoever waits spins, then yields some times, and
+    /// parks only if that was not enough, because waking it would cost its waker more than it did under the lock.
+    #[inline]
+    pub(crate) fn lock_patiently(&self) -> MutexGuard<'_, T> {
+        match self.try_lock() {
+            Some(guard) => guard,
+            None => self.lock_after_spinning(),
+        }
+    }
+
+    #[cold]
+    fn lock_after_spinning(&self) -> MutexGuard<'_, T> {
+        for _ in 0..SPIN_ROUNDS {
+            for _ in 0..128 {
+                if let Some(guard) = self.try_lock() {
+                    return guard;
+                }
+                std::hint::spin_loop();
+            }
+            std::thread::yield_now();
+        }
+        self.lock()
+    }
+
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
@@ -52,6 +76,9 @@ impl<T> Mutex<T> {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How often who waits patiently yields before it parks.
+const SPIN_ROUNDS: u32 = 50;
 
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T>(std::sync::RwLock<T>);

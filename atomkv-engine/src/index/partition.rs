@@ -328,7 +328,7 @@ impl Partition {
 
     /// Takes the writers' lock.
     pub(super) fn lock<'g>(&'g self, guard: &'g Guard) -> PartitionLock<'g> {
-        let writer = self.writer.lock();
+        let writer = self.writer.lock_patiently();
         self.held.store(true, Ordering::Release);
         PartitionLock { partition: self, multiple: false, guard, _writer: writer }
     }
@@ -340,7 +340,7 @@ impl Partition {
     #[inline]
     pub(crate) fn wait_settled(&self) {
         if self.held.load(Ordering::Acquire) {
-            drop(self.writer.lock());
+            drop(self.writer.lock_patiently());
         }
     }
 }

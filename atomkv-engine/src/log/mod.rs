@@ -160,6 +160,12 @@ const LEASE_SEQUENCES: u64 = 1 << 24;
 /// through the mapping makes the next sync many times as dear. With few syncs among many buffered commits the copies win.
 const DIRECT_AFTER_SYNC_BYTES: u64 = 16 << 10;
 
+/// Commits from this size on go in by `pwrite`: memory that a call fills as a whole need not be made ready before, which costs
+/// more than the second copy. What is smaller is mostly read again from large pages that the helper has made.
+const CALL_FROM_BYTES: u64 = 256 << 10;
+/// So much of a commit is written by one call.
+const CALL_BYTES: usize = 1 << 20;
+
 enum Writer {
     Mapped(MapWriter),
     File,
@@ -215,6 +221,8 @@ struct Requests {
     populate: Option<(Arc<Segment>, u64)>,
     /// The index wants its next memory, see `storage::memory::populate_ahead`.
     memory: bool,
+    /// The helper that populates looks by itself from time to time, and need not be woken.
+    looks: bool,
     stop: bool,
 }
 
@@ -383,7 +391,10 @@ impl Log {
         let start = core.active.as_ref().map_or(0, |active| active.tail);
         let mark = core.mark.take();
         let result = match &mut core.active {
-            Some(active) => write_commit(active, &mut core.scratch, mark, commit, stamp, how),
+            Some(active) => {
+                let how = if room >= CALL_FROM_BYTES { Durability::Sync } else { how };
+                write_commit(active, &mut core.scratch, mark, commit, stamp, how)
+            }
             None => Err(Error::Internal { reason: "the log has no segment after a roll".to_string() }),
         };
         result.map_err(|error| self.health.fail(error))?;
@@ -391,7 +402,7 @@ impl Log {
             return Err(Error::Closed);
         };
         let end = active.tail;
-        if how == Durability::Buffered && end >= active.populate_at {
+        if how == Durability::Buffered && room < CALL_FROM_BYTES && end >= active.populate_at {
             self.request_populate(active);
         }
         if end >= active.ready_at {
@@ -524,7 +535,17 @@ fn write_commit<C: Commit>(
     }
     let last = commit.len() - 1;
     let mut born = 0;
+    let mut written = start;
+    let write = |segment: &Segment, from: u64, bytes: &[u8]| {
+        let failed = |error| Error::Io { operation: "write", path: segment.path.clone(), source: error };
+        segment.file().write_at(from, bytes).map_err(failed)
+    };
     for index in 0..=last {
+        if scratch.len() >= CALL_BYTES {
+            write(&active.segment, written, scratch)?;
+            written = active.tail;
+            scratch.clear();
+        }
         let at = active.tail;
         let draft = commit.draft(index);
         let kind = draft.kind;
@@ -535,9 +556,7 @@ fn write_commit<C: Commit>(
         }
     }
     if !direct {
-        let failed =
-            |error| Error::Io { operation: "write", path: active.segment.path.clone(), source: error };
-        active.segment.file().write_at(start, scratch).map_err(failed)?;
+        write(&active.segment, written, scratch)?;
         if let Writer::Mapped(writer) = &mut active.writer {
             writer.advance(active.tail);
         }

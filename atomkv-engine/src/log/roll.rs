@@ -27,6 +27,11 @@ const READY_BEFORE_BYTES: u64 = 512 << 10;
 /// instead of a long one.
 const WAIT_FOR_HELPER: Duration = Duration::from_micros(500);
 
+/// While writers write, the helper that populates looks so often whether they need it, and so many times more when they
+/// have stopped.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 20;
+
 /// Segments grow up to this size however small the database is: making one takes some syncs.
 const SMALL_SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -146,7 +151,10 @@ impl Log {
         if self.has_helper {
             let mut requests = self.requests.lock();
             requests.populate = Some((active.segment.clone(), active.tail));
-            self.memory_requested.notify_one();
+            // To wake it may make this thread wait until it has done all that it was woken for.
+            if !requests.looks {
+                self.memory_requested.notify_one();
+            }
         }
     }
 
@@ -229,6 +237,7 @@ impl Log {
     /// disk, and a writer fills some megabytes meanwhile.
     pub(crate) fn run_memory_helper(&self) {
         let mut populated = (SegmentId(0), 0);
+        let mut looks: u32 = 0;
         loop {
             let (memory, populate) = {
                 let mut requests = self.requests.lock();
@@ -239,10 +248,16 @@ impl Log {
                     if requests.memory || requests.populate.is_some() {
                         break;
                     }
-                    requests = self.memory_requested.wait(requests);
+                    requests.looks = looks > 0;
+                    requests = match requests.looks {
+                        true => self.memory_requested.wait_for(requests, LOOK_EVERY),
+                        false => self.memory_requested.wait(requests),
+                    };
+                    looks = looks.saturating_sub(1);
                 }
                 (std::mem::take(&mut requests.memory), requests.populate.take())
             };
+            looks = LOOKS;
             if memory {
                 self.memory_asked.store(false, Ordering::Relaxed);
                 memory::populate_ahead();
