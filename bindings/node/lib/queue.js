@@ -7,6 +7,11 @@ const { writeFlags, remove } = require('./options')
 
 /** A commit does not grow beyond this. */
 const GROUP_BYTES_MAX = 8 << 20
+/** What the native part answers for a commit that would have to wait. */
+const WOULD_WAIT = -2
+/** No larger ones are committed on the loop itself, where a thread costs more than the commit. */
+const AT_ONCE_COUNT_MAX = 64
+const AT_ONCE_BYTES_MAX = 64 << 10
 
 class Queue {
   constructor (database) {
@@ -71,8 +76,16 @@ class Queue {
     }
   }
 
-  /** One of its own, since its condition may fail alone; in the order of the calls. */
-  async solo (kind, table, key, value, options) {
+  /** One of its own, since its condition may fail alone; in the order of the calls, as are the callbacks of their promises. */
+  solo (kind, table, key, value, options) {
+    try {
+      return this._solo(kind, table, key, value, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  _solo (kind, table, key, value, options) {
     const encoded = kind === PUT ? table._values.encode(value) : undefined
     const { bits, expected, expiry } = kind === PUT ? writeFlags(options) : writeFlags(options, remove, 'a delete')
     this._group = undefined
@@ -88,20 +101,22 @@ class Queue {
   }
 
   _run () {
-    if (this._running !== undefined) return
-    let group
-    do {
-      group = this._groups.shift()
+    while (this._running === undefined) {
+      const group = this._groups.shift()
       if (group === undefined) return
       if (group === this._group) this._group = undefined
       // A group of which nothing could be encoded.
       if (group.pack.count === 0) group.resolve(undefined)
-    } while (group.pack.count === 0)
+      else if (!this._commitAtOnce(group)) this._commit(group)
+    }
+  }
+
+  /** On a thread. */
+  _commit (group) {
     this._running = group
     const { pack } = group
     const started = core.start('apply', this._database._handle, { count: pack.count, durability: group.durability }, pack.bytes())
-    pack.clear()
-    if (pack.buffer.length <= 2 * GROUP_BYTES_MAX) this._spare = pack
+    this._reuse(pack)
     const done = () => {
       this._running = undefined
       this._run()
@@ -113,6 +128,25 @@ class Queue {
       group.reject(error)
       done()
     })
+  }
+
+  /** Whether a small group that has to wait for nothing has been committed, or has failed. */
+  _commitAtOnce ({ pack, durability, resolve, reject }) {
+    if (pack.count > AT_ONCE_COUNT_MAX || pack.at > AT_ONCE_BYTES_MAX || durability === 2) return false
+    try {
+      const sequence = core.native.apply(this._database._handle, pack.buffer, pack.count, durability, 1)
+      if (sequence === WOULD_WAIT) return false
+      resolve(sequence < 0 ? undefined : sequence)
+    } catch (error) {
+      reject(error)
+    }
+    this._reuse(pack)
+    return true
+  }
+
+  _reuse (pack) {
+    pack.clear()
+    if (pack.buffer.length <= 2 * GROUP_BYTES_MAX) this._spare = pack
   }
 
   /** Resolves when everything that was queued before has been committed, or has failed. */

@@ -338,9 +338,13 @@ class TablePromises {
     return table.database._queue.solo(DELETE, table, key, undefined, options)
   }
 
-  async putIf (key, value, expect, options) {
-    expectFlags(expect)
-    return this.put(key, value, { ...without(options, 'expect', 'putIf'), expect })
+  putIf (key, value, expect, options) {
+    try {
+      expectFlags(expect)
+      return this.put(key, value, { ...without(options, 'expect', 'putIf'), expect })
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async get (key) {

@@ -31,6 +31,8 @@ pub const FUNCTIONS: [(&CStr, Native); 12] = [
 const POOLED_BYTES_MAX: usize = 4096;
 /// What stands for a key that is not there.
 const ABSENT: i32 = -1;
+/// What stands for a commit that would have to wait.
+const WOULD_WAIT: f64 = -2.0;
 
 macro_rules! door {
     ($(#[$meta:meta])* $name:ident, $count:literal, |$env:ident, $state:ident, $arguments:pat_param| $body:block) => {
@@ -318,13 +320,19 @@ door!(
 );
 
 door!(
-    /// `apply(database, operations, count, durability)`: the sequence, or -1 if nothing was there to be deleted
-    apply, 4, |env, state, [database, operations, count, durability]| {
+    /// `apply(database, operations, count, durability, atOnce)`: the sequence, or -1 if nothing was there to be deleted; with 1
+    /// for `atOnce` -2 if it would have to wait, and then nothing was written
+    apply, 5, |env, state, [database, operations, count, durability, at_once]| {
         let Slot::Database(opened) = state.slots.get(u32_of(env, database))? else {
             return Err(Failure::argument("this is no database"));
         };
-        let batch = packed::batch(&state.slots, bridge::bytes(env, operations)?, u32_of(env, count))?;
-        let sequence = opened.database.apply(&batch, packed::durability(u32_of(env, durability)))?;
+        let (operations, count) = (bridge::bytes(env, operations)?, u32_of(env, count));
+        let durability = packed::durability(u32_of(env, durability));
+        if u32_of(env, at_once) == 1 && packed::may_wait(&state.slots, operations, count, durability)? {
+            return Ok(bridge::double(env, WOULD_WAIT));
+        }
+        let batch = packed::batch(&state.slots, operations, count)?;
+        let sequence = opened.database.apply(&batch, durability)?;
         Ok(bridge::double(env, sequence.map_or(-1.0, |sequence| sequence as f64)))
     }
 );

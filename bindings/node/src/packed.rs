@@ -107,6 +107,16 @@ pub fn batch(slots: &Slots, bytes: &[u8], count: u32) -> Outcome<Batch> {
     Ok(batch)
 }
 
+/// Whether a commit of them would have to wait.
+pub fn may_wait(slots: &Slots, bytes: &[u8], count: u32, durability: Durability) -> Outcome<bool> {
+    let mut may_wait = false;
+    each(bytes, count, |packed| {
+        may_wait |= slots.table(packed.table)?.write_may_wait(packed.value.len(), Some(durability));
+        Ok(())
+    })?;
+    Ok(may_wait)
+}
+
 /// The durability that a number stands for.
 pub fn durability(code: u32) -> Durability {
     if code == 2 { Durability::Sync } else { Durability::Buffered }

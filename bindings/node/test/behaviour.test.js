@@ -72,6 +72,25 @@ test('encodings are kept with the table', async t => {
   await again.close()
 })
 
+test('small and large groups of queued writes keep their order', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  const told = []
+  const waiting = []
+  const put = (number, options) => waiting.push(table.promises.put('k', String(number), options).then(() => told.push(number)))
+  // The first group goes to a thread, what comes behind it may be committed at once.
+  for (let number = 0; number < 100; number++) put(number)
+  for (let number = 100; number < 20100; number++) put(number, { ifExists: true })
+  put(20100)
+  await Promise.all(waiting)
+  assert.deepStrictEqual(told, Array.from({ length: 20101 }, (_, number) => number))
+  assert.strictEqual(table.get('k').toString(), '20100')
+  // One that is synced, or may have to wait, is none for the loop.
+  const synced = await table.promises.put('s', 'x', { durability: 'sync' })
+  assert.strictEqual(table.getEntry('s').sequence, synced)
+  assert.strictEqual(await table.promises.delete('none'), undefined)
+})
+
 test('writes of one turn are one commit', async t => {
   const { database } = fresh(t)
   const table = database.table('t')
