@@ -146,7 +146,7 @@ impl Database {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
         options.validate()?;
         let began = Instant::now();
-        let is_to_be_decided = fence::is_to_be_decided();
+        let settling = fence::settle();
         let opened = match options.read_only {
             true => crate::open::looking::open(path.as_ref(), options),
             false => crate::open::open(path.as_ref(), options),
@@ -160,12 +160,9 @@ impl Database {
             // The database is whole, only not tidy; if the disk has failed, the next write says so.
             inner.signals.note_error(&error);
         }
-        let threads = match is_active {
-            true => crate::maintenance::start(&inner, is_to_be_decided)?,
-            false => Vec::new(),
-        };
-        if is_to_be_decided && !is_active {
-            fence::decide();
+        let mut threads = if is_active { crate::maintenance::start(&inner)? } else { Vec::new() };
+        if is_active {
+            threads.extend(settling.into_thread());
         }
         event!(
             INFO,

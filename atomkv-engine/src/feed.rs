@@ -150,7 +150,7 @@ fn sequences(segment: &Segment) -> Option<(u64, u64)> {
 fn whole_from(segment: &Segment, first: u64) -> u64 {
     let mut offset = HEADER_BYTES;
     while offset < segment.end() {
-        let read = segment.with_record(offset, true, |record| {
+        let read = segment.with_record(offset, false, |record| {
             let Header { kind, sequence, .. } = record.header;
             let is_a_commits = !kind.may_take_no_sequence() && kind != Kind::Roll;
             (record.layout.padded(), is_a_commits.then_some(sequence))

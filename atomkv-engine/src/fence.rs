@@ -11,12 +11,15 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+use std::thread::JoinHandle;
+
+use crate::fork;
 
 static DECIDED: OnceLock<bool> = OnceLock::new();
 /// What was decided, for [`light`]; a full fence before that.
 static ASYMMETRIC: AtomicBool = AtomicBool::new(false);
 
-/// Somebody has promised to call [`decide`] soon.
+/// A thread is about to decide.
 static PROMISED: AtomicBool = AtomicBool::new(false);
 
 /// The readers' side: between the store and the loads.
@@ -48,17 +51,42 @@ pub(crate) fn heavy() -> bool {
     done
 }
 
-/// Settles at once how it is done if that takes no time. Otherwise true: the caller promises to have [`decide`] called
-/// by a thread for which nobody waits.
-pub(crate) fn is_to_be_decided() -> bool {
+/// Settles how it is done: at once if that takes no time, otherwise on a thread, which is waited for when the result is
+/// dropped.
+pub(crate) fn settle() -> Settling {
+    // A child of a process that is copied in the middle of it would wait for ever.
+    fork::watch_forks();
     if DECIDED.get().is_none() && system::is_single_threaded() {
         decide();
     }
-    let is_open = DECIDED.get().is_none();
-    if is_open {
-        PROMISED.store(true, Ordering::Relaxed);
+    if DECIDED.get().is_some() || PROMISED.swap(true, Ordering::Relaxed) {
+        return Settling(None);
     }
-    is_open
+    let thread = std::thread::Builder::new().name("atomkv-settle".to_string()).spawn(|| {
+        decide();
+    });
+    if thread.is_err() {
+        decide();
+    }
+    Settling(thread.ok())
+}
+
+/// See [`settle`].
+pub(crate) struct Settling(Option<JoinHandle<()>>);
+
+impl Settling {
+    /// The thread, for who waits for it later.
+    pub(crate) fn into_thread(mut self) -> Option<JoinHandle<()>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Settles once for the process how it is done.

@@ -12,7 +12,6 @@ use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::events::event;
-use crate::fence;
 use crate::index::key_order::KeyOrder;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -81,28 +80,21 @@ impl Signals {
     }
 }
 
-/// Starts the threads. One of them settles how readers are told apart from those who reclaim, if that is still to be done.
-pub(crate) fn start(inner: &Arc<Inner>, mut is_to_be_decided: bool) -> Result<Vec<JoinHandle<()>>> {
+/// Starts the threads.
+pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
     let tasks: [(&str, fn(&Inner)); 4] = [
-        ("atomkv-compact", run_upkeep),
         ("atomkv-log", |inner| inner.log.run_helper()),
         ("atomkv-memory", |inner| inner.log.run_memory_helper()),
         ("atomkv-sync", run_sync),
+        ("atomkv-compact", run_upkeep),
     ];
     for (name, task) in tasks {
         let shared = inner.clone();
-        let decides = std::mem::take(&mut is_to_be_decided);
-        let started = std::thread::Builder::new().name(name.to_string()).spawn(move || {
-            if decides {
-                fence::decide();
-            }
-            task(&shared);
-        });
+        let started = std::thread::Builder::new().name(name.to_string()).spawn(move || task(&shared));
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                fence::decide();
                 inner.signals.stop();
                 inner.log.stop_helper();
                 threads.into_iter().for_each(|thread| drop(thread.join()));

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::inspect::{Damage, Damages, ReadingStorage, run};
 use crate::progress::{Reporter, Watcher};
 use crate::storage::{FileStorage, Storage};
-pub(crate) use directory::{bytes_behind, ends, enter, missing_segments, open_segments, verify_locked};
+pub(crate) use directory::{ends, enter, missing_segments, open_segments, verify_locked};
 use files::Files;
 use segment::{LargeValue, SegmentJob};
 

@@ -169,7 +169,7 @@ impl Content {
 }
 
 /// So much space behind the records of a segment tells that it was not sealed: where its trailer would be are zeros.
-const BLANK_BYTES: u64 = 4 << 10;
+pub(super) const BLANK_BYTES: u64 = 4 << 10;
 
 /// A file that is read up to `end`; from there to its length are zeros.
 pub(super) struct Opened {

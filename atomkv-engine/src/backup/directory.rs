@@ -22,7 +22,7 @@ use crate::verify::{VerifyOptions, VerifyReport, verify_directory};
 const UNFINISHED: &str = "BACKUP-UNFINISHED";
 pub(super) const LOCK: &str = "LOCK";
 /// What a file is called until it is whole.
-const PART: &str = ".part";
+pub(super) const PART: &str = ".part";
 
 struct Target<'a> {
     storage: &'a dyn Storage,

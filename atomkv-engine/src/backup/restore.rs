@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::content::{COPY_BYTES, Opened};
 use super::directory::{
-    LOCK, copy_pieces, first_damage, is_file_of_a_database, lock, put_whole, remove_if_there,
+    LOCK, PART, copy_pieces, first_damage, is_file_of_a_database, lock, put_whole, remove_if_there,
 };
 use super::failed;
 use super::stream::{CHECKSUMS, HEAD, STREAM_FORMAT};
 use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
-use crate::destination::{check_apart, check_empty, check_empty_but, resolve_missing};
+use crate::destination::{check_apart, check_empty_but, resolve_missing};
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::open::RESTORE_UNFINISHED as UNFINISHED;
@@ -173,8 +173,11 @@ struct Made<'a> {
 impl<'a> Made<'a> {
     fn begin(storage: &'a dyn Storage, path: &'a Path) -> Result<Made<'a>> {
         let is_begun = || storage.list(path).is_ok_and(|names| names.iter().any(|name| name == UNFINISHED));
+        let marker_part = format!("{UNFINISHED}{PART}");
+        // What one leaves that comes to its end before it has begun.
+        let own = [LOCK, marker_part.as_str()];
         if !is_begun() {
-            check_empty(storage, path)?;
+            check_empty_but(storage, path, &own)?;
             storage.create_dir_all(path).map_err(failed("create", path))?;
         }
         let made = Made { storage, path, _lock: lock(storage, path)? };
@@ -182,14 +185,21 @@ impl<'a> Made<'a> {
         if is_begun() {
             made.clear()?;
         } else {
-            check_empty_but(storage, path, &[LOCK])?;
+            check_empty_but(storage, path, &own)?;
         }
+        made.end(made.mark())?;
+        Ok(made)
+    }
+
+    /// Says that the directory is not complete yet.
+    fn mark(&self) -> Result<()> {
+        let Made { storage, path, .. } = *self;
         put_whole(storage, path, UNFINISHED, |_, _| Ok(()))?;
         storage.sync_dir(path).map_err(failed("sync", path))?;
         if let Some(parent) = path.parent() {
             let _ = storage.sync_dir(parent);
         }
-        Ok(made)
+        Ok(())
     }
 
     /// Removes everything that was made; the directory stays, empty.

@@ -543,6 +543,9 @@ fn write_commit<C: Commit>(
     for index in 0..=last {
         if scratch.len() >= CALL_BYTES {
             write(&active.segment, written, scratch)?;
+            if scratch.capacity() > 2 * CALL_BYTES {
+                *scratch = Vec::new();
+            }
             written = active.tail;
             scratch.clear();
         }

@@ -129,7 +129,7 @@ impl<'a> Recovery<'a> {
                         if self.end.missing.is_none() {
                             self.refuse_damage(&segment, end)?;
                         }
-                        if self.skip_damage {
+                        if self.skip_damage && !Self::is_sealed_at(&segment, end)? {
                             next = self.follower(segment.id(), end).map(|next| next.id());
                             self.end.skipped += u64::from(next.is_some());
                         }
@@ -334,11 +334,15 @@ impl<'a> Recovery<'a> {
         sequence == last || self.skip_damage && sequence > last
     }
 
+    /// Whether a clean end has sealed the segment here, or a backup that another one followed.
+    fn is_sealed_at(segment: &Segment, at: u64) -> Result<bool> {
+        let length = segment.file().len().map_err(|error| Error::io("measure", &segment.path, error))?;
+        Ok(read_trailer(&**segment.file(), length).is_some_and(|trailer| trailer.records_end == at))
+    }
+
     /// An error if the log did not just end here but was damaged.
     fn refuse_damage(&self, segment: &Segment, at: u64) -> Result<()> {
-        let length = segment.file().len().map_err(|error| Error::io("measure", &segment.path, error))?;
-        if read_trailer(&**segment.file(), length).is_some_and(|trailer| trailer.records_end == at) {
-            // Sealed here by a clean end.
+        if Self::is_sealed_at(segment, at)? {
             return Ok(());
         }
         match self.proof_of_damage(segment, at)? {

@@ -156,7 +156,7 @@ fn unclean_end(found: &Findings, manifest: Option<&Manifest>) -> Option<UncleanE
 }
 
 /// From an offset to the last byte that is not zero.
-pub(crate) fn bytes_behind(file: &dyn StorageFile, from: u64, length: u64) -> u64 {
+fn bytes_behind(file: &dyn StorageFile, from: u64, length: u64) -> u64 {
     let mut buffer = vec![0; 1 << 20];
     let (mut at, mut behind) = (from, 0);
     while at < length {
