@@ -81,8 +81,8 @@ pub struct RestoreReport {
 ///
 /// # Errors
 /// [`Error::AlreadyExists`] if something is at the destination; [`Error::InvalidArgument`] if one directory lies in the
-/// other; [`Error::NotADatabase`]; [`Error::Locked`] if somebody has the source open, or restores to the same place; [`Error::Corrupt`] if what was
-/// restored is not as it should be; [`Error::NoSpace`]; [`Error::Io`]; [`Error::Cancelled`].
+/// other; [`Error::NotADatabase`]; [`Error::Locked`] if somebody has the source open, or restores to the same place;
+/// [`Error::Corrupt`] if what was restored is not as it should be; [`Error::NoSpace`]; [`Error::Io`]; [`Error::Cancelled`].
 pub fn restore(
     source: impl AsRef<Path>,
     destination: impl AsRef<Path>,
