@@ -11,9 +11,9 @@ use super::directory::{copy_pieces, put_whole};
 use super::failed;
 use crate::error::Result;
 use crate::format::manifest::Manifest;
-use crate::format::segment::{FooterBuilder, FooterEntry, HEADER_BYTES, SegmentKind, Trailer};
+use crate::format::segment::{FooterBuilder, SegmentKind, Trailer};
+use crate::page;
 use crate::segment::{Segment, file_name, read_header, read_trailer};
-use crate::segment_reader::SegmentReader;
 use crate::storage::{Storage, StorageFile};
 use crate::tables::Tables;
 use crate::types::{RECORD_ALIGNMENT, SegmentId};
@@ -54,30 +54,16 @@ fn footer_of(
         return Ok(None);
     }
     let segment = Segment::begin(read_header(&**file, path)?, path.to_path_buf(), file.clone(), None);
-    let mut reader = SegmentReader::new(&**file, path, segment.base, HEADER_BYTES, length);
+    // Anywhere else it was not cut off by the backup, and cannot be read as a whole.
+    let end = length.saturating_sub(BLANK_BYTES);
+    segment.seal_at(end);
+    let entries = page::entries(&segment, tables)?;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
+    let sequence = |at: u64| segment.with_record(at, true, |record| record.header.sequence);
+    // They ascend in the log.
+    let sequences = (sequence(first.offset)?, sequence(last.offset)?);
     let mut footer = FooterBuilder::default();
-    let (mut end, mut sequences) = (HEADER_BYTES, (u64::MAX, 0));
-    while let Some(found) = reader.next()? {
-        let Ok(record) = found.record else { break };
-        let header = record.header;
-        let place = if header.kind.has_place() { tables.place_of(&record) } else { Some(0) };
-        let Some(place) = place else { return Ok(None) };
-        let length = record.layout.padded();
-        footer.push(&FooterEntry {
-            kind: header.kind,
-            end_of_commit: header.end_of_commit,
-            table: header.table,
-            offset: found.offset,
-            length,
-            place,
-        });
-        sequences = (sequences.0.min(header.sequence), sequences.1.max(header.sequence));
-        end = found.offset + length;
-    }
-    // Anywhere else it was not cut off by the backup.
-    if end + BLANK_BYTES != length {
-        return Ok(None);
-    }
+    entries.iter().for_each(|entry| footer.push(entry));
     let (footer, trailer) = footer.finish(end, sequences.0, sequences.1);
     Ok(Some((end, footer, trailer)))
 }
