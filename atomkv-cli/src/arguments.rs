@@ -75,7 +75,8 @@ pub struct LookArguments {
 #[command(next_help_heading = "Options for the address of a service")]
 pub struct ServiceArguments {
     /// The token; better the variable ATOMKV_TOKEN or --token-file, which other users of the machine do not see
-    #[arg(long, global = true, value_name = "TOKEN")]
+    // A token may begin with a hyphen, as one of 64 in base64url does.
+    #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
     pub token: Option<String>,
     /// A file with the token
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "token")]

@@ -237,11 +237,16 @@ fn read(path: &Path) -> Result<Vec<Token>, ServeError> {
 /// [`ServeError::Io`] if the system has no randomness to give.
 pub fn new_token() -> Result<(String, String), ServeError> {
     let mut bits = [0; 32];
-    getrandom::fill(&mut bits)
-        .map_err(|error| ServeError::io("get randomness", std::io::Error::other(error.to_string())))?;
-    let token = BASE64URL_NOPAD.encode(&bits);
-    let hash = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
-    Ok((token, hash))
+    loop {
+        getrandom::fill(&mut bits)
+            .map_err(|error| ServeError::io("get randomness", std::io::Error::other(error.to_string())))?;
+        let token = BASE64URL_NOPAD.encode(&bits);
+        // Command lines, ours and others', would take one that begins with a hyphen for an option.
+        if !token.starts_with('-') {
+            let hash = HEXLOWER.encode(&Sha256::digest(token.as_bytes()));
+            return Ok((token, hash));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +259,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(text).expect("a header"));
         headers
+    }
+
+    #[test]
+    fn no_token_looks_like_an_option() {
+        for _ in 0..2000 {
+            let (token, _) = new_token().expect("a token");
+            assert!(!token.starts_with('-'), "{token}");
+        }
     }
 
     #[test]

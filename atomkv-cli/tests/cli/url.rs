@@ -428,6 +428,8 @@ fn tokens_and_scopes() {
     assert!(place.bad(4, &["get", &url, "t", "k"]).contains("ATOMKV_TOKEN, --token-file or --token"));
     let line = place.bad(4, &["get", &url, "t", "k", "--token", "wrong-secret"]);
     assert!(!line.contains("wrong-secret"), "{line}");
+    let line = place.bad(4, &["get", &url, "t", "k", "--token", "-fH3w"]);
+    assert!(line.contains("token") && !line.contains("-fH3w"), "{line}");
     assert_eq!(place.good(&["get", &url, "t", "k", "--token", &tokens[0]]), "v");
     let line = place.bad(4, &["put", &url, "t", "k", "w", "--token", &tokens[0]]);
     assert!(line.contains("scope write") && line.contains("--scopes read,write"), "{line}");
