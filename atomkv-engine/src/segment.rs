@@ -133,6 +133,9 @@ const PAGE_BYTES: u64 = 4 << 10;
 /// Reaches into the third cache line of a record.
 const PREFETCH_LINES: usize = 3;
 
+/// How much of a longer record is fetched as soon as its length is known; what follows, the processor foresees.
+const PREFETCH_BYTES: usize = 2 << 10;
+
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -452,9 +455,13 @@ impl Segment {
         let map = self.map.as_ref()?;
         map.prefetch::<PREFETCH_LINES>(offset);
         let peek = Peek::of(map.readable().get(offset as usize..)?, self.base.table)?;
-        if peek.layout.exact() as u64 > 2 * PAGE_BYTES && map.is_random() {
-            // The system would read one page after the other.
-            map.read_ahead(offset + PAGE_BYTES, offset + peek.layout.exact() as u64);
+        let length = peek.layout.exact();
+        if length > PREFETCH_LINES * 64 {
+            map.prefetch_range(offset, PREFETCH_LINES * 64..length.min(PREFETCH_BYTES));
+            if length as u64 > 2 * PAGE_BYTES && map.is_random() {
+                // The system would read one page after the other.
+                map.read_ahead(offset + PAGE_BYTES, offset + length as u64);
+            }
         }
         (!verify || peek.verify(&self.base.at(offset))).then_some(peek)
     }

@@ -115,11 +115,15 @@ impl Mapping {
     /// Begins to bring some cache lines from memory, without waiting for them. Any place will do.
     #[inline]
     pub fn prefetch<const LINES: usize>(&self, start: u64) {
+        self.prefetch_range(start, 0..LINES * 64);
+    }
+
+    /// The same for some bytes counted from `start`.
+    #[inline]
+    pub fn prefetch_range(&self, start: u64, bytes: std::ops::Range<usize>) {
         if let Some(map) = &self.shared.map {
             let start = map.as_ptr().wrapping_add(start as usize);
-            for line in 0..LINES {
-                super::prefetch(start.wrapping_add(line * 64));
-            }
+            bytes.step_by(64).for_each(|byte| super::prefetch(start.wrapping_add(byte)));
         }
     }
 
