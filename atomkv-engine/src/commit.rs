@@ -205,8 +205,12 @@ impl Inner {
                     }
                     drop(guard);
                     self.log.wake_waiters();
-                    if how == Durability::Sync && committed.sequence > 0 {
-                        self.log.sync_to(committed.sequence)?;
+                    if how == Durability::Sync {
+                        match committed.sequence {
+                            // That the keys are not there may be what somebody else has done without a sync.
+                            0 => self.log.sync_all()?,
+                            sequence => self.log.sync_to(sequence)?,
+                        }
                     }
                     return Ok(committed);
                 }

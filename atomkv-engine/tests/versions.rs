@@ -426,6 +426,42 @@ fn old_versions_go_when_their_time_is_over() {
 
 /// "Unchanged" was answered by a table that syncs each write while the equal value, another's, was not synced yet.
 #[test]
+fn what_was_deleted_before_is_as_durable_as_what_is_deleted() {
+    for way in 0..4 {
+        let sim = SimStorage::new(way);
+        let path = std::path::Path::new("/deleted");
+        let options = || Options::new().storage(std::sync::Arc::new(sim.clone())).background(false);
+        let database = Database::open(path, options()).expect("opens");
+        let table = database.table("t", TableOptions::new().durability(Durability::Sync)).expect("a table");
+        table.put(b"k", b"1").expect("put");
+        table.delete_with(b"k", Durability::Buffered).expect("delete");
+        let mut batch = Batch::new();
+        match way {
+            0 => assert_eq!(table.delete(b"k").expect("delete"), None),
+            1 => {
+                batch.delete(&table, b"k");
+                assert_eq!(database.apply(&batch, Durability::Sync).expect("delete"), None);
+            }
+            2 => {
+                batch.delete(&table, b"k");
+                batch.delete(&table, b"other");
+                assert_eq!(database.apply(&batch, Durability::Sync).expect("delete"), None);
+            }
+            _ => {
+                let mut transaction = database.begin().expect("begins");
+                transaction.delete(&table, b"k").expect("delete");
+                transaction.commit(Durability::Sync).expect("commits");
+            }
+        }
+        sim.power_loss();
+        drop((table, database));
+        let database = Database::open(path, options()).expect("opens");
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        assert_eq!(table.get(b"k").expect("read"), None, "way {way}");
+    }
+}
+
+#[test]
 fn what_is_unchanged_is_as_durable_as_what_is_written() {
     for seed in 0..20 {
         let sim = SimStorage::new(seed);
