@@ -267,7 +267,8 @@ pub(crate) fn write(inner: &Inner) -> Result<()> {
         inner.log.position()
     };
     let path = inner.catalog.path.join(image_name(generation));
-    let written = write_image(inner, &path, generation, &manifest, position, sequence);
+    let outdated = inner.extents.outdated();
+    let written = write_image(inner, &path, generation, &manifest, (position, sequence), &outdated);
     let record = match written {
         Ok(record) => record,
         Err(error) => {
@@ -278,6 +279,7 @@ pub(crate) fn write(inner: &Inner) -> Result<()> {
     };
     let bytes = record.bytes;
     install(inner, record)?;
+    inner.extents.note_image(&outdated);
     inner.counters.note_checkpoint(began);
     event!(
         INFO,
@@ -295,8 +297,8 @@ fn write_image(
     path: &Path,
     generation: u64,
     manifest: &Manifest,
-    position: LogPosition,
-    sequence: u64,
+    (position, sequence): (LogPosition, u64),
+    outdated: &BTreeMap<u64, u64>,
 ) -> Result<CheckpointRecord> {
     let storage = &inner.catalog.storage;
     match storage.remove(path) {
@@ -325,7 +327,7 @@ fn write_image(
         let passing = passing.bytes.get(&segment.header.ordinal).copied().unwrap_or(0);
         SegmentStats { id: segment.id().0, live_bytes: segment.live_bytes().saturating_sub(passing) }
     };
-    let mut extents = inner.extents.live();
+    let mut extents = inner.extents.live_beside(outdated);
     extents.retain(|(id, _)| !passing.extents.contains(id));
     // Nothing copied above can be later than this. Large values as well: a commit that let one go must be as durable as
     // the image that does not name it.

@@ -619,7 +619,8 @@ impl Inner {
     pub(crate) fn is_checkpoint_due(&self) -> bool {
         let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
         let behind = self.bytes_behind_checkpoint();
-        behind >= self.options.checkpoint_bytes.max(image)
+        let outdated: u64 = self.extents.outdated().values().sum();
+        behind.max(outdated) >= self.options.checkpoint_bytes.max(image)
             || behind >= image && compaction::waits_for_checkpoint(self)
     }
 
@@ -638,7 +639,8 @@ impl Inner {
         let manifest = self.catalog.manifest();
         let (position, sequence) = self.log.position();
         let unchanged = manifest.checkpoints.first().is_some_and(|newest| {
-            newest.log_segment == position.segment.0
+            self.extents.outdated().is_empty()
+                && newest.log_segment == position.segment.0
                 && newest.log_offset == position.offset
                 && newest.sequence == sequence
         });

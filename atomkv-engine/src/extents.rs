@@ -34,6 +34,9 @@ pub(crate) struct Extents {
     unfinished: Mutex<BTreeMap<u64, Stage>>,
     /// What was replaced by which commit.
     doomed: Mutex<Vec<(u64, u64)>>,
+    /// What nobody wants since some time and not since a commit, with the lengths: the image names it, until there is
+    /// one that does not.
+    outdated: Mutex<BTreeMap<u64, u64>>,
     /// How many want the files of what was replaced to stay.
     holds: AtomicUsize,
     /// Open files of a database that another process may change.
@@ -70,6 +73,7 @@ impl Extents {
             live: Mutex::default(),
             unfinished: Mutex::default(),
             doomed: Mutex::default(),
+            outdated: Mutex::default(),
             holds: AtomicUsize::new(0),
             held: Mutex::default(),
         }
@@ -340,9 +344,39 @@ impl Extents {
         }
     }
 
-    /// The values that were replaced by commits after this one, and whose files are still there.
+    /// The version that referred to this value has been kept for its time. No record in the log says so.
+    pub(crate) fn note_outdated(&self, id: u64) {
+        let mut outdated = self.outdated.lock();
+        if let Some(length) = self.live.lock().remove(&id) {
+            outdated.insert(id, length);
+        }
+    }
+
+    /// The values, with their lengths, that the next image does not name any more.
+    pub(crate) fn outdated(&self) -> BTreeMap<u64, u64> {
+        self.outdated.lock().clone()
+    }
+
+    /// The live values with their lengths, for an image that may still name what has become outdated since it was begun.
+    pub(crate) fn live_beside(&self, outdated_before: &BTreeMap<u64, u64>) -> Vec<(u64, u64)> {
+        let outdated = self.outdated.lock();
+        let since = outdated.iter().filter(|(id, _)| !outdated_before.contains_key(id));
+        let mut all = self.live.lock().clone();
+        all.extend(since);
+        all.into_iter().collect()
+    }
+
+    /// An image was installed that does not name these.
+    pub(crate) fn note_image(&self, outdated: &BTreeMap<u64, u64>) {
+        self.outdated.lock().retain(|id, _| !outdated.contains_key(id));
+        self.doomed.lock().extend(outdated.keys().map(|id| (0, *id)));
+    }
+
+    /// The values that were replaced by commits after this one, or are outdated, and whose files are still there.
     pub(crate) fn doomed_after(&self, sequence: u64) -> Vec<u64> {
-        self.doomed.lock().iter().filter(|(since, _)| *since > sequence).map(|(_, id)| *id).collect()
+        let mut ids: Vec<u64> = self.outdated.lock().keys().copied().collect();
+        ids.extend(self.doomed.lock().iter().filter(|(since, _)| *since > sequence).map(|(_, id)| *id));
+        ids
     }
 
     /// From now on the files of replaced values stay, until [`Extents::release_files`] was called as often.

@@ -104,7 +104,7 @@ impl Inner {
             for history in table.index.histories().iter().filter(|history| !history.is_empty()) {
                 let mut from = None;
                 loop {
-                    let released = |_, old: Old| self.bury(&old, self.last_sequence(&old));
+                    let released = |_, old: Old| self.bury_outdated(&old);
                     from = history.trim_some(from, table.retention(), now_ms, released);
                     if from.is_none() || self.health.is_closed() {
                         break;
@@ -123,6 +123,14 @@ impl Inner {
         if let Some(extent) = old.extent {
             self.extents.note_dead(extent, since);
         }
+    }
+
+    /// A version that has been kept for its time.
+    fn bury_outdated(&self, old: &Old) {
+        if let Some(extent) = old.extent {
+            self.extents.note_outdated(extent);
+        }
+        self.bury(&Old { extent: None, ..*old }, 0);
     }
 
     /// The last commit by now: no earlier than the one since which a version is not wanted.
@@ -169,7 +177,11 @@ impl Inner {
 
     fn let_go(&self, table: &TableCore, pin: Pin) {
         if let Some(old) = table.index.history(pin.id.place).unpin(pin.id, pin.sequence) {
-            self.bury(&old, self.last_sequence(&old));
+            match table.retention() {
+                // The image may name it yet, as what the table kept.
+                Retention::Duration(_) => self.bury_outdated(&old),
+                _ => self.bury(&old, self.last_sequence(&old)),
+            }
         }
     }
 
