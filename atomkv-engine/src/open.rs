@@ -137,6 +137,7 @@ struct Reading {
     image_ceiling: u64,
     image_time_ms: u64,
     rebuilt: bool,
+    is_image_stale: bool,
 }
 
 /// Everything that is needed to go on.
@@ -147,6 +148,8 @@ struct Found {
     /// Of the log behind the checkpoint.
     replayed_bytes: u64,
     rebuilt: bool,
+    /// Another image is to be written before anything changes.
+    is_image_stale: bool,
 }
 
 /// The names in the directory; none if it is missing and may be made.
@@ -226,7 +229,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 
 impl Found {
     fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
-        let rebuilt = self.rebuilt;
+        let wants_image = self.rebuilt || self.is_image_stale;
         let records = self.end.records;
         self.opener.catalog.own(lock);
         forget_segments(&self.opener.catalog, &self.opener.cut)?;
@@ -238,7 +241,7 @@ impl Found {
         inner.catalog.note_records(records);
         inner.catalog.fill_upkeep_reserve();
         inner.catalog.expect_reads();
-        if rebuilt {
+        if wants_image {
             match inner.checkpoint() {
                 Ok(()) | Err(Error::NoSpace { .. }) => {}
                 Err(error) => return Err(error),
@@ -248,7 +251,7 @@ impl Found {
     }
 
     fn inner(self) -> Inner {
-        let Found { opener, start, end, replayed_bytes, rebuilt } = self;
+        let Found { opener, start, end, replayed_bytes, rebuilt, .. } = self;
         let log = Log::new(opener.catalog.clone(), &opener.options, &start);
         let next_table = opener.tables.all().iter().map(|table| table.id + 1).max().unwrap_or(1);
         Inner {
@@ -404,6 +407,9 @@ impl Opener {
             image_ceiling: sections.map_or(0, |sections| sections.sequence_ceiling),
             image_time_ms: sections.map_or(rebuilt_time_ms, |sections| sections.last_time_ms),
             rebuilt: rebuild,
+            // One of a release that did not tell layouts is of the manifest's, which the next resize changes.
+            is_image_stale: sections
+                .is_some_and(|sections| sections.layouts.is_empty() && !sections.subtables.is_empty()),
         })))
     }
 
@@ -416,7 +422,8 @@ impl Opener {
     }
 
     fn found(self, reading: Reading) -> Result<Found> {
-        let Reading { start, end, fuzzy_end, image_ceiling, image_time_ms, rebuilt, .. } = reading;
+        let Reading { start, end, fuzzy_end, image_ceiling, image_time_ms, rebuilt, is_image_stale, .. } =
+            reading;
         let unclean = end.records > 0 || rebuilt;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
         let log_start = LogStart {
@@ -431,7 +438,7 @@ impl Opener {
         }
         let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
         let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
-        Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt })
+        Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt, is_image_stale })
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that
@@ -587,6 +594,7 @@ impl Opener {
             adopted: None,
             table: None,
             found: Candidates::default(),
+            lost: HashMap::new(),
             broken: BTreeMap::new(),
             extents: Vec::new(),
         };

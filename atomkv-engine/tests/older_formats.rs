@@ -101,6 +101,28 @@ fn they_are_read_changed_and_compacted() {
     }
 }
 
+/// Their images do not say of how many partitions they are, which the manifest does no more after a resize.
+#[test]
+fn they_are_resized_and_survive_a_kill() {
+    for kept in &KEPT {
+        for partitions in [1, 3, 64] {
+            let directory = kept.copy(|_| false);
+            let (database, table) = open(directory.path()).expect("opens");
+            table.resize(partitions).expect("resized");
+            let killed = tempfile::tempdir().expect("a directory");
+            for file in directory.path().read_dir().expect("the files") {
+                let file = file.expect("a file");
+                std::fs::copy(file.path(), killed.path().join(file.file_name())).expect("copied");
+            }
+            let (again, table) = open(killed.path())
+                .unwrap_or_else(|error| panic!("{}, {partitions} partitions: {error}", kept.directory));
+            kept.check(&table);
+            again.check().expect("sound");
+            drop(database);
+        }
+    }
+}
+
 #[test]
 fn their_index_is_made_anew_from_the_records() {
     for kept in &KEPT {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{Batch, Database, Durability, Error, Options, Result, Table, TableOptions};
 
@@ -134,6 +135,43 @@ fn a_log_that_ends_before_a_lost_large_value_opens_again() {
         }
     }
     assert!(ended_early > 10, "{ended_early} logs ended early");
+}
+
+/// The same where the index is put together from the segments, because its image is gone: the commit of the lost value
+/// was taken for good, and what it had replaced was gone.
+#[test]
+fn a_rebuild_ends_the_log_before_a_lost_large_value_too() {
+    let (mut lost, mut whole) = (0, 0);
+    for seed in 0..200 {
+        let sim = SimStorage::new(seed);
+        let (database, table) = open(&sim);
+        let large = noise(seed, 9000);
+        table.put(b"k", b"small").expect("put");
+        table.put(b"replaced", &large).expect("put");
+        database.checkpoint().expect("a checkpoint");
+        // The file of this one goes, and nothing is lost with it.
+        table.put_with(b"replaced", b"again", Durability::Sync).expect("put");
+        table.put(b"k", &large).expect("put");
+        table.put(b"after", b"1").expect("put");
+        cut_power(&sim, database, table);
+        for image in files(&sim, "checkpoint-") {
+            sim.remove(&image).expect("removed");
+        }
+        for opening in 1..=2 {
+            let (database, table) = open(&sim);
+            assert_eq!(table.get(b"replaced").expect("read").as_deref(), Some(&b"again"[..]), "seed {seed}");
+            let value = table.get(b"k").unwrap_or_else(|error| panic!("seed {seed}, {opening}: {error}"));
+            if value.as_deref() == Some(b"small") {
+                assert!(!table.contains(b"after").expect("read"), "seed {seed}: a later commit is there");
+                lost += 1;
+            } else {
+                assert_eq!(value.as_ref(), Some(&large), "seed {seed}");
+                whole += 1;
+            }
+            kill(&sim, database, table);
+        }
+    }
+    assert!(lost > 20 && whole > 20, "{lost} were lost, {whole} whole");
 }
 
 /// Power loss at any call of a compaction. The name of an image was not durable when the manifest named it, nor was the

@@ -1,6 +1,6 @@
 //! Bringing the index of a checkpoint up to the end of the log, reading as little else as can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Current, Opener};
@@ -26,6 +26,8 @@ pub(super) struct Replayer<'a> {
     /// The table of the last record.
     pub(super) table: Option<Arc<TableCore>>,
     pub(super) found: Candidates,
+    /// Those of `broken`, by table and place of their keys, where there is no index to tell what a record replaces.
+    pub(super) lost: HashMap<(u32, u64), u64>,
     /// Large values that the index points to and that are not whole.
     pub(super) broken: BTreeMap<u64, Broken>,
     /// Large values of replayed commits.
@@ -264,6 +266,33 @@ impl Replay for Replayer<'_> {
 }
 
 impl Replayer<'_> {
+    /// Where the index is put together afterwards: only the newest large value of a key must be whole, since the file of
+    /// one that was replaced may have gone.
+    fn note_value(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
+        let Header { kind, table, sequence, .. } = record.header;
+        let extent = ExtentRef::decode(record.value).filter(|_| kind == Kind::Extent);
+        self.extents.extend(extent.map(|extent| extent.id));
+        let broken = match extent {
+            Some(extent) if !self.opener.extents.is_whole(&extent)? => Some(extent.id),
+            _ => None,
+        };
+        if broken.is_none() && self.lost.is_empty() {
+            return Ok(());
+        }
+        // Of a record without a place the index cannot be put together either, which is told there.
+        let Some(place) = self.table(table).and_then(|table| table.place_of(record)) else {
+            return Ok(());
+        };
+        if let Some(replaced) = self.lost.remove(&(table, place)) {
+            self.broken.remove(&replaced);
+        }
+        if let Some(id) = broken {
+            self.lost.insert((table, place), id);
+            self.broken.insert(id, Broken { sequence, segment: segment.id(), offset: address.offset() });
+        }
+        Ok(())
+    }
+
     fn record(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
         let opener = self.opener;
         match record.header.kind {
@@ -281,12 +310,7 @@ impl Replayer<'_> {
             Kind::Document | Kind::Tombstone | Kind::Extent if !self.rebuild => {
                 self.document(segment, address, record)
             }
-            Kind::Extent => {
-                if let Some(extent) = ExtentRef::decode(record.value) {
-                    self.extents.push(extent.id);
-                }
-                Ok(())
-            }
+            Kind::Document | Kind::Tombstone | Kind::Extent => self.note_value(segment, address, record),
             Kind::Chunk => {
                 let detail = "a part of a streamed document, which this release does not know";
                 Err(Error::corrupt(&segment.path, address.offset(), detail))
