@@ -529,6 +529,12 @@ impl Catalog {
         let previous = self.manifest.lock().checkpoints.get(1).map_or(0, |previous| previous.bytes);
         let image = self.image_bytes.load(Ordering::Relaxed).saturating_sub(previous);
         let mut held = self.upkeep_bytes.load(Ordering::Relaxed);
+        if held == 0 {
+            // What an earlier session has left.
+            let file = self.storage.open(&self.path.join(UPKEEP_RESERVE));
+            held = file.and_then(|file| file.len()).unwrap_or(0);
+            self.upkeep_bytes.store(held, Ordering::Relaxed);
+        }
         if held > 2 * (image + share) + UPKEEP_BYTES_MIN {
             // There is a second image now, or fewer keys.
             self.spend_upkeep_reserve();

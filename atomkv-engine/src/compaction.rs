@@ -722,7 +722,8 @@ fn write_pages(
     Ok((outputs, moved))
 }
 
-/// Counts the tombstones on their new pages with what they stay for.
+/// Counts the tombstones on their new pages with what they stay for. What a history wants is live there, whatever else it
+/// stays for.
 fn note_holders(
     outputs: &[Arc<Segment>],
     survivors: &[Survivor],
@@ -742,7 +743,8 @@ fn note_holders(
     let copies = survivors.iter().zip(moved).filter(|(it, _)| wanted.contains(&it.id()));
     let copies: HashMap<_, _> =
         copies.filter_map(|(it, (address, _))| Some((it.id(), copied_to(address)?.id()))).collect();
-    for (survivor, (address, length)) in survivors.iter().zip(moved).filter(|(it, _)| it.is_tombstone) {
+    let is_counted = |survivor: &Survivor| survivor.is_tombstone && !survivor.is_history;
+    for (survivor, (address, length)) in survivors.iter().zip(moved).filter(|(it, _)| is_counted(it)) {
         let by = holders.get(&survivor.id()).and_then(|holder| match holder {
             Holder::Segment(id) => Some(*id),
             Holder::Survivor(id) => copies.get(id).copied(),

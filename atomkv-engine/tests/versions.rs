@@ -5,9 +5,12 @@ use std::time::Duration;
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::storage::{FileStorage, Storage};
 use atomkv_engine::{
-    Batch, Changed, Database, Durability, Error, Expect, Options, Retention, StreamReader, Table,
-    TableOptions, Update, Version, WriteOptions, Written,
+    BackupOptions, Batch, Changed, Database, Durability, Error, Expect, Options, RestoreOptions, Retention,
+    StreamReader, Table, TableOptions, Update, VerifyOptions, Version, Watcher, WriteOptions, Written,
+    restore, verify_directory,
 };
+
+use crate::common;
 
 fn open(options: TableOptions) -> (tempfile::TempDir, Database, Table) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -421,6 +424,82 @@ fn old_versions_go_when_their_time_is_over() {
     assert_eq!(table.history(b"k").expect("read"), []);
     assert_eq!(table.history(b"other").expect("read").len(), 1);
     assert_eq!(database.stats().old_versions, 0);
+    database.close().expect("closes");
+}
+
+/// Their files went while the newest image of the index named them yet: nothing in the log says that a time is over.
+#[test]
+fn large_versions_whose_time_is_over_leave_sound_files_and_backups() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let open = || {
+        let options = Options::new().background(false).large_value_bytes(4 << 10);
+        let database = Database::open(place("db"), options).expect("opens");
+        let retention = Retention::Duration(Duration::from_millis(50));
+        let table = database.table("t", TableOptions::new().retention(retention)).expect("a table");
+        (database, table)
+    };
+    let large = |seed: u64| common::Random::new(seed).bytes(9_000);
+    let is_sound = |name: &str| {
+        let report = verify_directory(place(name), &VerifyOptions::new(), Watcher::none());
+        let report = report.expect("verified");
+        assert!(report.is_clean(), "{name}: {report:?}");
+    };
+    let extents = || {
+        let files = place("db").read_dir().expect("readable").map(|file| file.expect("a file").file_name());
+        files.filter(|name| name.to_string_lossy().ends_with(".ext")).count()
+    };
+    let (database, table) = open();
+    table.put(b"k", &large(1)).expect("put");
+    table.put(b"k", &large(2)).expect("put");
+    database.close().expect("closes");
+    drop((database, table));
+    assert_eq!(extents(), 2);
+    std::thread::sleep(Duration::from_millis(80));
+    // It is let go as this opens, and a backup is of the image that names it.
+    let (database, table) = open();
+    database.sync().expect("syncs");
+    table.put_with(b"other", b"1", Durability::Sync).expect("put");
+    database.backup(place("backup"), &BackupOptions::new(), Watcher::none()).expect("backed up");
+    restore(place("backup"), place("restored"), &RestoreOptions::new(), Watcher::none()).expect("restored");
+    is_sound("restored");
+    database.close().expect("closes");
+    drop((database, table));
+    is_sound("db");
+    assert_eq!(extents(), 1, "and the space comes back");
+    // A life in which nothing else happens.
+    let (database, table) = open();
+    table.put(b"k", &large(3)).expect("put");
+    database.close().expect("closes");
+    drop((database, table));
+    std::thread::sleep(Duration::from_millis(80));
+    let (database, table) = open();
+    database.close().expect("closes");
+    drop((database, table));
+    is_sound("db");
+    assert_eq!(extents(), 1);
+    let (_database, table) = open();
+    assert_eq!(table.get(b"k").expect("read"), Some(large(3)));
+}
+
+/// Tombstones that a history keeps counted twice, as live and as staying for what they delete, and hid as many dead bytes.
+#[test]
+fn what_is_dead_beside_kept_deletions_is_compacted() {
+    let (_directory, database, table) = open(TableOptions::new().retention(Retention::Versions(2)));
+    let keys = 5_000_u32;
+    for number in 0..keys {
+        table.put(&number.to_be_bytes(), b"first").expect("put");
+    }
+    for number in 0..keys {
+        table.delete(&number.to_be_bytes()).expect("deleted");
+    }
+    database.compact().expect("compacts");
+    for number in 0..keys {
+        table.put(&number.to_be_bytes(), b"third").expect("put");
+    }
+    database.compact().expect("compacts");
+    let stats = database.stats();
+    assert!(stats.dead_bytes < stats.live_bytes / 4, "{stats:?}");
     database.close().expect("closes");
 }
 
