@@ -1167,6 +1167,27 @@ fn a_full_disk_ends_an_import_and_the_bookmark_knows_where() {
     assert!(matches!(outcome, Err(Error::InvalidArgument { .. })), "{outcome:?}");
 }
 
+/// What came between the two made every later run of the import fail: its own document was there already.
+#[test]
+fn a_large_document_and_the_bookmark_behind_it_are_one_commit() {
+    let (_sim, other) = self::database();
+    let from = table(&other, "from");
+    let mut writer = from.write_stream(b"large").expect("begun");
+    (0..18).for_each(|number| writer.append(&vec![number; 1 << 20]).expect("written"));
+    writer.finish().expect("finished");
+    let dump = export(&from, &ExportOptions::new().format(Format::Dump));
+    let (_sim, database) = self::database();
+    let to = table(&database, "t");
+    let marks = database.table("marks", TableOptions::new().retention(Retention::All)).expect("a table");
+    let options =
+        ImportOptions::new().format(Format::Dump).if_exists(IfExists::Fail).bookmark(&marks, b"import");
+    to.import(&mut &dump[..], &options, Watcher::none()).expect("imported");
+    let sequence = to.get_entry(b"large").expect("read").expect("there").sequence;
+    let history = marks.history(b"import").expect("read");
+    assert!(history.iter().any(|version| version.sequence == sequence), "{sequence}: {history:?}");
+    assert!(contents(&to) == contents(&from));
+}
+
 /// The child: imports a file with a bookmark, again and again the same call.
 #[test]
 #[ignore = "the other half of the test below, which runs it in a process of its own"]

@@ -77,7 +77,7 @@ impl Database {
     }
 
     /// Creates the tables of a dump as they are defined there, and imports their records as [`Table::import`] does. A table
-    /// that exists must have the same partitions, order, retention and services; what is in it stays, as
+    /// that exists must have the same order, retention and services; what is in it stays, as
     /// [`ImportOptions::if_exists`] says. The format is [`Format::Dump`], whatever the options say.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use super::input::{Fault, Input, Next, malformed};
 use super::json_lines::Lines;
 use super::options::{Format, IfExists, ImportOptions};
 use super::report::{Position, TransferReport};
+use crate::batch::Batch;
 use crate::database::Inner;
 use crate::error::{Error, Result};
 use crate::expect::Expect;
@@ -415,7 +416,15 @@ impl<'a> Importer<'a> {
         }
         let is_replacing = self.options.if_exists == IfExists::Replace;
         let expect = if is_replacing { Expect::Anything } else { Expect::Absent };
-        match writer.finish_with(WriteOptions::new().expect(expect).expiry(expiry)) {
+        let offset = self.source.boundary(&self.input);
+        let position = Position { records: self.records + 1, offset };
+        // In one commit: an import that ended between the two would meet its own document when it is run again.
+        let mut mark = Batch::new();
+        if let Some(Bookmark { table, key, .. }) = self.applier.bookmark {
+            let never = WriteOptions::new().expiry(Expiry::Never);
+            mark.put_with(table, key, position.to_string().as_bytes(), never);
+        }
+        match writer.finish_in(&mark, WriteOptions::new().expect(expect).expiry(expiry)) {
             Ok(_) => self.report.records += 1,
             Err(Error::Conflict { .. }) if self.options.if_exists == IfExists::Skip => {
                 self.report.existing += 1
@@ -424,8 +433,7 @@ impl<'a> Importer<'a> {
             Err(Error::InvalidArgument { .. }) if has_expired() => self.report.expired += 1,
             Err(error) => return Err(error),
         }
-        let offset = self.source.boundary(&self.input);
-        self.commit(Some(Position { records: self.records + 1, offset }))?;
+        self.commit(Some(position))?;
         Ok(Ok(()))
     }
 }

@@ -365,8 +365,7 @@ impl ImportOptions {
     /// Keeps the position in the database itself, as text under a key of a table of the same database, in the same
     /// commits as the records. If the key is there, the import goes on from that position instead of
     /// [`ImportOptions::resume`]; at the end of the input the key is deleted. So an import that is killed, or loses
-    /// power, at any moment is simply run again. A document of more than 16 MiB is a commit of its own just before the one
-    /// with the bookmark.
+    /// power, at any moment is simply run again.
     #[must_use]
     pub fn bookmark(mut self, table: &Table, key: &[u8]) -> Self {
         self.bookmark = Some((table.clone(), key.to_vec()));
