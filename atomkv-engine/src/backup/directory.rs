@@ -20,6 +20,8 @@ use crate::verify::{VerifyOptions, VerifyReport, verify_directory};
 
 /// There while the first backup to a directory is not complete; it holds the id of the database.
 const UNFINISHED: &str = "BACKUP-UNFINISHED";
+/// The marker while it is written.
+const UNFINISHED_PART: &str = "BACKUP-UNFINISHED.part";
 pub(super) const LOCK: &str = "LOCK";
 /// What a file is called until it is whole.
 pub(super) const PART: &str = ".part";
@@ -142,7 +144,7 @@ impl<'a> Target<'a> {
         let exists = |reason: String| Err(Error::AlreadyExists { path: path.to_path_buf(), reason });
         match storage.list(path) {
             Ok(names) => {
-                let known = [MANIFEST, UNFINISHED, LOCK];
+                let known = [MANIFEST, UNFINISHED, UNFINISHED_PART, LOCK];
                 if !names.is_empty() && !names.iter().any(|name| known.contains(&name.as_str())) {
                     return exists(format!("the directory holds {:?}", names[0]));
                 }
@@ -204,7 +206,7 @@ impl<'a> Target<'a> {
             }
             return Ok(());
         }
-        if let Some(name) = self.names.iter().find(|name| *name != LOCK) {
+        if let Some(name) = self.names.iter().find(|name| ![LOCK, UNFINISHED_PART].contains(&name.as_str())) {
             let reason = format!("the directory holds {name:?}");
             return Err(Error::AlreadyExists { path: self.path.to_path_buf(), reason });
         }
