@@ -36,6 +36,12 @@ function directory (place) {
   return path.resolve(place)
 }
 
+/** What a transaction's function has returned, if it has ended the transaction itself. */
+function ended (transaction, result) {
+  if (transaction._isCutOff) throw make('CLOSED', 'the database was closed before the transaction was committed; nothing of it was written')
+  return result
+}
+
 /** A database in one directory. Several workers of a process may open the same one. */
 class Database {
   constructor (opened) {
@@ -162,7 +168,7 @@ class Database {
           Promise.resolve(result).catch(() => {})
           throw make('INVALID_ARGUMENT', 'the function of transaction must not be async; use transactionAsync')
         }
-        if (!transaction.isOpen) return result
+        if (!transaction.isOpen) return ended(transaction, result)
         try {
           transaction.commit(given)
         } catch (error) {
@@ -184,7 +190,7 @@ class Database {
       const transaction = this.begin()
       try {
         const result = await f(transaction)
-        if (!transaction.isOpen) return result
+        if (!transaction.isOpen) return ended(transaction, result)
         try {
           await transaction.commitAsync(given)
         } catch (error) {
@@ -271,7 +277,12 @@ class Database {
   }
 
   _release () {
-    for (const child of [...this._children.values()]) child.deref()?.close()
+    for (const held of [...this._children.values()]) {
+      const child = held.deref()
+      if (child === undefined) continue
+      child._isCutOff = true
+      child.close()
+    }
     for (const table of this._variants.values()) {
       core.native.release(table._handle)
       table._handle = 0

@@ -15,6 +15,8 @@ class View {
     const { handle, ...told } = JSON.parse(opened[0])
     Object.assign(this, told)
     this._database = database
+    /** Whether it was closed because the database was. */
+    this._isCutOff = false
     this.handle = handle
     core.registry.register(this, handle, this)
     database._children.set(handle, new WeakRef(this))

@@ -140,6 +140,42 @@ test('transactions see conflicts, are tried again, and end with what their funct
   assert.strictEqual(database.stats().snapshots, 0)
 })
 
+test('a transaction during which the database is closed has not succeeded', async t => {
+  for (const close of [database => database.closeSync(), database => database.close()]) {
+    const { database, place } = fresh(t)
+    const table = database.table('t')
+    const error = thrown => code('CLOSED')(thrown) && /nothing of it was written/.test(thrown.message)
+    await assert.rejects(database.transactionAsync(async transaction => {
+      transaction.put(table, 'k', 'v')
+      await close(database)
+      return 'done'
+    }), error)
+    const again = atomkv.open(place)
+    const other = again.table('t')
+    assert.strictEqual(other.has('k'), false)
+    assert.throws(() => again.transaction(transaction => {
+      transaction.put(other, 'k', 'v')
+      again.closeSync()
+      return 'done'
+    }), error)
+  }
+  // One that its function has ended is none that was cut off.
+  for (const end of ['commit', 'abort', 'close']) {
+    const { database } = fresh(t)
+    const f = transaction => {
+      transaction.put(database.table('t'), 'k', 'v')
+      transaction[end]()
+      return end
+    }
+    assert.strictEqual(await database.transactionAsync(f), end)
+    assert.strictEqual(database.transaction(transaction => {
+      f(transaction)
+      database.closeSync()
+      return 'done'
+    }), 'done')
+  }
+})
+
 test('ranges are lazy, see one moment, and can be left', async t => {
   const { database } = fresh(t)
   const table = database.table('t', { ordered: true, valueEncoding: 'utf8' })
