@@ -314,6 +314,7 @@ export class Watch<K = unknown, V = unknown> implements AsyncIterableIterator<Ch
   take(): Array<Change<K, V>>
   next(): Promise<IteratorResult<Change<K, V>, undefined>>
   return(): Promise<IteratorResult<Change<K, V>, undefined>>
+  /** Where another watch goes on, as `from`; 0 while the state is told, which cannot be taken up in the middle. */
   readonly resumeFrom: number
   close(): void
   [Symbol.asyncIterator](): this

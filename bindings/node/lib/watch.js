@@ -13,6 +13,7 @@ class Watch {
   constructor (database, options, prefix, tables, signal, isList) {
     const [told] = core.run('watch', database._open(), { ...options, tables: tables.map(table => table._handle) }, prefix)
     this._database = database
+    this._tables = tables.length === 0 ? database._tables : new Map(tables.map(table => [table.name, table]))
     this._handle = JSON.parse(told).handle
     this._listBytes = isList ? prefix.length : undefined
     this._queue = []
@@ -47,9 +48,9 @@ class Watch {
     })
   }
 
-  /** As its table has it. Not before it is handed over: what cannot be decoded takes no other change away. */
+  /** As the table has it that was given, or that was opened last. Not before it is handed over: what cannot be decoded takes no other change away. */
   _decode (change) {
-    const table = this._database._tables.get(change.table)
+    const table = this._tables.get(change.table)
     if (table === undefined) return change
     const read = (bytes, encoding) => bytes === undefined ? undefined : encoding.read(bytes, 0, bytes.length)
     return { ...change, key: read(change.key, table._keys), value: read(change.value, table._values) }
@@ -91,6 +92,8 @@ class Watch {
       const now = this._read(core.run('changes', this._handle))
       if (now.length > 0) {
         this._queue = now
+        // Others have their turn between two fetches; what they take or close is seen above.
+        await new Promise(resolve => setImmediate(resolve))
         continue
       }
       const cancel = new AbortController()
@@ -108,7 +111,11 @@ class Watch {
 
   /** From where another watch goes on (option `from`) to get what this one has not handed over. */
   get resumeFrom () {
-    if (this._queue.length > 0) return this._queue[0].sequence
+    if (this._queue.length > 0) {
+      const { kind, sequence } = this._queue[0]
+      // A state cannot be taken up in the middle.
+      return kind === 'state' ? 0 : sequence
+    }
     // While somebody waits, nothing is handed over.
     if (this._handle === 0 || this._waiting) return this._resumeFrom
     return core.run('resumeFrom', this._handle)
