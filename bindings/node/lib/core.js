@@ -81,6 +81,8 @@ function tell (id, job, onProgress) {
 
 function onJob (id, error, result) {
   const job = jobs.get(id)
+  // One that could not be begun has failed already.
+  if (job === undefined) return
   jobs.delete(id)
   if (job.timer) clearInterval(job.timer)
   if (job.abort) job.signal.removeEventListener('abort', job.abort)

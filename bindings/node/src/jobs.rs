@@ -303,8 +303,11 @@ impl Crew {
             let begun = spawn(Box::new(|| self.serve()));
             if begun.is_err() {
                 queue.threads -= 1;
-                // Others do it, if there are any.
-                return if queue.threads == 0 { begun } else { Ok(()) };
+                // Others do it, if there are any; else nobody ever may, since it is told that it has failed.
+                if queue.threads == 0 {
+                    queue.jobs.pop_back();
+                    return begun;
+                }
             }
         } else {
             self.changed.notify_one();
