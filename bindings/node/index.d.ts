@@ -229,6 +229,7 @@ export interface WriteStream extends Writable {
   readonly written: Written | undefined
 }
 
+/** Only what may fail alone, a condition or a moment of expiry, is a commit of its own; so are the lists of `putMany` and `batch`. */
 export interface TablePromises<KI, VI, VO> {
   /** Resolves with the sequence of the commit. */
   put(key: KI, value: VI, options?: WriteOptions): Promise<number>
@@ -251,7 +252,7 @@ export class Batch {
   clear(): this
   /** The batch is empty then, unless this throws; an empty one is an error. */
   write(options?: CommitOptions): number | undefined
-  /** The batch is empty as soon as this returns, whatever becomes of the promise. */
+  /** Behind the queued writes of before. The batch is empty as soon as this returns, whatever becomes of the promise. */
   writeAsync(options?: CommitOptions): Promise<number | undefined>
 }
 

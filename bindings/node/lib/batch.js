@@ -1,7 +1,7 @@
 'use strict'
 
 const core = require('./core')
-const { Pack, PUT, DELETE, EXPECT } = require('./pack')
+const { Pack, PACK_BYTES, PUT, DELETE, EXPECT } = require('./pack')
 const { check, writeFlags, expectFlags, batched, condition, durabilityCode } = require('./options')
 const { make, wrongType } = require('./errors')
 
@@ -82,14 +82,30 @@ class Batch {
     return sequence < 0 ? undefined : sequence
   }
 
-  /** The same on a thread. */
-  async writeAsync (options) {
-    const durability = this._durability(options)
-    const { count } = this._pack
-    const started = core.start('apply', this._database._open(), { count, durability }, this._pack.bytes())
+  /** The same behind what is queued, on a thread if it is large or has to wait. */
+  writeAsync (options) {
+    try {
+      const durability = this._durability(options)
+      this._database._open()
+      // An empty one is an error, which is told as `write` tells it.
+      if (this._pack.count === 0) return Promise.resolve(this.write(options))
+      return this._database._queue.whole(this._take(), durability)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** The operations; few of them without the room that there was for more, since many batches may be queued. */
+  _take () {
+    const pack = this._pack
+    if (pack.buffer.length > PACK_BYTES) {
+      this._pack = new Lazy(this)
+      this._default = 0
+      return pack
+    }
+    const taken = pack.take()
     this._done()
-    const sequence = await started
-    return sequence < 0 ? undefined : sequence
+    return taken
   }
 
   _done () {

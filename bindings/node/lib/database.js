@@ -85,9 +85,9 @@ class Database {
     const variant = (keys, values) => JSON.stringify([name, rest, keys.name, values.name])
     const same = existed && this._variants.get(variant(key, value))
     if (same) return same
-    const { handle, durability } = JSON.parse(core.run('table', this._handle, { name, ...rest })[0])
+    const { handle, durability, refusesKeys } = JSON.parse(core.run('table', this._handle, { name, ...rest })[0])
     try {
-      const table = new Table(this, name, handle, ...(existed ? [key, value] : this._encodings(name, keys, values, existed)), durability)
+      const table = new Table(this, name, handle, ...(existed ? [key, value] : this._encodings(name, keys, values, existed)), durability, refusesKeys)
       this._variants.set(variant(table._keys, table._values), table)
       this._handles.push(handle)
       if (!isKnown) this._tables.set(name, table)

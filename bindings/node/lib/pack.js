@@ -6,9 +6,11 @@ const { keyEncoding, KEY_BYTES_MAX, VALUE_BYTES_MAX } = require('./encodings')
 const { make } = require('./errors')
 
 const asBytes = keyEncoding('binary')
+/** Of a pack that is to be filled. */
+const PACK_BYTES = 256 * 1024
 
 class Pack {
-  constructor (bytes = 256 * 1024) {
+  constructor (bytes = PACK_BYTES) {
     this.at = 0
     this.count = 0
     this._use(Buffer.allocUnsafeSlow(bytes))
@@ -84,6 +86,16 @@ class Pack {
   bytes () {
     return this.buffer.subarray(0, this.at)
   }
+
+  /** The same operations in a pack that is no larger than they are; this one is empty then. */
+  take () {
+    const pack = new Pack(this.at)
+    pack.buffer.set(this.bytes())
+    pack.at = this.at
+    pack.count = this.count
+    this.clear()
+    return pack
+  }
 }
 
-module.exports = { Pack, KEY: 0, PUT: 1, DELETE: 2, EXPECT: 3 }
+module.exports = { Pack, PACK_BYTES, KEY: 0, PUT: 1, DELETE: 2, EXPECT: 3 }

@@ -2,16 +2,31 @@
 // Writes with promises: those of one turn of the loop are one commit and share a promise; one commit runs at a time.
 
 const core = require('./core')
-const { Pack, PUT, DELETE } = require('./pack')
+const { Pack, PACK_BYTES, PUT, DELETE } = require('./pack')
 const { writeFlags, remove } = require('./options')
 
 /** A commit does not grow beyond this. */
 const GROUP_BYTES_MAX = 8 << 20
 /** What the native part answers for a commit that would have to wait. */
 const WOULD_WAIT = -2
-/** No larger ones are committed on the loop itself, where a thread costs more than the commit. */
+/** No larger ones are committed on the loop itself, where a thread costs more than the commit; nor more in one go. */
 const AT_ONCE_COUNT_MAX = 64
 const AT_ONCE_BYTES_MAX = 64 << 10
+
+/** Of flags: a condition, a moment that may have passed, and a time to live of nothing. What else there is fails for no write alone. */
+function mayFailAlone ({ bits, expiry }) {
+  const kind = bits >> 3 & 3
+  return (bits & 7) !== 0 || kind === 2 || (kind === 3 && expiry < 1)
+}
+
+/** What else could be wrong is not the key's fault, and is told by the commit. */
+function checkKey (table, key) {
+  try {
+    table.has(key)
+  } catch (error) {
+    if (error.code === 'ATOMKV_INVALID_KEY') throw error
+  }
+}
 
 class Queue {
   constructor (database) {
@@ -20,19 +35,32 @@ class Queue {
     this._group = undefined
     /** The group that is being committed. */
     this._running = undefined
+    /** What others have begun on threads. */
+    this._jobs = new Set()
     this._isScheduled = false
+    this._isPausing = false
     this._spare = new Pack()
+    this._scratch = undefined
     this._flush = () => {
       this._isScheduled = false
       this._group = undefined
       this._run()
     }
+    this._resume = () => {
+      this._isPausing = false
+      this._run()
+    }
   }
 
-  _begin () {
-    this._database._open()
-    const group = { pack: this._spare || new Pack(), promise: undefined, resolve: undefined, reject: undefined, durability: 0 }
+  _common () {
+    const group = this._begin(this._spare || new Pack())
     this._spare = undefined
+    return group
+  }
+
+  _begin (pack) {
+    this._database._open()
+    const group = { pack, promise: undefined, resolve: undefined, reject: undefined, durability: 0 }
     group.promise = new Promise((resolve, reject) => Object.assign(group, { resolve, reject }))
     this._groups.push(group)
     if (!this._isScheduled) {
@@ -42,15 +70,17 @@ class Queue {
     return group
   }
 
-  _add (kind, table, key, value) {
+  _add (kind, table, key, value, bits, expiry, isSynced) {
+    // What the table alone refuses is refused here, where it is the error of nobody else.
+    if (table._refusesKeys) checkKey(table, key)
     let group = this._group
-    if (group === undefined) group = this._group = this._begin()
+    if (group === undefined) group = this._group = this._common()
     try {
-      group.pack.add(kind, table._handle, table._keys, key, value, 0, 0, 0)
+      group.pack.add(kind, table._handle, table._keys, key, value, bits, 0, expiry)
     } catch (error) {
       return Promise.reject(error)
     }
-    if (table.durability === 'sync') group.durability = 2
+    if (isSynced) group.durability = 2
     if (group.pack.at > GROUP_BYTES_MAX) {
       this._group = undefined
       this._run()
@@ -62,7 +92,7 @@ class Queue {
     let encoded
     try {
       encoded = table._values.encode(value)
-      return this._add(PUT, table, key, encoded)
+      return this._add(PUT, table, key, encoded, 0, 0, table.durability === 'sync')
     } catch (error) {
       return Promise.reject(error)
     }
@@ -70,40 +100,61 @@ class Queue {
 
   delete (table, key) {
     try {
-      return this._add(DELETE, table, key, undefined)
+      return this._add(DELETE, table, key, undefined, 0, 0, table.durability === 'sync')
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  /** One of its own, since its condition may fail alone; in the order of the calls, as are the callbacks of their promises. */
-  solo (kind, table, key, value, options) {
+  /** With options: one of its own only if it may fail alone. */
+  write (kind, table, key, value, options) {
     try {
-      return this._solo(kind, table, key, value, options)
+      const encoded = kind === PUT ? table._values.encode(value) : undefined
+      const flags = kind === PUT ? writeFlags(options) : writeFlags(options, remove, 'a delete')
+      // The commit's, not the operation's.
+      const durability = flags.bits >> 5 & 3 || (table.durability === 'sync' ? 2 : 0)
+      flags.bits &= ~0x60
+      if (mayFailAlone(flags)) return this._solo(kind, table, key, encoded, flags, durability)
+      return this._add(kind, table, key, encoded, flags.bits, flags.expiry, durability === 2)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  _solo (kind, table, key, value, options) {
-    const encoded = kind === PUT ? table._values.encode(value) : undefined
-    const { bits, expected, expiry } = kind === PUT ? writeFlags(options) : writeFlags(options, remove, 'a delete')
+  _solo (kind, table, key, encoded, { bits, expected, expiry }, durability) {
+    // A key may have getters that write meanwhile: they have one of their own.
+    const scratch = this._scratch || new Pack()
+    this._scratch = undefined
+    try {
+      scratch.add(kind, table._handle, table._keys, key, encoded, bits, expected, expiry)
+      return this.whole(scratch.take(), durability)
+    } finally {
+      scratch.clear()
+      if (scratch.buffer.length <= GROUP_BYTES_MAX) this._scratch = scratch
+    }
+  }
+
+  /** A commit of its own; in the order of the calls, as are the callbacks of their promises. */
+  whole (pack, durability) {
+    const group = this._begin(pack)
+    group.durability = durability
     this._group = undefined
-    const group = this._begin()
-    try {
-      group.pack.add(kind, table._handle, table._keys, key, encoded, bits & ~0x60, expected, expiry)
-    } catch (error) {
-      this._groups.splice(this._groups.indexOf(group), 1)
-      throw error
-    }
-    group.durability = bits >> 5 & 3 || (table.durability === 'sync' ? 2 : 0)
     return group.promise
   }
 
   _run () {
-    while (this._running === undefined) {
-      const group = this._groups.shift()
+    let count = 0
+    while (this._running === undefined && !this._isPausing) {
+      const group = this._groups[0]
       if (group === undefined) return
+      if (count > 0 && count + group.pack.count > AT_ONCE_COUNT_MAX) {
+        // Others have their turn.
+        this._isPausing = true
+        setImmediate(this._resume)
+        return
+      }
+      count += group.pack.count
+      this._groups.shift()
       if (group === this._group) this._group = undefined
       // A group of which nothing could be encoded.
       if (group.pack.count === 0) group.resolve(undefined)
@@ -146,13 +197,21 @@ class Queue {
 
   _reuse (pack) {
     pack.clear()
-    if (pack.buffer.length <= 2 * GROUP_BYTES_MAX) this._spare = pack
+    const size = pack.buffer.length
+    if (size >= PACK_BYTES && size <= 2 * GROUP_BYTES_MAX) this._spare = pack
   }
 
-  /** Resolves when everything that was queued before has been committed, or has failed. */
+  /** A job that was begun elsewhere, for which `drain` is to wait. Whether it fails is told to those who have begun it. */
+  track (job) {
+    this._jobs.add(job)
+    const forget = () => { this._jobs.delete(job) }
+    job.then(forget, forget)
+  }
+
+  /** Resolves when everything that was queued or begun before has been committed, or has failed. */
   async drain () {
     const before = this._running === undefined ? this._groups : [this._running, ...this._groups]
-    const waiting = before.map(group => group.promise)
+    const waiting = [...before.map(group => group.promise), ...this._jobs]
     this._group = undefined
     this._run()
     // What is queued meanwhile is not waited for: under load there is always something.

@@ -34,7 +34,7 @@ function without (options, name, what) {
 
 /** A table. Everything here that returns no promise has happened when it returns. */
 class Table {
-  constructor (database, name, handle, keys, values, durability = 'buffered') {
+  constructor (database, name, handle, keys, values, durability = 'buffered', refusesKeys = false) {
     this.database = database
     /** Of writes that do not name one; a commit of several tables is synced if one of them asks for it. */
     this.durability = durability
@@ -42,6 +42,8 @@ class Table {
     this._handle = handle
     this._keys = keys
     this._values = values
+    /** Whether there are keys that the table does not take, although their encoding does. */
+    this._refusesKeys = refusesKeys
     this.promises = new TablePromises(this)
   }
 
@@ -329,13 +331,13 @@ class TablePromises {
   put (key, value, options) {
     const table = this._table
     if (options === undefined) return table.database._queue.put(table, key, value)
-    return table.database._queue.solo(PUT, table, key, value, options)
+    return table.database._queue.write(PUT, table, key, value, options)
   }
 
   delete (key, options) {
     const table = this._table
     if (options === undefined) return table.database._queue.delete(table, key)
-    return table.database._queue.solo(DELETE, table, key, undefined, options)
+    return table.database._queue.write(DELETE, table, key, undefined, options)
   }
 
   putIf (key, value, expect, options) {
@@ -360,21 +362,32 @@ class TablePromises {
   async has (key) { return this._table.has(key) }
   async getMany (keys) { return this._table.getMany(keys) }
 
-  async putMany (entries, options) {
-    checkIterable(entries, 'entries', 'a list of [key, value]')
-    const batch = this._table.database.batch()
-    for (const entry of entries) {
-      checkEntry(entry)
-      batch.put(this._table, entry[0], entry[1])
-    }
-    return batch.count === 0 ? undefined : batch.writeAsync(options)
+  putMany (entries, options) {
+    return this._batch(options, batch => {
+      checkIterable(entries, 'entries', 'a list of [key, value]')
+      for (const entry of entries) {
+        checkEntry(entry)
+        batch.put(this._table, entry[0], entry[1])
+      }
+    })
   }
 
-  async batch (operations, options) {
-    checkIterable(operations, 'operations', 'a list of operations')
-    const batch = this._table.database.batch()
-    for (const operation of operations) batch._add(operation, this._table)
-    return batch.count === 0 ? undefined : batch.writeAsync(options)
+  batch (operations, options) {
+    return this._batch(options, batch => {
+      checkIterable(operations, 'operations', 'a list of operations')
+      for (const operation of operations) batch._add(operation, this._table)
+    })
+  }
+
+  /** The promise itself, whose callbacks come in the order of the calls. */
+  _batch (options, fill) {
+    try {
+      const batch = this._table.database.batch()
+      fill(batch)
+      return batch.count === 0 ? Promise.resolve(undefined) : batch.writeAsync(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 }
 

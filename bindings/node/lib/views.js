@@ -130,6 +130,7 @@ class Transaction extends View {
     if (this.handle === 0) throw make('CLOSED', 'the transaction has ended')
     const durability = durabilityCode(options, 'a commit') || this._default || 0
     const started = core.start('commit', this.handle, { durability })
+    this._database._queue.track(started)
     this.close()
     const sequence = await started
     return sequence < 0 ? undefined : sequence

@@ -75,7 +75,7 @@ pub fn database(options: &Value) -> Options {
     result
 }
 
-/// Those of a table.
+/// Those of a table, but for its services.
 pub fn table(options: &Value) -> Outcome<TableOptions> {
     let mut result = TableOptions::new();
     if let Some(partitions) = number(options, "partitions") {
@@ -107,13 +107,18 @@ pub fn table(options: &Value) -> Outcome<TableOptions> {
     } else if let Some(time) = milliseconds(retention, "ms") {
         result = result.retention(Retention::Duration(time));
     }
+    Ok(result)
+}
+
+/// Its services.
+pub fn services(options: &Value) -> Outcome<Services> {
     let mut services = Services::new();
     for kind in ["hasher", "sharder", "validator", "compressor"] {
         if let Some(name) = options[kind].as_str() {
             services = services.with_named(kind, name)?;
         }
     }
-    Ok(result.services(services))
+    Ok(services)
 }
 
 /// Those of a write, as `lib/options.js` puts them into numbers.

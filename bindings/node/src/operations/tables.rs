@@ -1,5 +1,6 @@
 //! Tables, and writes that are not called a million times a second.
 
+use atomkv_engine::services::{AnyBytes, KeyValidator};
 use atomkv_engine::{Durability, Merge, Written};
 use serde_json::{Value, json};
 
@@ -16,13 +17,15 @@ pub fn written(written: Written) -> Value {
 pub fn run(request: &Request) -> Outcome<Output> {
     match request.name.as_str() {
         "table" => {
-            let options = options::table(&request.options)?;
+            let services = options::services(&request.options)?;
+            let refuses_keys = services.validator().identity() != AnyBytes.identity();
+            let options = options::table(&request.options)?.services(services);
             let table = request.database()?.database.table(request.text("name")?, options)?;
             let durability = match table.durability() {
                 Durability::Sync => "sync",
                 Durability::Buffered => "buffered",
             };
-            let told = json!({ "durability": durability });
+            let told = json!({ "durability": durability, "refusesKeys": refuses_keys });
             Ok(Output::Opened(Slot::Table(table), told))
         }
         "apply" => {
