@@ -268,7 +268,7 @@ pub(crate) fn write(inner: &Inner) -> Result<()> {
     };
     let path = inner.catalog.path.join(image_name(generation));
     let outdated = inner.extents.outdated();
-    let written = write_image(inner, &path, generation, &manifest, (position, sequence), &outdated);
+    let written = write_image(inner, &path, generation, &manifest, position, sequence);
     let record = match written {
         Ok(record) => record,
         Err(error) => {
@@ -297,8 +297,8 @@ fn write_image(
     path: &Path,
     generation: u64,
     manifest: &Manifest,
-    (position, sequence): (LogPosition, u64),
-    outdated: &BTreeMap<u64, u64>,
+    position: LogPosition,
+    sequence: u64,
 ) -> Result<CheckpointRecord> {
     let storage = &inner.catalog.storage;
     match storage.remove(path) {
@@ -327,7 +327,8 @@ fn write_image(
         let passing = passing.bytes.get(&segment.header.ordinal).copied().unwrap_or(0);
         SegmentStats { id: segment.id().0, live_bytes: segment.live_bytes().saturating_sub(passing) }
     };
-    let mut extents = inner.extents.live_beside(outdated);
+    let mut extents =
+        inner.extents.live_or_named(old_versions.iter().filter_map(|version| version.old.extent));
     extents.retain(|(id, _)| !passing.extents.contains(id));
     // Nothing copied above can be later than this. Large values as well: a commit that let one go must be as durable as
     // the image that does not name it.

@@ -38,6 +38,9 @@ use crate::tables::{TableCore, Tables};
 use crate::types::{SEQUENCE_MAX, TIME_MS_MAX, Written};
 use crate::watch::{Watch, WatchOptions};
 
+/// So many bytes of large values that only an image names, or more than it takes, make the next one due.
+const OUTDATED_BYTES: u64 = 16 << 20;
+
 /// What all handles of one database share.
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
@@ -620,7 +623,10 @@ impl Inner {
         let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
         let behind = self.bytes_behind_checkpoint();
         let outdated: u64 = self.extents.outdated().values().sum();
-        behind.max(outdated) >= self.options.checkpoint_bytes.max(image)
+        let is_space_wanted =
+            outdated >= OUTDATED_BYTES.max(image) || outdated > 0 && self.catalog.is_reserve_spent();
+        is_space_wanted
+            || behind >= self.options.checkpoint_bytes.max(image)
             || behind >= image && compaction::waits_for_checkpoint(self)
     }
 

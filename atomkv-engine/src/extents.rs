@@ -357,12 +357,11 @@ impl Extents {
         self.outdated.lock().clone()
     }
 
-    /// The live values with their lengths, for an image that may still name what has become outdated since it was begun.
-    pub(crate) fn live_beside(&self, outdated_before: &BTreeMap<u64, u64>) -> Vec<(u64, u64)> {
+    /// The live values with their lengths, for an image: also those outdated ones that versions in it name.
+    pub(crate) fn live_or_named(&self, named: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
         let outdated = self.outdated.lock();
-        let since = outdated.iter().filter(|(id, _)| !outdated_before.contains_key(id));
         let mut all = self.live.lock().clone();
-        all.extend(since);
+        all.extend(named.filter_map(|id| Some((id, *outdated.get(&id)?))));
         all.into_iter().collect()
     }
 

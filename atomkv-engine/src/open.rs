@@ -229,7 +229,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 
 impl Found {
     fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
-        let wants_image = self.rebuilt || self.is_image_stale;
+        let (is_rebuilt, is_image_stale) = (self.rebuilt, self.is_image_stale);
         let records = self.end.records;
         self.opener.catalog.own(lock);
         forget_segments(&self.opener.catalog, &self.opener.cut)?;
@@ -241,8 +241,10 @@ impl Found {
         inner.catalog.note_records(records);
         inner.catalog.fill_upkeep_reserve();
         inner.catalog.expect_reads();
-        if wants_image {
+        if is_rebuilt || is_image_stale {
             match inner.checkpoint() {
+                // One that does not tell its layout is no use behind a resize, not even in need.
+                Ok(()) if is_image_stale => drop(checkpoint::drop_previous(&inner)),
                 Ok(()) | Err(Error::NoSpace { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -310,6 +312,8 @@ struct Opener {
     stop_before: Option<u64>,
     /// How far the log was read.
     met: LogPosition,
+    /// Log segments behind its end: what they hold was lost.
+    behind_end: HashSet<SegmentId>,
 }
 
 impl Opener {
@@ -342,6 +346,7 @@ impl Opener {
             cut,
             stop_before,
             met: LogPosition::default(),
+            behind_end: HashSet::new(),
         }
     }
 
@@ -390,6 +395,8 @@ impl Opener {
                 }
             }
         }
+        self.behind_end = self.log_segments.keys().copied().collect();
+        self.behind_end.retain(|id| end.chain.iter().all(|(chained, _)| chained != id));
         let rebuilt_time_ms = if rebuild { self.rebuild()? } else { 0 };
         for table in self.tables.all() {
             // The image may be of another layout than the one that the log has come to.
@@ -594,7 +601,7 @@ impl Opener {
             adopted: None,
             table: None,
             found: Candidates::default(),
-            lost: HashMap::new(),
+            lost: BTreeMap::new(),
             broken: BTreeMap::new(),
             extents: Vec::new(),
         };

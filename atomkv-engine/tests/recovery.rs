@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::SimStorage;
-use atomkv_engine::{Batch, Database, Durability, Error, Options, Result, Table, TableOptions};
+use atomkv_engine::{Batch, Database, Durability, Error, Options, Result, Retention, Table, TableOptions};
 
 use crate::common::watched::{Operation, Watched};
 use crate::common::{Random, directory};
@@ -138,40 +138,56 @@ fn a_log_that_ends_before_a_lost_large_value_opens_again() {
 }
 
 /// The same where the index is put together from the segments, because its image is gone: the commit of the lost value
-/// was taken for good, and what it had replaced was gone.
+/// was taken for good, and what it had replaced was gone. So it is with one that was replaced in a table that keeps it.
 #[test]
 fn a_rebuild_ends_the_log_before_a_lost_large_value_too() {
-    let (mut lost, mut whole) = (0, 0);
-    for seed in 0..200 {
-        let sim = SimStorage::new(seed);
-        let (database, table) = open(&sim);
-        let large = noise(seed, 9000);
-        table.put(b"k", b"small").expect("put");
-        table.put(b"replaced", &large).expect("put");
-        database.checkpoint().expect("a checkpoint");
-        // The file of this one goes, and nothing is lost with it.
-        table.put_with(b"replaced", b"again", Durability::Sync).expect("put");
-        table.put(b"k", &large).expect("put");
-        table.put(b"after", b"1").expect("put");
-        cut_power(&sim, database, table);
-        for image in files(&sim, "checkpoint-") {
-            sim.remove(&image).expect("removed");
-        }
-        for opening in 1..=2 {
-            let (database, table) = open(&sim);
-            assert_eq!(table.get(b"replaced").expect("read").as_deref(), Some(&b"again"[..]), "seed {seed}");
-            let value = table.get(b"k").unwrap_or_else(|error| panic!("seed {seed}, {opening}: {error}"));
-            if value.as_deref() == Some(b"small") {
-                assert!(!table.contains(b"after").expect("read"), "seed {seed}: a later commit is there");
-                lost += 1;
-            } else {
-                assert_eq!(value.as_ref(), Some(&large), "seed {seed}");
-                whole += 1;
+    for is_kept in [false, true] {
+        let (mut lost, mut whole) = (0, 0);
+        for seed in 0..150 {
+            let sim = SimStorage::new(seed);
+            let large = noise(seed, 9000);
+            let retention = if is_kept { Retention::All } else { Retention::Versions(1) };
+            let open = || {
+                let database = Database::open(directory(), options(&sim)).expect("opens");
+                let options = TableOptions::new().partitions(2).retention(retention);
+                let table = database.table("t", options).expect("a table");
+                (database, table)
+            };
+            let (database, table) = open();
+            table.put(b"k", b"small").expect("put");
+            table.put(b"replaced", &large).expect("put");
+            database.checkpoint().expect("a checkpoint");
+            // The file of this one goes where nobody keeps it, and nothing is lost with it.
+            table.put_with(b"replaced", b"again", Durability::Sync).expect("put");
+            table.put(b"k", &large).expect("put");
+            if is_kept {
+                table.put(b"k", b"newest").expect("put");
             }
-            kill(&sim, database, table);
+            table.put(b"after", b"1").expect("put");
+            cut_power(&sim, database, table);
+            for image in files(&sim, "checkpoint-") {
+                sim.remove(&image).expect("removed");
+            }
+            for opening in 1..=2 {
+                let (database, table) = open();
+                let story = format!("kept {is_kept}, seed {seed}, opening {opening}");
+                assert_eq!(table.get(b"replaced").expect("read").as_deref(), Some(&b"again"[..]), "{story}");
+                let value = table.get(b"k").unwrap_or_else(|error| panic!("{story}: {error}"));
+                let history = table.history(b"k").unwrap_or_else(|error| panic!("{story}: {error}"));
+                if value.as_deref() == Some(b"small") {
+                    assert!(!table.contains(b"after").expect("read"), "{story}: a later commit is there");
+                    lost += 1;
+                } else {
+                    let has_large = history.iter().any(|version| version.value.as_ref() == Some(&large));
+                    assert!(value.as_ref() == Some(&large) || has_large, "{story}: {history:?}");
+                    whole += 1;
+                }
+                database.check().unwrap_or_else(|error| panic!("{story}: {error}"));
+                kill(&sim, database, table);
+            }
         }
+        assert!(lost > 10 && whole > 10, "{lost} were lost, {whole} whole");
     }
-    assert!(lost > 20 && whole > 20, "{lost} were lost, {whole} whole");
 }
 
 /// Power loss at any call of a compaction. The name of an image was not durable when the manifest named it, nor was the

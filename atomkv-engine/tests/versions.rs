@@ -482,6 +482,37 @@ fn large_versions_whose_time_is_over_leave_sound_files_and_backups() {
     assert_eq!(table.get(b"k").expect("read"), Some(large(3)));
 }
 
+/// Replay met a version whose time had been over, and whose file had gone: it took the file for a live one.
+#[test]
+fn what_a_replay_lets_go_does_not_hinder_backups() {
+    let sim = SimStorage::new(3);
+    let path = std::path::Path::new("/outdated");
+    let storage = std::sync::Arc::new(sim.clone());
+    let open = || {
+        let options = Options::new().storage(storage.clone()).background(false).large_value_bytes(4 << 10);
+        let database = Database::open(path, options).expect("opens");
+        let retention = Retention::Duration(Duration::from_millis(30));
+        let table = database.table("t", TableOptions::new().retention(retention)).expect("a table");
+        (database, table)
+    };
+    let large = |seed: u64| common::Random::new(seed).bytes(9_000);
+    let (database, table) = open();
+    database.checkpoint().expect("a checkpoint");
+    table.put(b"k", &large(1)).expect("put");
+    table.put(b"k", &large(2)).expect("put");
+    std::thread::sleep(Duration::from_millis(60));
+    table.put(b"k", &large(3)).expect("put");
+    database.sync().expect("syncs");
+    sim.crash_after(0);
+    drop((table, database));
+    sim.process_death();
+    let (database, table) = open();
+    assert_eq!(table.get(b"k").expect("read"), Some(large(3)));
+    database.checkpoint().expect("a checkpoint");
+    let options = BackupOptions::new().storage(storage.clone());
+    database.backup("/backup", &options, Watcher::none()).expect("backed up");
+}
+
 /// Tombstones that a history keeps counted twice, as live and as staying for what they delete, and hid as many dead bytes.
 #[test]
 fn what_is_dead_beside_kept_deletions_is_compacted() {

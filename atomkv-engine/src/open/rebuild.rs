@@ -3,6 +3,7 @@
 //! written for, and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Opener;
 use crate::epoch;
@@ -23,7 +24,7 @@ impl Opener {
     /// tells.
     pub(super) fn rebuild(&self) -> Result<u64> {
         let mut tombstones = Vec::new();
-        for segment in self.catalog.segments() {
+        for segment in self.sources() {
             for entry in page::entries(&segment, &self.tables)? {
                 let Some(table) = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place()) else {
                     continue;
@@ -45,11 +46,18 @@ impl Opener {
         self.last_time_ms()
     }
 
+    /// The segments whose records count.
+    fn sources(&self) -> Vec<Arc<Segment>> {
+        let mut segments = self.catalog.segments();
+        segments.retain(|segment| !self.behind_end.contains(&segment.id()));
+        segments
+    }
+
     /// The time of the last record in the log, or an earlier one of which it is known that it has passed: what has
     /// expired by then must not come back with a clock that was set back.
     fn last_time_ms(&self) -> Result<u64> {
         let mut last_ms = 0;
-        for segment in self.catalog.segments() {
+        for segment in self.sources() {
             last_ms = last_ms.max(segment.header.base_time_ms);
             if segment.header.kind != SegmentKind::Log {
                 continue;
@@ -107,7 +115,7 @@ impl Opener {
             return Ok(());
         }
         let mut chains: BTreeMap<(u32, ChainId), Vec<Old>> = BTreeMap::new();
-        for segment in self.catalog.segments() {
+        for segment in self.sources() {
             for entry in page::entries(&segment, &self.tables)? {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
                 let Some(table) = table.filter(|table| table.keeps_history()) else { continue };
@@ -257,7 +265,7 @@ impl Opener {
 
     /// Counts live bytes and large values anew from the index.
     fn recount(&self) -> Result<()> {
-        for segment in self.catalog.segments() {
+        for segment in self.sources() {
             let mut live = 0;
             for entry in page::entries(&segment, &self.tables)? {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());

@@ -1,6 +1,6 @@
 //! Bringing the index of a checkpoint up to the end of the log, reading as little else as can be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Current, Opener};
@@ -26,8 +26,9 @@ pub(super) struct Replayer<'a> {
     /// The table of the last record.
     pub(super) table: Option<Arc<TableCore>>,
     pub(super) found: Candidates,
-    /// Those of `broken`, by table and place of their keys, where there is no index to tell what a record replaces.
-    pub(super) lost: HashMap<(u32, u64), u64>,
+    /// Those of `broken`, by table and key, each with how many newer records of the key there are: where there is no index
+    /// to tell what a record replaces.
+    pub(super) lost: BTreeMap<(u32, ChainId), Vec<(u64, u32)>>,
     /// Large values that the index points to and that are not whole.
     pub(super) broken: BTreeMap<u64, Broken>,
     /// Large values of replayed commits.
@@ -196,7 +197,9 @@ impl Replayer<'_> {
             // Where a large value of an old version has gone, the version's time was over before the end.
             let has_gone = matches!(table.retention(), Retention::Duration(_))
                 && extent.is_some_and(|extent| self.broken.remove(&extent).is_some());
-            if !has_gone {
+            if has_gone {
+                extent.iter().for_each(|extent| self.opener.extents.note_dead(*extent, 0));
+            } else {
                 let replaced = old(current.sequence, sequence, current.address, current.length);
                 history.push(id, Old { extent, ..replaced });
             }
@@ -266,10 +269,10 @@ impl Replay for Replayer<'_> {
 }
 
 impl Replayer<'_> {
-    /// Where the index is put together afterwards: only the newest large value of a key must be whole, since the file of
-    /// one that was replaced may have gone.
+    /// Where the index is put together afterwards: the large values must be whole that it will point to. The file of one
+    /// that was replaced, and that its table does not keep, may have gone.
     fn note_value(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
-        let Header { kind, table, sequence, .. } = record.header;
+        let Header { kind, table: id, sequence, .. } = record.header;
         let extent = ExtentRef::decode(record.value).filter(|_| kind == Kind::Extent);
         self.extents.extend(extent.map(|extent| extent.id));
         let broken = match extent {
@@ -279,15 +282,24 @@ impl Replayer<'_> {
         if broken.is_none() && self.lost.is_empty() {
             return Ok(());
         }
+        let Some(table) = self.table(id).cloned() else { return Ok(()) };
         // Of a record without a place the index cannot be put together either, which is told there.
-        let Some(place) = self.table(table).and_then(|table| table.place_of(record)) else {
-            return Ok(());
+        let Some(place) = table.place_of(record) else { return Ok(()) };
+        let key = (id, ChainId { place, check: table.check(record.key) });
+        let kept = match table.retention() {
+            Retention::All => u32::MAX,
+            Retention::Versions(versions) => versions,
+            // Its time may have been over.
+            Retention::Duration(_) => 1,
         };
-        if let Some(replaced) = self.lost.remove(&(table, place)) {
-            self.broken.remove(&replaced);
+        if let Some(lost) = self.lost.get_mut(&key) {
+            lost.iter_mut().for_each(|(_, newer)| *newer += 1);
+            for (gone, _) in lost.extract_if(.., |(_, newer)| *newer >= kept) {
+                self.broken.remove(&gone);
+            }
         }
         if let Some(id) = broken {
-            self.lost.insert((table, place), id);
+            self.lost.entry(key).or_default().push((id, 0));
             self.broken.insert(id, Broken { sequence, segment: segment.id(), offset: address.offset() });
         }
         Ok(())
