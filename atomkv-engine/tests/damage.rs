@@ -410,3 +410,55 @@ fn a_damaged_document_that_was_overwritten_is_no_obstacle() {
         assert_eq!(table.get(b"key").expect("readable"), (!deletes).then(|| b"new".to_vec()));
     }
 }
+
+/// The version before was taken for what a damaged one had replaced, and a deleted value came back.
+#[test]
+fn a_rebuild_does_not_pass_over_a_damaged_version() {
+    for is_deleted in [false, true] {
+        let sim = SimStorage::new(1);
+        let database = Database::open(directory(), sim_options(&sim, 3)).expect("opens");
+        let options = TableOptions::new().partitions(1).retention(Retention::All);
+        let table = database.table("t", options).expect("created");
+        let first = table.put(b"the key", b"first").expect("put").sequence;
+        let second = if is_deleted {
+            table.delete(b"the key").expect("deleted").expect("there")
+        } else {
+            table.put(b"the key", b"second").expect("put")
+        };
+        table.put(b"another", b"1").expect("put");
+        let third = table.put(b"the key", b"third").expect("put").sequence;
+        table.put(b"another", b"2").expect("put");
+        let last = table.put(b"the key", b"last").expect("put").sequence;
+        database.close().expect("closes");
+        drop((table, database));
+        let mut files = files(&sim);
+        files.retain(|path, _| path.extension().is_none_or(|kind| kind != "idx"));
+        let log =
+            files.iter_mut().find(|(path, _)| path.to_string_lossy().contains("log-")).expect("a log").1;
+        let is_key = |at: &usize| log[*at..].starts_with(b"the key");
+        let at = (0..log.len()).filter(is_key).nth(1).expect("the second record of the key");
+        log[at + 2] ^= 1;
+        let sim = disk(&files);
+        let database = Database::open(directory(), sim_options(&sim, 3)).expect("opens");
+        let table = database.table("t", TableOptions::new()).expect("there");
+        let value = |sequence| {
+            let version = table.get_at(b"the key", sequence)?;
+            Ok::<_, Error>(version.and_then(|version| version.value))
+        };
+        assert_eq!(value(first).expect("whole"), Some(b"first".to_vec()));
+        for sequence in second.sequence..third {
+            let found = value(sequence);
+            assert!(
+                matches!(found, Err(Error::Corrupt { .. })),
+                "deleted {is_deleted}, {sequence}: {found:?}"
+            );
+        }
+        for sequence in third..last {
+            assert_eq!(value(sequence).expect("whole"), Some(b"third".to_vec()));
+        }
+        assert_eq!(value(last).expect("whole"), Some(b"last".to_vec()));
+        assert_eq!(table.get(b"the key").expect("whole"), Some(b"last".to_vec()));
+        database.checkpoint().expect("a checkpoint");
+        database.close().expect("closes");
+    }
+}

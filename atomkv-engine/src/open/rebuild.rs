@@ -109,13 +109,17 @@ impl Opener {
     }
 
     /// Puts the histories together: all records of the keys of tables that keep one, as far as their retention goes.
-    /// Damaged ones are left out.
+    /// Damaged ones stand wherever they may have stood, so that they are reported and not passed over.
     fn rebuild_histories(&self) -> Result<()> {
         if !self.tables.all().iter().any(|table| table.keeps_history()) {
             return Ok(());
         }
         let mut chains: BTreeMap<(u32, ChainId), Vec<Old>> = BTreeMap::new();
+        let mut damaged = Vec::new();
         for segment in self.sources() {
+            let mut before: Vec<((u32, u64), DamagedOld)> = Vec::new();
+            let (least, most) = sequences_of(&segment);
+            let mut sequences = if least <= most { (least, most) } else { (0, u64::MAX) };
             for entry in page::entries(&segment, &self.tables)? {
                 let table = self.tables.by_id(entry.table).filter(|_| entry.kind.has_place());
                 let Some(table) = table.filter(|table| table.keeps_history()) else { continue };
@@ -137,26 +141,45 @@ impl Opener {
                     (id, old)
                 });
                 match version {
-                    Ok((id, old)) => chains.entry((table.id, id)).or_default().push(old),
-                    Err(Error::Corrupt { .. }) => {}
+                    Ok((id, old)) => {
+                        if segment.header.kind == SegmentKind::Log {
+                            // There sequences rise.
+                            sequences.0 = old.sequence;
+                            before.iter_mut().for_each(|(_, damaged)| damaged.sequences.1 = old.sequence);
+                            damaged.append(&mut before);
+                        }
+                        chains.entry((table.id, id)).or_default().push(old);
+                    }
+                    Err(Error::Corrupt { .. }) => {
+                        let address = segment.address(entry.offset);
+                        let old = DamagedOld { address, length: entry.length, sequences };
+                        before.push(((table.id, entry.place), old));
+                    }
                     Err(error) => return Err(error),
                 }
             }
+            damaged.append(&mut before);
         }
+        let mut by_place: BTreeMap<(u32, u64), Vec<DamagedOld>> = BTreeMap::new();
+        damaged.into_iter().for_each(|(place, old)| by_place.entry(place).or_default().push(old));
         for ((table, id), chain) in chains {
-            if let Some(table) = self.tables.by_id(table) {
-                self.rebuild_history(&table, id, chain);
+            if let Some(core) = self.tables.by_id(table) {
+                let damaged = by_place.get(&(table, id.place)).map_or(&[][..], Vec::as_slice);
+                self.rebuild_history(&core, id, chain, damaged);
             }
         }
         Ok(())
     }
 
-    fn rebuild_history(&self, table: &TableCore, id: ChainId, mut chain: Vec<Old>) {
+    fn rebuild_history(&self, table: &TableCore, id: ChainId, mut chain: Vec<Old>, damaged: &[DamagedOld]) {
         // A round of compaction that was cut short leaves a record twice; the one that the index knows counts.
         let guard = epoch::pin();
         let lock = table.index.lock(id.place, &guard);
         chain.sort_by_key(|old| (old.sequence, !lock.holds(id.place, old.address)));
         chain.dedup_by_key(|old| old.sequence);
+        for damaged in damaged.iter().filter(|damaged| !lock.holds(id.place, damaged.address)) {
+            damaged.place_in(&mut chain);
+        }
         let history = table.index.history(id.place);
         let Some(newest) = chain.last().copied() else { return };
         let ends: Vec<_> = chain.iter().skip(1).map(|old| (old.sequence, old.end_time_ms)).collect();
@@ -257,8 +280,7 @@ impl Opener {
             Err(Error::Corrupt { .. }) => None,
             Err(error) => return Err(error),
         };
-        let order = std::sync::atomic::Ordering::Relaxed;
-        let sequences = (segment.sequence_min.load(order), segment.sequence_max.load(order));
+        let sequences = sequences_of(segment);
         let in_log = (segment.header.kind == SegmentKind::Log).then_some(segment.id());
         Ok(Witness { known, sequences, in_log, offset: address.offset() })
     }
@@ -296,6 +318,48 @@ impl Opener {
             segment.forget_expiries();
         }
         Ok(())
+    }
+}
+
+/// The smallest and the largest sequence in a segment, the smallest above the largest if unknown.
+fn sequences_of(segment: &Segment) -> (u64, u64) {
+    let order = std::sync::atomic::Ordering::Relaxed;
+    (segment.sequence_min.load(order), segment.sequence_max.load(order))
+}
+
+/// A damaged record of a key in a table that keeps a history.
+struct DamagedOld {
+    address: Address,
+    length: u64,
+    /// Between which sequences, both included, its own lies.
+    sequences: (u64, u64),
+}
+
+impl DamagedOld {
+    /// Puts it before each version that it may have come before, as early as can be: what was there from then on is not
+    /// known.
+    fn place_in(&self, chain: &mut Vec<Old>) {
+        let (least, most) = self.sequences;
+        let mut from = 0;
+        let mut placed = Vec::new();
+        for next in chain.iter() {
+            let sequence = least.max(from);
+            if sequence < next.sequence && sequence <= most {
+                placed.push(Old {
+                    sequence,
+                    address: self.address,
+                    length: self.length,
+                    extent: None,
+                    is_tombstone: false,
+                    // Nothing counts it while its segment is left as it is.
+                    is_counted: false,
+                    ..*next
+                });
+            }
+            from = next.sequence + 1;
+        }
+        chain.extend(placed);
+        chain.sort_by_key(|old| old.sequence);
     }
 }
 
