@@ -500,7 +500,7 @@ fn what_a_replay_lets_go_does_not_hinder_backups() {
     database.checkpoint().expect("a checkpoint");
     table.put(b"k", &large(1)).expect("put");
     table.put(b"k", &large(2)).expect("put");
-    std::thread::sleep(Duration::from_millis(60));
+    sim.pass_time(60);
     table.put(b"k", &large(3)).expect("put");
     database.sync().expect("syncs");
     sim.crash_after(0);
