@@ -395,8 +395,8 @@ impl Opener {
                 }
             }
         }
-        self.behind_end = self.log_segments.keys().copied().collect();
-        self.behind_end.retain(|id| end.chain.iter().all(|(chained, _)| chained != id));
+        let chain: HashSet<SegmentId> = end.chain.iter().map(|(id, _)| *id).collect();
+        self.behind_end = self.log_segments.keys().filter(|id| !chain.contains(id)).copied().collect();
         let rebuilt_time_ms = if rebuild { self.rebuild()? } else { 0 };
         for table in self.tables.all() {
             // The image may be of another layout than the one that the log has come to.
@@ -423,7 +423,7 @@ impl Opener {
     /// Makes durable what was read, and removes what nothing names.
     fn finish(mut self, reading: Reading) -> Result<Found> {
         self.make_durable(&reading.end, reading.start, &reading.replayed)?;
-        self.remove_stale(&reading.end);
+        self.remove_stale();
         self.catalog.finish_adopting();
         self.found(reading)
     }
@@ -643,8 +643,7 @@ impl Opener {
     }
 
     /// Removes the files that nothing names. What cannot be removed waits for the next opening.
-    fn remove_stale(&mut self, end: &LogEnd) {
-        let chain: HashSet<SegmentId> = end.chain.iter().map(|(id, _)| *id).collect();
+    fn remove_stale(&mut self) {
         let extents = self.names.iter().filter(|name| {
             parse_file_name(name)
                 .is_some_and(|(kind, id)| kind == SegmentKind::Extent && !self.extents.is_live(id.0))
@@ -652,10 +651,7 @@ impl Opener {
         for name in self.stale.iter().chain(extents) {
             let _ = self.catalog.storage.remove(&self.catalog.path.join(name));
         }
-        for (id, segment) in &self.log_segments {
-            if chain.contains(id) {
-                continue;
-            }
+        for (id, segment) in self.log_segments.iter().filter(|(id, _)| self.behind_end.contains(id)) {
             if self.catalog.has(*id) {
                 // The manifest must forget it first.
                 self.cut.push(segment.clone());

@@ -365,7 +365,7 @@ impl ImportOptions {
     /// Keeps the position in the database itself, as text under a key of a table of the same database, in the same
     /// commits as the records. If the key is there, the import goes on from that position instead of
     /// [`ImportOptions::resume`]; at the end of the input the key is deleted. So an import that is killed, or loses
-    /// power, at any moment is simply run again.
+    /// power, at any moment is simply run again. No record of the import may have that key in that table.
     #[must_use]
     pub fn bookmark(mut self, table: &Table, key: &[u8]) -> Self {
         self.bookmark = Some((table.clone(), key.to_vec()));
