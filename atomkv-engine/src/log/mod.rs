@@ -8,6 +8,7 @@
 //! What survives: after the death of the process everything appended, since it is in the kernel's page cache; after
 //! power loss a prefix of the log that includes everything [`Log::sync_to`] has returned for.
 
+mod group;
 pub(crate) mod recovery;
 mod roll;
 mod sync;
@@ -30,6 +31,7 @@ use crate::segment::Segment;
 use crate::storage::{MapWriter, StorageFile};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
+use group::Group;
 
 /// A place in the log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -208,6 +210,7 @@ struct Core {
 struct SyncState {
     synced: u64,
     running: bool,
+    group: Group,
 }
 
 /// What the log's helper threads are asked for.
@@ -286,7 +289,11 @@ impl Log {
                 scratch: Vec::new(),
                 closed: false,
             }),
-            sync_state: Mutex::new(SyncState { synced: start.last_sequence, running: false }),
+            sync_state: Mutex::new(SyncState {
+                synced: start.last_sequence,
+                running: false,
+                group: Group::default(),
+            }),
             sync_done: Condvar::new(),
             lease_turn: Mutex::new(()),
             ready: Mutex::new(None),

@@ -130,7 +130,7 @@ impl Log {
         cached: u64,
     ) -> Result<NewSegment> {
         // New documents are refused while there is still room to make room. Deletes go on without.
-        if !self.catalog.is_reserve_spent() && !self.catalog.fill_upkeep_reserve() {
+        if !self.catalog.has_room_for_segment() {
             return Err(Error::NoSpace { path: self.catalog.path.clone() });
         }
         self.catalog.create_segment(&SegmentPlan {

@@ -22,8 +22,9 @@ struct Work {
 }
 
 impl Log {
-    /// Returns when the commit with this sequence and everything before it is on stable storage. The first caller
-    /// syncs for all who came before it started; the others wait and, if they came too late, take the next turn.
+    /// Returns when the commit with this sequence and everything before it is on stable storage. One caller syncs for
+    /// all who came before it started; the others wait and, if they came too late, take the next turn. When the next one
+    /// starts: [`super::group`].
     pub(crate) fn sync_to(&self, sequence: u64) -> Result<()> {
         self.sync_once(sequence, false)
     }
@@ -44,19 +45,44 @@ impl Log {
 
     fn sync_once(&self, sequence: u64, always: bool) -> Result<()> {
         let mut state = self.sync_state.lock();
+        let mut round = None;
+        let mut deadline = None;
         loop {
-            if state.synced >= sequence && !always {
-                return Ok(());
-            }
-            if self.health.is_failed() {
+            let is_done = match round {
+                Some(round) if always => state.group.is_done(round),
+                _ => state.synced >= sequence && !always,
+            };
+            if is_done || self.health.is_failed() {
+                if let Some(round) = round {
+                    state.group.leave(round);
+                }
+                drop(state);
+                if is_done {
+                    return Ok(());
+                }
+                // The others rely on one of them to look at the clock: it may be this one.
+                self.sync_done.notify_all();
                 return self.health.check_writable();
             }
-            if !state.running {
+            round = round.or_else(|| Some(state.group.arrive()));
+            if state.running {
+                state = self.sync_done.wait(state);
+                continue;
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                state.group.miss();
                 break;
             }
-            state = self.sync_done.wait(state);
+            let Some(patience) = state.group.patience() else { break };
+            deadline = deadline.or_else(|| patience.map(|patience| now + patience));
+            state = match deadline {
+                Some(deadline) => self.sync_done.wait_for(state, deadline - now),
+                None => self.sync_done.wait(state),
+            };
         }
         state.running = true;
+        state.group.begin();
         drop(state);
         let work = self.gather();
         let began = Instant::now();
@@ -64,6 +90,7 @@ impl Log {
         let took = began.elapsed();
         let mut state = self.sync_state.lock();
         state.running = false;
+        state.group.end(took);
         let outcome = match outcome {
             Ok(()) => {
                 self.sync_latency.add(took);
@@ -72,8 +99,11 @@ impl Log {
                     event!(WARN, "sync slow", path = path, elapsed_us = elapsed_us);
                 }
                 state.synced = state.synced.max(work.sequence);
+                state.group.succeed();
                 Ok(())
             }
+            // Nothing was asked of the disk for want of a descriptor.
+            Err(error) if crate::health::is_out_of_descriptors(&error) => Err(error),
             // A failed sync is never repeated and believed.
             Err(error) => {
                 let path = &*self.catalog.path.to_string_lossy();
