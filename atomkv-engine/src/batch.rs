@@ -115,7 +115,8 @@ impl Batch {
         action: Action,
         options: WriteOptions,
     ) -> &mut Batch {
-        let same = |known: &Table| Arc::ptr_eq(&known.core, &table.core);
+        // Handles of one table may have times to live and services of their own.
+        let same = |known: &Table| known.is_like(table);
         // Most often the table of the operation before.
         let table = match self.tables.iter().rposition(same) {
             Some(known) => known,

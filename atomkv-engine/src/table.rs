@@ -62,6 +62,13 @@ impl Table {
         Table { inner, core, services: Arc::new(services), keyspace, durability, ttl }
     }
 
+    /// Whether what is written through another handle becomes the same.
+    pub(crate) fn is_like(&self, other: &Table) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+            && self.ttl == other.ttl
+            && Arc::ptr_eq(&self.services, &other.services)
+    }
+
     /// A handle of a table that has none but built-in services, as far as reading asks for them.
     pub(crate) fn with_builtin_services(inner: &Arc<Inner>, core: Arc<TableCore>) -> Result<Table> {
         let sharder = core.record.services.iter().find(|(kind, ..)| kind == "sharder");

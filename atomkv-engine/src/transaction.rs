@@ -43,6 +43,8 @@ struct Touched {
 
 #[derive(Clone)]
 struct Write {
+    /// Where it is another one than that of the first operation on the table.
+    handle: Option<Table>,
     /// `None` deletes.
     value: Option<Vec<u8>>,
     options: WriteOptions,
@@ -230,7 +232,10 @@ impl Transaction {
         value: Option<Vec<u8>>,
         options: WriteOptions,
     ) -> Result<()> {
-        let writes = &mut self.touched(table)?.writes;
+        let touched = self.touched(table)?;
+        // Its time to live and its services are the handle's.
+        let handle = (!touched.table.is_like(table)).then(|| table.clone());
+        let writes = &mut touched.writes;
         let mut expected = Vec::new();
         if let Some(before) = writes.remove(key) {
             expected = before.expected;
@@ -238,7 +243,7 @@ impl Transaction {
                 expected.push(before.options.expect);
             }
         }
-        writes.insert(key.to_vec(), Write { value, options, expected });
+        writes.insert(key.to_vec(), Write { handle, value, options, expected });
         Ok(())
     }
 
@@ -301,9 +306,10 @@ impl Touched {
             for expect in &write.expected {
                 batch.expect(&self.table, key, *expect);
             }
+            let table = write.handle.as_ref().unwrap_or(&self.table);
             match &write.value {
-                Some(value) => batch.put_with(&self.table, key, value, write.options),
-                None => batch.delete_with(&self.table, key, write.options),
+                Some(value) => batch.put_with(table, key, value, write.options),
+                None => batch.delete_with(table, key, write.options),
             };
         }
     }

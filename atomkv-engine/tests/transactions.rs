@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use atomkv_engine::{
-    Database, Durability, Error, Expect, Options, Retention, ScanOptions, Table, TableOptions, Transaction,
-    Update, Written,
+    Batch, Database, Durability, Error, Expect, Options, Retention, ScanOptions, Table, TableOptions,
+    Transaction, Update, Written,
 };
 
 use crate::common::Random;
@@ -557,5 +558,37 @@ fn a_transaction_scans_from_a_place() {
         // Whoever changes or adds anything in the table is in its way.
         table.put(&100_u32.to_be_bytes(), b"another").expect("put");
         assert!(matches!(transaction.commit(Durability::Buffered), Err(Error::Conflict { .. })));
+    }
+}
+
+/// Handles of one table may have times to live of their own. The first one's was that of all.
+#[test]
+fn what_is_written_through_several_handles_expires_as_each_of_them_says() {
+    let database = Database::in_memory().expect("opens");
+    let plain = database.table("t", TableOptions::new()).expect("a table");
+    let short =
+        database.table("t", TableOptions::new().ttl(Duration::from_secs(60))).expect("the same table");
+    let expires = |key: &[u8]| {
+        let entry = plain.get_entry(key).expect("read").expect("is there");
+        entry.expires_at_ms.is_some()
+    };
+    for (first, second) in [(&plain, &short), (&short, &plain)] {
+        let is_first_short = std::ptr::eq(first, &short);
+        let mut batch = Batch::new();
+        batch.put(first, b"first", b"v").put(second, b"second", b"v").put(first, b"third", b"v");
+        database.apply(&batch, Durability::Buffered).expect("applied");
+        assert_eq!(
+            [expires(b"first"), expires(b"second"), expires(b"third")].map(|is| is == is_first_short),
+            [true, false, true]
+        );
+        database
+            .transact(|transaction| {
+                transaction.get(first, b"nothing")?;
+                transaction.put(second, b"second in a transaction", b"v")?;
+                transaction.put(first, b"first in a transaction", b"v")
+            })
+            .expect("committed");
+        assert_eq!(expires(b"first in a transaction"), is_first_short);
+        assert_eq!(expires(b"second in a transaction"), !is_first_short);
     }
 }
