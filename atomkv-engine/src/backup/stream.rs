@@ -24,8 +24,23 @@ pub(super) const CHECKSUMS: &str = "CHECKSUMS";
 
 pub(super) fn write(content: &Content, writer: impl Write, watcher: Watcher<'_>) -> Result<BackupReport> {
     let mut reporter = watcher.begin(content.bytes());
-    let mut report = BackupReport { sequence: content.sequence, ..BackupReport::default() };
+    let writer = Closing { inner: writer, is_closed: false };
     let mut out = Out { tar: tar::Builder::new(writer), checksums: String::new(), mtime: 0 };
+    let written = write_files(content, &mut out, &mut reporter);
+    out.tar.get_mut().is_closed = written.is_err();
+    let mut report = written?;
+    let mut writer = out.tar.into_inner().map_err(from_io)?;
+    writer.flush().map_err(from_io)?;
+    report.elapsed = reporter.finish().elapsed;
+    Ok(report)
+}
+
+fn write_files(
+    content: &Content,
+    out: &mut Out<impl Write>,
+    reporter: &mut Reporter<'_>,
+) -> Result<BackupReport> {
+    let mut report = BackupReport { sequence: content.sequence, ..BackupReport::default() };
     let taken_ms = content.manifest.backup.map_or(0, |backup| backup.taken_ms);
     out.mtime = taken_ms / 1000;
     let id: String = content.manifest.database_id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -42,7 +57,7 @@ pub(super) fn write(content: &Content, writer: impl Write, watcher: Watcher<'_>)
             path: &file.path,
             offset: 0,
             hasher: crc32fast::Hasher::new(),
-            reporter: &mut reporter,
+            reporter: &mut *reporter,
         };
         out.put(&file.name, bytes, &mut reader)?;
         let sum = reader.hasher.finalize();
@@ -55,9 +70,6 @@ pub(super) fn write(content: &Content, writer: impl Write, watcher: Watcher<'_>)
     out.put_bytes(MANIFEST, &content.manifest.encode())?;
     let checksums = std::mem::take(&mut out.checksums);
     out.put_bytes(CHECKSUMS, checksums.as_bytes())?;
-    let mut writer = out.tar.into_inner().map_err(from_io)?;
-    writer.flush().map_err(from_io)?;
-    report.elapsed = reporter.finish().elapsed;
     Ok(report)
 }
 
@@ -69,8 +81,25 @@ fn from_io(error: io::Error) -> Error {
     }
 }
 
+/// A writer that can be closed: an archive that is given up ends itself by two blocks of zeros when it is dropped, which
+/// who has refused or cancelled is not to see.
+struct Closing<W> {
+    inner: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Write for Closing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed { Err(io::ErrorKind::BrokenPipe.into()) } else { self.inner.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_closed { Ok(()) } else { self.inner.flush() }
+    }
+}
+
 struct Out<W: Write> {
-    tar: tar::Builder<W>,
+    tar: tar::Builder<Closing<W>>,
     checksums: String,
     /// In seconds since the Unix epoch.
     mtime: u64,
