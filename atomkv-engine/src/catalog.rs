@@ -105,6 +105,8 @@ pub(crate) struct Catalog {
     /// Held for as long as the directory is this database's.
     lock: Mutex<Option<Box<dyn DirectoryLock>>>,
     reserve_spent: AtomicBool,
+    /// See [`Catalog::keep_room`].
+    keeps_room: AtomicBool,
     /// The size of the reserve for upkeep; 0 while it is spent.
     upkeep_bytes: AtomicU64,
     /// How large the next image will be, at most.
@@ -136,6 +138,15 @@ pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>>
     let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", path, error))?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// As long as upkeep may have to make room, see [`Catalog::keep_room`].
+pub(crate) struct KeptRoom<'c>(pub(crate) &'c Catalog);
+
+impl Drop for KeptRoom<'_> {
+    fn drop(&mut self) {
+        self.0.keeps_room.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Writes a file durably under a temporary name, then renames it into its place.
@@ -198,6 +209,7 @@ impl Catalog {
             manifest: Mutex::new(manifest),
             lock: Mutex::new(None),
             reserve_spent: AtomicBool::new(false),
+            keeps_room: AtomicBool::new(false),
             upkeep_bytes: AtomicU64::new(0),
             image_bytes: AtomicU64::new(0),
         }
@@ -246,6 +258,8 @@ impl Catalog {
     /// Changes the manifest durably. A full disk leaves everything as it was; any other failure makes the database
     /// read-only, since nobody can know which manifest the next opening will find.
     pub(crate) fn update_manifest(&self, change: impl FnOnce(&mut Manifest)) -> Result<()> {
+        // A commit that failed may have been counted by a sync, and so by what is to be written.
+        self.health.check_sound()?;
         let mut current = self.manifest.lock();
         // Held until the end: the directory may be another's as soon as it is given free.
         let lock = self.lock.lock();
@@ -550,6 +564,22 @@ impl Catalog {
             self.upkeep_bytes.store(bytes.max(held), Ordering::Relaxed);
         }
         filled.is_some_and(|bytes| bytes >= image + share)
+    }
+
+    /// From now on, until [`KeptRoom`] is dropped, what is given up is for upkeep alone: a writer who took it to fill the
+    /// reserves again would have upkeep begin anew for ever.
+    pub(crate) fn keep_room(&self) {
+        self.keeps_room.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the reserve there that keeps something for deletes, for a put that wants to go on.
+    pub(crate) fn has_room_for_puts(&self) -> bool {
+        !self.is_reserve_spent() || !self.keeps_room.load(Ordering::Relaxed) && self.fill_reserve()
+    }
+
+    /// Has the reserves there for a new segment of the log, unless there is none for puts any more.
+    pub(crate) fn has_room_for_segment(&self) -> bool {
+        self.is_reserve_spent() || !self.keeps_room.load(Ordering::Relaxed) && self.fill_upkeep_reserve()
     }
 
     /// Gives the reserve for upkeep back to the file system. False if it was spent before.

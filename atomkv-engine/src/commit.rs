@@ -103,6 +103,11 @@ impl Drop for Poison<'_> {
     }
 }
 
+/// Whether there are conditions and nothing else: several keys as they are at one moment.
+fn only_looks(changes: &[Change<'_>]) -> bool {
+    changes.iter().all(|change| matches!(change.body, Body::Check))
+}
+
 /// What became of a commit.
 pub(crate) struct Committed {
     /// 0 if there was nothing to do.
@@ -150,7 +155,7 @@ impl Inner {
         validation: &Validation<'_>,
         how: Durability,
     ) -> Result<Option<u64>> {
-        self.backpressure();
+        self.wait_to_write(changes);
         let Committed { sequence, .. } = self.commit(changes, validation, how, epoch::pin())?;
         Ok((sequence > 0).then_some(sequence))
     }
@@ -161,7 +166,7 @@ impl Inner {
         changes: &[Change<'_>],
         how: Durability,
     ) -> Result<Vec<Option<Written>>> {
-        self.backpressure();
+        self.wait_to_write(changes);
         let validation = Validation { tells_versions: true, ..Validation::default() };
         let Committed { sequence, version, versions, .. } =
             self.commit(changes, &validation, how, epoch::pin())?;
@@ -171,6 +176,13 @@ impl Inner {
             (_, 1) => vec![written(version)],
             _ => versions.into_iter().map(written).collect(),
         })
+    }
+
+    /// Those who only look are no writers, and need not wait as they do.
+    fn wait_to_write(&self, changes: &[Change<'_>]) {
+        if !only_looks(changes) {
+            self.backpressure();
+        }
     }
 
     /// No two changes may be of one key, and they come in the order of tables and places, in which partitions are locked.
@@ -184,9 +196,13 @@ impl Inner {
         how: Durability,
         mut guard: Guard,
     ) -> Result<Committed> {
-        self.health.check_writable()?;
+        if only_looks(changes) {
+            self.health.check_open()?;
+        } else {
+            self.health.check_writable()?;
+        }
         let puts = changes.iter().any(|change| change.body.is_put());
-        if puts && self.catalog.is_reserve_spent() && !self.catalog.fill_reserve() {
+        if puts && !self.catalog.has_room_for_puts() {
             return Err(Error::NoSpace { path: self.catalog.path.clone() });
         }
         let mut extents = self.write_extents(changes)?;

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::catalog::KeptRoom;
 use crate::database::Inner;
 use crate::epoch;
 use crate::error::{Error, Result};
@@ -160,6 +161,7 @@ fn compact_pass(
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
     let mut made_room = false;
+    let _room = KeptRoom(&inner.catalog);
     while !victims.is_empty() {
         // Closing waits for this round, not for all of them.
         inner.health.check_open()?;
@@ -209,6 +211,7 @@ pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
         if victims.is_empty() {
             return Ok(());
         }
+        let _room = KeptRoom(&inner.catalog);
         loop {
             match compact_round(inner, victims.clone(), &mut report) {
                 Err(Error::NoSpace { .. }) if inner.make_room() => {}
@@ -224,11 +227,17 @@ pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
     }
 }
 
-/// All segments in which nothing is wanted, since they take no room; else the one in which most is dead.
+/// Segments in which nothing is wanted, since they take no room, as many as memory may hold; else the one in which most is
+/// dead.
 fn freest(inner: &Inner) -> Vec<Arc<Segment>> {
     let mut victims = eligible(inner);
     victims.sort_by_key(|segment| (segment.live_bytes() > 0, std::cmp::Reverse(dead_share(segment))));
-    let free = victims.iter().take_while(|segment| segment.live_bytes() == 0).count();
+    let mut bytes = 0;
+    let is_free = |segment: &&Arc<Segment>| {
+        bytes += segment.end();
+        segment.live_bytes() == 0 && bytes <= 2 * inner.options.segment_bytes_max
+    };
+    let free = victims.iter().take_while(is_free).count();
     victims.truncate(free.max(1));
     victims.retain(|segment| dead_bytes(segment) > 0);
     victims
@@ -247,6 +256,7 @@ pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
     if victims.is_empty() {
         return Ok(report);
     }
+    let room = KeptRoom(&inner.catalog);
     loop {
         match background_round(inner, victims.clone(), &mut report) {
             // On a full disk only the one of which least must be copied.
@@ -258,6 +268,7 @@ pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
             outcome => break outcome?,
         }
     }
+    drop(room);
     inner.checkpoint()?;
     epoch::collect();
     Ok(report)
@@ -364,7 +375,7 @@ pub(crate) fn tidy_at_opening(inner: &Inner) -> Result<()> {
     if inner.catalog.segments().iter().filter(is_small_log).count() <= 2 * SHORT_SESSIONS_MAX {
         return Ok(());
     }
-    let _turn = inner.turn();
+    let _turn = inner.turn()?;
     if inner.opening.replayed_records > 0 {
         inner.checkpoint()?;
     }
@@ -545,7 +556,8 @@ fn settle(
                 victims.push(victim);
                 survivors.append(&mut found);
             }
-            Err(error @ Error::Corrupt { .. }) => {
+            // Others are settled, and this one is left alone until the database is opened again.
+            Err(error) if error.is_unreadable() => {
                 segment.mark_damaged();
                 event!(ERROR, "damage found", error = &*error.to_string());
                 inner.signals.note_error(&error);

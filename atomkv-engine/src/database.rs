@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, KeptRoom};
 use crate::checkpoint;
 use crate::commit::Validation;
 use crate::compaction::{self, Compacted};
@@ -25,7 +25,7 @@ use crate::format::segment::SegmentKind;
 use crate::health::Health;
 use crate::index::history::History;
 use crate::log::{Draft, Log, Notice, Stamp};
-use crate::maintenance::Signals;
+use crate::maintenance::{Signals, Turns};
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, Retention, TableOptions};
 use crate::pace::Pace;
 use crate::progress::Watcher;
@@ -56,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) signals: Signals,
     /// Held by checkpoints and compactions: one at a time.
-    pub(crate) maintenance: Mutex<()>,
+    pub(crate) maintenance: Turns,
     /// How many wait for that.
     pub(crate) waiting: AtomicU32,
     pub(crate) compacted: Mutex<Compacted>,
@@ -111,6 +111,10 @@ impl Handle {
         let inner = &self.inner;
         if inner.health.is_forked() {
             return Err(Error::Forked);
+        }
+        if inner.has_turn() {
+            // Answers why.
+            return inner.turn().map(drop);
         }
         // Held to the end, so that whoever closes as the second finds the directory free as well.
         let mut threads = self.threads.lock();
@@ -382,7 +386,7 @@ impl Database {
     pub fn checkpoint(&self) -> Result<()> {
         let inner = self.inner();
         inner.health.check_writable()?;
-        let _turn = inner.turn();
+        let _turn = inner.turn()?;
         // Closing waits for its turn too, and may have had it.
         inner.health.check_writable()?;
         inner.checkpoint()
@@ -412,7 +416,7 @@ impl Database {
             Err(error) if !error.is_full() => return Err(error),
             _ => {}
         }
-        let _turn = inner.turn();
+        let _turn = inner.turn()?;
         inner.health.check_writable()?;
         compaction::compact_all(inner, watcher)
     }
@@ -575,6 +579,7 @@ impl Inner {
     /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserves are spent on it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         let behind = self.log.bytes().0;
+        let room = KeptRoom(&self.catalog);
         let outcome = loop {
             match checkpoint::write(self) {
                 Err(Error::NoSpace { .. }) if self.make_room() => {}
@@ -584,6 +589,7 @@ impl Inner {
         if outcome.is_ok() {
             self.counters.note_checkpoint_at(behind + self.opening.replayed_bytes);
         }
+        drop(room);
         self.extents.reap(self.log.synced_sequence());
         if outcome.is_ok() {
             let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
@@ -596,7 +602,10 @@ impl Inner {
 
     /// Settles the segment that frees most. False if that freed nothing.
     pub(crate) fn settle_for_space(&self) -> Result<bool> {
-        let _turn = self.turn();
+        if self.has_turn() {
+            return Ok(false);
+        }
+        let _turn = self.turn()?;
         self.health.check_writable()?;
         compaction::free_some(self)
     }
@@ -604,6 +613,7 @@ impl Inner {
     /// Gives some of what is held back for a full disk to the file system; false if nothing is left. For upkeep, which
     /// frees more than it takes.
     pub(crate) fn make_room(&self) -> bool {
+        self.catalog.keep_room();
         self.catalog.spend_upkeep_reserve()
             || checkpoint::drop_previous(self)
             || self.catalog.spend_reserve()
@@ -632,7 +642,7 @@ impl Inner {
 
     /// The last acts of a database that accepts no calls any more.
     fn finish(&self) -> Result<()> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         if self.options.read_only {
             return Ok(());
         }

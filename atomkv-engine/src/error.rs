@@ -193,6 +193,11 @@ impl Error {
         matches!(self, Error::NoSpace { .. } | Error::TooManySegments)
     }
 
+    /// Whether it tells of bytes that cannot be read: damage, or a device that refuses.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Error::Corrupt { .. } | Error::Io { operation: "read", .. })
+    }
+
     /// An I/O error with its place; a full disk becomes [`Error::NoSpace`].
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Error {
         if is_no_space(&source) {

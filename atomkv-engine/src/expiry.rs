@@ -74,7 +74,7 @@ impl Inner {
             let mut left = BTreeMap::new();
             match self.expire_in(&segment, now_ms, &mut left) {
                 // Reported, and left to those who read it.
-                Err(error @ Error::Corrupt { .. }) => self.signals.note_error(&error),
+                Err(error) if error.is_unreadable() => self.signals.note_error(&error),
                 // Cut short, as when the database closes: everything is still to be done, also by the next opening.
                 outcome => outcome?,
             }

@@ -317,15 +317,19 @@ impl Extents {
         }
     }
 
-    /// Makes a value durable that recovery has found in the log.
-    pub(crate) fn sync(&self, id: u64) -> Result<()> {
-        let path = self.path(id);
+    /// Makes a value durable that recovery has found in the log; writes it again before, where it is not known that its
+    /// sync has succeeded. That of a streamed one has, or there were no record of it.
+    pub(crate) fn sync(&self, extent: &ExtentRef, again: bool) -> Result<()> {
+        let path = self.path(extent.id);
         let file = match self.catalog.storage.open(&path) {
             Ok(file) => file,
             // Recovery has judged it: whoever skips damage goes on without it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::io("open", &path, error)),
         };
+        if again && extent.chunk_bits.is_none() {
+            rewrite(&*file, &path, 0..HEADER_BYTES + extent.length)?;
+        }
         file.sync_data().map_err(|error| Error::io("sync", &path, error))
     }
 
@@ -418,6 +422,22 @@ impl Extents {
     pub(crate) fn is_live(&self, id: u64) -> bool {
         self.live.lock().contains_key(&id)
     }
+}
+
+/// Writes the bytes of a file that are there again, so that the next sync asks the disk for them.
+pub(crate) fn rewrite(file: &dyn StorageFile, path: &Path, bytes: std::ops::Range<u64>) -> Result<()> {
+    let mut buffer = vec![0; bytes.end.saturating_sub(bytes.start).min(PART_BYTES as u64) as usize];
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let want = (bytes.end - at).min(buffer.len() as u64) as usize;
+        let read = file.read_at(at, &mut buffer[..want]).map_err(|error| Error::io("read", path, error))?;
+        if read == 0 {
+            break;
+        }
+        file.write_at(at, &buffer[..read]).map_err(|error| Error::io("write", path, error))?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// How much of a large value is read at once where it is read by parts.

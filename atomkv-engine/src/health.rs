@@ -52,6 +52,12 @@ impl Health {
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
+        self.check_sound()
+    }
+
+    /// Whether nothing has ended writing; closing writes too.
+    #[inline]
+    pub(crate) fn check_sound(&self) -> Result<()> {
         if self.failed.load(Ordering::Acquire) { Err(self.read_only()) } else { Ok(()) }
     }
 
@@ -108,6 +114,16 @@ impl Health {
         };
         if harmless { error } else { self.fail(error) }
     }
+}
+
+/// Whether a file or directory was not opened because the process or the system has too many open.
+pub(crate) fn is_out_of_descriptors(error: &Error) -> bool {
+    #[cfg(unix)]
+    if let Error::Io { source, .. } = error {
+        return matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    }
+    let _ = error;
+    false
 }
 
 /// Whether the system refused to begin: too many open files, or no memory.

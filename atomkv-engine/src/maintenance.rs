@@ -3,7 +3,7 @@
 //! their failures in the statistics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,40 @@ impl Signals {
     }
 }
 
+/// Whose turn it is to checkpoint or compact.
+#[derive(Default)]
+pub(crate) struct Turns {
+    lock: Mutex<()>,
+    /// The thread that has it; 0 for none.
+    owner: AtomicUsize,
+}
+
+impl Turns {
+    fn take(&self) -> Turn<'_> {
+        let lock = self.lock.lock();
+        self.owner.store(this_thread(), Ordering::Relaxed);
+        Turn { turns: self, _lock: lock }
+    }
+}
+
+/// The turn, until it is dropped.
+pub(crate) struct Turn<'t> {
+    turns: &'t Turns,
+    _lock: MutexGuard<'t, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.owner.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A number that no other thread has as long as this one lives; never 0.
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
 /// Starts the threads.
 pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
@@ -112,6 +146,8 @@ fn run_sync(inner: &Inner) {
         if inner.health.is_failed() {
             continue;
         }
+        // What snapshots and backups have held back, and what commits replaced that were synced by those who made them.
+        inner.extents.reap(inner.log.synced_sequence());
         let (appended, synced) = inner.log.bytes();
         if appended == synced {
             waiting_since = None;
@@ -155,13 +191,9 @@ fn run_upkeep(inner: &Inner) {
 
 fn upkeep(inner: &Inner) -> Result<()> {
     inner.trim_histories(false);
-    for outcome in [inner.resize_as_needed(), inner.expire(false)] {
-        match outcome {
-            // Compaction makes room.
-            Err(error) if !error.is_full() => return Err(error),
-            _ => {}
-        }
-    }
+    // What keeps them from their work must not keep the log from getting shorter; on a full disk that makes room.
+    let is_failure = |outcome: &Result<()>| outcome.as_ref().is_err_and(|error| !error.is_full());
+    let failed = [inner.resize_as_needed(), inner.expire(false)].into_iter().find(is_failure);
     while !inner.health.is_closed() {
         let is_paused = inner.pauses.count() > 0;
         if is_paused {
@@ -174,14 +206,14 @@ fn upkeep(inner: &Inner) -> Result<()> {
         if !compact && !inner.is_checkpoint_due() {
             break;
         }
-        let _turn = inner.maintenance.lock();
+        let _turn = inner.maintenance.take();
         if compact {
             compaction::compact_some(inner)?;
         } else {
             inner.checkpoint()?;
         }
     }
-    Ok(())
+    failed.unwrap_or(Ok(()))
 }
 
 fn note(inner: &Inner, outcome: Result<()>) {
@@ -193,11 +225,23 @@ fn note(inner: &Inner, outcome: Result<()>) {
 
 impl Inner {
     /// The turn to checkpoint or compact, for those who wait for it: a round that takes its time makes haste then.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] on the thread that has it: a function that is told how far a call is has made another.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>> {
+        if self.has_turn() {
+            let reason = "a function that is told of progress must not close, compact, checkpoint or back up";
+            return Err(Error::InvalidArgument { reason: reason.to_string() });
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let turn = self.maintenance.lock();
+        let turn = self.maintenance.take();
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        turn
+        Ok(turn)
+    }
+
+    /// Whether this thread has the turn.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.maintenance.owner.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Slows writers down when compaction, the disk or the log's helper does not keep up with them: the more is dead or

@@ -23,16 +23,16 @@ use crate::epoch;
 use crate::error::{Error, Result};
 use crate::events;
 use crate::expiry::Clock;
-use crate::extents::Extents;
+use crate::extents::{Extents, rewrite};
 use crate::feed::Feed;
 use crate::format::manifest::Manifest;
 use crate::format::record::{ExtentRef, Kind, Record};
-use crate::format::segment::SegmentKind;
+use crate::format::segment::{HEADER_BYTES, SegmentKind};
 use crate::health::Health;
 use crate::index::subtable::Candidates;
 use crate::log::recovery::{Durable, LogEnd, Recovery};
 use crate::log::{Log, LogPosition, LogStart};
-use crate::maintenance::Signals;
+use crate::maintenance::{Signals, Turns};
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::segment::{Expiries, Segment, parse_file_name};
@@ -131,8 +131,8 @@ enum Outcome {
 struct Reading {
     start: LogPosition,
     end: LogEnd,
-    /// The large values of replayed commits.
-    replayed: Vec<u64>,
+    /// The large values of replayed commits, with the places of their records.
+    replayed: Vec<(LogPosition, ExtentRef)>,
     fuzzy_end: u64,
     image_ceiling: u64,
     image_time_ms: u64,
@@ -220,9 +220,12 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
         manifest.sequence_ceiling = founding.sequence_ceiling;
     }
     catalog::create_manifest(storage, path, &manifest)?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        // The directory's own name. Where its parent cannot be opened, the caller's file system has the last word.
-        let _ = storage.sync_dir(parent);
+    // The directory's own name, and its parents', which may be new too. Where one cannot be opened, the caller's file
+    // system has the last word.
+    for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+        if storage.sync_dir(parent).is_err() {
+            break;
+        }
     }
     Ok(manifest)
 }
@@ -267,7 +270,7 @@ impl Found {
             hash_seed: opener.manifest.hash_seed,
             counters: Counters::default(),
             signals: Signals::default(),
-            maintenance: Mutex::new(()),
+            maintenance: Turns::default(),
             waiting: AtomicU32::new(0),
             changing: RwLock::default(),
             compacted: Mutex::default(),
@@ -593,7 +596,7 @@ impl Opener {
         sequence: u64,
         fuzzy_end: u64,
         rebuild: bool,
-    ) -> Result<(LogEnd, BTreeMap<u64, Broken>, Vec<u64>)> {
+    ) -> Result<(LogEnd, BTreeMap<u64, Broken>, Vec<(LogPosition, ExtentRef)>)> {
         let mut replayer = Replayer {
             opener: self,
             fuzzy_end,
@@ -621,7 +624,15 @@ impl Opener {
     }
 
     /// Syncs what was read of the log behind the checkpoint: it must not be lost after somebody has seen it.
-    fn make_durable(&self, end: &LogEnd, start: LogPosition, replayed: &[u64]) -> Result<()> {
+    ///
+    /// What no sync mark covers is written again first. An earlier process may have had a sync fail, after which the
+    /// system can hold bytes for written that the disk does not have: syncing them again would believe that.
+    fn make_durable(
+        &self,
+        end: &LogEnd,
+        start: LogPosition,
+        replayed: &[(LogPosition, ExtentRef)],
+    ) -> Result<()> {
         let path = &self.catalog.path;
         let sync_directory =
             || self.catalog.storage.sync_dir(path).map_err(|error| Error::io("sync", path, error));
@@ -630,12 +641,19 @@ impl Opener {
             // nothing that the one before names may go first.
             return sync_directory();
         }
-        for id in replayed.iter().filter(|id| self.extents.is_live(**id)) {
-            self.extents.sync(*id)?;
+        for (place, extent) in replayed.iter().filter(|(_, extent)| self.extents.is_live(extent.id)) {
+            self.extents.sync(extent, *place >= end.synced)?;
         }
-        for (id, _) in &end.chain {
+        for (id, behind) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
                 let file = segment.file();
+                let known = [start, end.synced].into_iter().max().unwrap_or_default();
+                let from = match known.segment.cmp(id) {
+                    std::cmp::Ordering::Less => HEADER_BYTES,
+                    std::cmp::Ordering::Equal => known.offset.max(HEADER_BYTES),
+                    std::cmp::Ordering::Greater => *behind,
+                };
+                rewrite(&**file, &segment.path, from..*behind)?;
                 file.sync_data().map_err(|error| Error::io("sync", &segment.path, error))?;
             }
         }

@@ -63,7 +63,7 @@ impl Table {
         let inner = &self.inner;
         inner.health.check_writable()?;
         let place = self.locate(key)?;
-        if inner.catalog.is_reserve_spent() && !inner.catalog.fill_reserve() {
+        if !inner.catalog.has_room_for_puts() {
             return Err(Error::NoSpace { path: inner.path.clone() });
         }
         let _change = inner.changing.read();

@@ -72,7 +72,7 @@ pub(crate) fn settle(inner: &Inner, victims: &[Victim], survivors: &mut Vec<Surv
                 }
             }
             // What it holds cannot be told: it may be anything.
-            Err(Error::Corrupt { .. }) => {
+            Err(error) if error.is_unreadable() => {
                 let holder = Holder::Segment(segment.id());
                 places.values_mut().flatten().for_each(|tombstone| tombstone.hold(holder));
             }
@@ -189,7 +189,7 @@ fn compare(
             Ok(())
         }
         Ok(()) => Ok(()),
-        Err(Error::Corrupt { .. }) => {
+        Err(error) if error.is_unreadable() => {
             let holder = Holder::Segment(segment.id());
             tombstones.iter_mut().for_each(|tombstone| tombstone.hold(holder));
             Ok(())

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
@@ -728,4 +728,71 @@ fn what_was_not_restored_to_the_end_is_not_opened() {
     restore().expect("restored");
     assert_eq!(open(&place("new")).len(), 1);
     database.close().expect("closed");
+}
+
+/// Takes so many calls and refuses from then on; counts.
+struct Refusing<'c> {
+    calls: &'c AtomicU32,
+    refuses_at: u32,
+}
+
+impl std::io::Write for Refusing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if calls >= self.refuses_at { Err(std::io::Error::other("refused")) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The archive ended itself when it was given up, and so called a writer once more that its owner had closed.
+#[test]
+fn a_writer_that_has_refused_is_not_called_again() {
+    let database = Database::in_memory().expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    table.put(b"k", &[7; 100_000]).expect("put");
+    for refuses_at in 1..4 {
+        let calls = AtomicU32::new(0);
+        let writer = Refusing { calls: &calls, refuses_at };
+        database.backup_stream(writer, Watcher::none()).expect_err("refused");
+        assert_eq!(calls.into_inner(), refuses_at);
+    }
+    let calls = AtomicU32::new(0);
+    let seen = AtomicU32::new(0);
+    let watcher = Watcher::new(|_| {
+        seen.store(calls.load(Ordering::SeqCst), Ordering::SeqCst);
+        ControlFlow::Break(())
+    });
+    let outcome = database.backup_stream(Refusing { calls: &calls, refuses_at: u32::MAX }, watcher);
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    assert_eq!(calls.load(Ordering::SeqCst), seen.load(Ordering::SeqCst));
+}
+
+/// These waited for the very call that had called the function.
+#[test]
+fn a_function_that_is_told_of_progress_is_refused_what_would_wait_for_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(directory.path().join("db"), Options::default()).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    for number in 0..1_000_u32 {
+        table.put(&number.to_be_bytes(), &[7; 100]).expect("put");
+    }
+    database.sync().expect("synced");
+    let mut outcomes = Vec::new();
+    let watcher = Watcher::new(|_| {
+        let target = directory.path().join("backup");
+        outcomes.extend([database.checkpoint(), database.compact().map(drop), database.close()]);
+        outcomes.push(database.backup(&target, &BackupOptions::default(), Watcher::none()).map(drop));
+        table.put(b"written meanwhile", b"v").expect("reads and writes are no matter");
+        ControlFlow::Continue(())
+    });
+    database.compact_with(watcher).expect("compacts");
+    assert!(outcomes.len() >= 4, "the function was called");
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::InvalidArgument { .. })), "{outcome:?}");
+    }
+    database.checkpoint().expect("afterwards it can be had");
+    database.close().expect("closes");
 }

@@ -18,6 +18,7 @@ mod damage;
 #[cfg(feature = "tracing")]
 mod events;
 mod expiry_model;
+mod failing_disk;
 mod fault_sweep;
 mod feed;
 mod feed_state;

@@ -483,3 +483,26 @@ fn few_descriptors_do_not_end_writing() {
         assert!(holds(&path, b"k", b"w"));
     });
 }
+
+/// A large value took the last descriptor, so that its directory could not be synced: the database was read-only from then
+/// on, although nothing had failed.
+#[test]
+fn few_descriptors_at_the_sync_of_a_large_value_do_not_end_writing() {
+    alone("processes::few_descriptors_at_the_sync_of_a_large_value_do_not_end_writing", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        let (database, table) = open_with(&path, options().background(false).large_value_bytes(64 << 10));
+        // Half of it can be compressed.
+        let large = Random::new(1).bytes(200_000);
+        let mut refused = 0;
+        for spare in 0..4 {
+            let outcome = with_spare_descriptors(spare, || table.put_with(b"k", &large, Durability::Sync));
+            refused += u32::from(outcome.as_ref().is_err_and(is_short_of_descriptors));
+            assert_eq!(database.stats().read_only, None, "{spare} to spare: {outcome:?}");
+        }
+        assert!(refused >= 2, "neither the file nor the directory was refused");
+        table.put_with(b"k", &large, Durability::Sync).expect("writing goes on");
+        database.close().expect("closes");
+        assert!(holds(&path, b"k", &large));
+    });
+}

@@ -67,7 +67,7 @@ impl Content {
     /// running, and for the log to be synced.
     pub(super) fn gather(inner: &Arc<Inner>) -> Result<Content> {
         // No segment or image comes or goes, and no table.
-        let _turn = inner.turn();
+        let _turn = inner.turn()?;
         inner.health.check_writable()?;
         // Before the snapshot: a history may let a version go as soon as a commit comes that is not in the backup.
         let held = HeldFiles::new(inner);

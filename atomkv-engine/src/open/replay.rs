@@ -10,6 +10,7 @@ use crate::format::manifest::decode_table;
 use crate::format::record::{ExtentRef, Header, Kind, Record};
 use crate::index::history::{ChainId, Newest, Old};
 use crate::index::subtable::{Candidates, First};
+use crate::log::LogPosition;
 use crate::log::recovery::Replay;
 use crate::options::Retention;
 use crate::segment::Segment;
@@ -32,7 +33,7 @@ pub(super) struct Replayer<'a> {
     /// Large values that the index points to and that are not whole.
     pub(super) broken: BTreeMap<u64, Broken>,
     /// Large values of replayed commits.
-    pub(super) extents: Vec<u64>,
+    pub(super) extents: Vec<(LogPosition, ExtentRef)>,
 }
 
 /// The record of a large value that is not whole.
@@ -140,7 +141,8 @@ impl Replayer<'_> {
             && let Some(extent) = ExtentRef::decode(record.value)
         {
             opener.extents.note_live(&extent);
-            self.extents.push(extent.id);
+            let place = LogPosition { segment: segment.id(), offset: address.offset() };
+            self.extents.push((place, extent));
             if !opener.extents.is_whole(&extent)? {
                 let (segment, offset) = (segment.id(), address.offset());
                 self.broken.insert(extent.id, Broken { sequence: header.sequence, segment, offset });
@@ -274,7 +276,8 @@ impl Replayer<'_> {
     fn note_value(&mut self, segment: &Segment, address: Address, record: &Record<'_>) -> Result<()> {
         let Header { kind, table: id, sequence, .. } = record.header;
         let extent = ExtentRef::decode(record.value).filter(|_| kind == Kind::Extent);
-        self.extents.extend(extent.map(|extent| extent.id));
+        let place = LogPosition { segment: segment.id(), offset: address.offset() };
+        self.extents.extend(extent.map(|extent| (place, extent)));
         let broken = match extent {
             Some(extent) if !self.opener.extents.is_whole(&extent)? => Some(extent.id),
             _ => None,

@@ -321,7 +321,12 @@ impl StorageFile for OsFile {
                 }
                 Ok(())
             }
-            outcome => outcome,
+            Err(error) => {
+                // Some file systems keep what they had found room for.
+                let _ = self.file.set_len(present);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
     }
 
