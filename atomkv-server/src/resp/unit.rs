@@ -224,12 +224,7 @@ impl<'a> Unit<'a> {
 
     /// The same in another database.
     pub(super) fn put_in(&mut self, number: usize, key: &[u8], value: Value) -> Outcome<()> {
-        if key.is_empty() {
-            return Err(Error::KeyEmpty.into());
-        }
-        if !is_key(key) {
-            return Err(Error::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX }.into());
-        }
+        check_key(key)?;
         let is_past = time_of(value.expiry).is_some_and(|time_ms| time_ms <= self.now_ms);
         self.write(number, key, if is_past { State::Absent } else { State::There(value) });
         Ok(())
@@ -364,6 +359,18 @@ impl<'a> Unit<'a> {
 /// Whether the engine takes such keys.
 fn is_key(key: &[u8]) -> bool {
     (1..=KEY_BYTES_MAX).contains(&key.len())
+}
+
+/// That a key can be stored.
+///
+/// # Errors
+/// It is empty, or too long.
+pub(super) fn check_key(key: &[u8]) -> Outcome<()> {
+    match key.len() {
+        0 => Err(Error::KeyEmpty.into()),
+        length if length > KEY_BYTES_MAX => Err(Error::KeyTooLong { length, limit: KEY_BYTES_MAX }.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Now, in milliseconds since the Unix epoch.

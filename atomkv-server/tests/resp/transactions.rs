@@ -78,3 +78,22 @@ fn transfers_of_many_clients_lose_nothing() {
     let numbers: Vec<i64> = told(&mut client, "MGET a b count");
     assert_eq!(numbers, [1000 - transferred, 1000 + transferred, transferred]);
 }
+
+#[test]
+fn a_command_that_is_refused_has_written_nothing_of_what_it_names() {
+    let service = start();
+    let mut client = service.connect();
+    let long = vec![b'k'; 65_536];
+    for command in ["MSET", "MSETNX"] {
+        for bad in [&b""[..], &long] {
+            told::<()>(&mut client, "MULTI");
+            told::<()>(&mut client, "SET other 1");
+            let mut queued = redis::cmd(command);
+            queued.arg("a").arg(1).arg(bad).arg(2);
+            assert_eq!(queued.query::<String>(&mut client).expect("taken"), "QUEUED");
+            assert!(refused(&mut client, "EXEC").contains("key"), "{command}");
+            assert_eq!(told::<i64>(&mut client, "EXISTS a"), 0, "{command}");
+            assert_eq!(told::<i64>(&mut client, "DEL other"), 1, "{command}");
+        }
+    }
+}
