@@ -20,6 +20,7 @@ fn a_token_is_a_password_and_may_do_what_it_says() {
     let all = token("all", "'read', 'write', 'admin'", "");
     let reader = token("reader", "'read'", "tables = ['redis']");
     let writer = token("writer", "'write'", "tables = ['redis']");
+    let limited = token("limited", "'read', 'write', 'admin'", "tables = ['redis']");
     std::fs::write(&path, file).expect("written");
     let service = start_with(|config| config.tokens = Some(path.clone()));
 
@@ -56,6 +57,13 @@ fn a_token_is_a_password_and_may_do_what_it_says() {
             assert!(error.contains("NoPerm"), "{line}: {error}");
         }
     }
+    // Refused for one database of all, it has emptied none.
+    let mut limited = connect("limited", &limited);
+    assert!(refused(&mut limited, "FLUSHALL").contains("the token is not for the table"));
+    assert_eq!(told::<String>(&mut all, "GET k"), "w");
+    told::<()>(&mut limited, "FLUSHDB");
+    assert_eq!(told::<i64>(&mut all, "EXISTS k"), 0);
+    told::<()>(&mut all, "SET k w");
     told::<()>(&mut reader, "SELECT 1");
     assert!(refused(&mut reader, "GET k").contains("the token is not for the table"));
     assert_eq!(told::<String>(&mut all, "GET k"), "w");
