@@ -11,7 +11,7 @@ use rhai::{
 };
 
 use super::context::Context;
-use super::convert::{from_bytes, from_json, from_value, to_json, to_key, to_value};
+use super::convert::{from_bytes, from_value, parsed, to_json, to_key, to_value};
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::literal::{duration, visible};
@@ -324,8 +324,8 @@ fn bind_helpers(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("json", |value: Dynamic| to_json(&value).map(|json| json.to_string()).map_err(thrown));
     engine.register_fn("parse", |text: &str| -> Answer<Dynamic> {
         let refuse = |reason: String| thrown(Failure::new(Kind::Refused, reason));
-        let value = serde_json::from_str(text).map_err(|error| refuse(format!("no JSON: {error}")))?;
-        from_json(value).ok_or_else(|| refuse("a number that is too large".to_string()))
+        let value = parsed(text).map_err(|error| refuse(format!("no JSON: {error}")))?;
+        value.ok_or_else(|| refuse("a number that is too large".to_string()))
     });
     engine.register_fn("hex", |blob: Blob| data_encoding::HEXLOWER.encode(&blob));
     engine.register_fn("now", || {

@@ -236,3 +236,30 @@ fn with_json_everything_that_is_shown_is_json() {
     );
     assert_eq!(place.run(&["--json", "create", "db", "made"]).json(), [json!({"table": "made"})]);
 }
+
+#[test]
+fn numbers_stay_as_they_were_written() {
+    let place = Place::new();
+    let values = [
+        "123456789012345678901",
+        "18446744073709551616",
+        "-9223372036854775809",
+        r#"{"id":99999999999999999999}"#,
+        "31.245270191439438",
+        "-7",
+    ];
+    let mut script = "table t\n".to_string();
+    for value in values {
+        script.push_str(&format!(
+            "put a {value}\nlet x = get a\nput b $x\nget b\nput(\"c\", get(\"a\"))\nget c\n"
+        ));
+    }
+    let expected: String = values.iter().map(|value| format!("{value}\n{value}\n")).collect();
+    let is_shown = |line: &&str| !line.contains("\"sequence\"");
+    let printed = good(&place, &script);
+    assert_eq!(
+        printed.lines().filter(is_shown).map(|line| format!("{line}\n")).collect::<String>(),
+        expected
+    );
+    assert!(bad(&place, 6, "parse(\"123456789012345678901\")").contains("too large"));
+}
