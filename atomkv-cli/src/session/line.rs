@@ -16,6 +16,7 @@ use super::context::Chosen;
 use super::help::{self, Takes};
 use super::{Flow, Session, statements, words};
 use crate::failure::{Failure, Kind, Result};
+use crate::interrupt;
 use crate::literal;
 use crate::output::{Look, grey};
 use crate::store::Names;
@@ -56,7 +57,8 @@ pub(super) fn read(session: &mut Session) -> Result<()> {
         if line.trim().is_empty() {
             continue;
         }
-        match session.run_statement(&line, 1, 0) {
+        interrupt::listen();
+        match interrupt::judged(session.run_statement(&line, 1, 0)) {
             Ok(Flow::On) => {}
             Ok(Flow::Quit) => return Ok(()),
             Err(failure) if failure.kind == Kind::OutputClosed => {}

@@ -125,13 +125,16 @@ impl Session {
 
     /// Runs a script to its end or its first failure.
     fn run_script(&mut self, text: &str) -> Result<()> {
+        interrupt::listen();
         self.run_nested(text, 0)
     }
 
     fn run_nested(&mut self, text: &str, depth: usize) -> Result<()> {
         for statement in statements::split(text)? {
+            // It may have come between two of them.
+            interrupt::check()?;
             let first = statement.line;
-            match self.run_statement(&statement.text, first, depth) {
+            match interrupt::judged(self.run_statement(&statement.text, first, depth)) {
                 Ok(Flow::On) => {}
                 Ok(Flow::Quit) => break,
                 Err(failure) if matches!(failure.kind, Kind::Cancelled | Kind::OutputClosed) => {
@@ -149,7 +152,6 @@ impl Session {
 
     /// Runs one statement, which begins at a line.
     fn run_statement(&mut self, text: &str, first: usize, depth: usize) -> Result<Flow> {
-        interrupt::listen();
         if let Some((verb, rest)) = words::verb_of(text) {
             let line = words::parse(verb, rest)?;
             if verb.name == "quit" {
