@@ -64,8 +64,8 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
                 settings,
             };
             if all {
-                let file = file.unwrap_or_else(|| table.into());
-                transfer::import_all(&db, &file, &how, &mut output)
+                // What stands where the table would is the file.
+                transfer::import_all(&db, Path::new(&table), &how, &mut output)
             } else {
                 transfer::import(&db, &table, &file.unwrap_or_else(|| "-".into()), &how, &mut output)
             }
