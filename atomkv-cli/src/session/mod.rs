@@ -88,18 +88,23 @@ fn script(arguments: &SessionArguments) -> Result<String> {
         }
         return Ok(arguments.execute.join("\n"));
     }
-    let path = arguments.script.as_deref().filter(|path| *path != Path::new("-"));
+    match arguments.script.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => read_script(path),
+        None => read_whole(io::stdin(), Path::new("standard input")),
+    }
+}
+
+/// The text of a script in a file.
+fn read_script(path: &Path) -> Result<String> {
+    let file = std::fs::File::open(path).map_err(|error| Failure::file("open", path, &error))?;
+    read_whole(file, path)
+}
+
+/// The text of a script, which is read to its end or not at all: half of one may do harm.
+fn read_whole(input: impl Read, name: &Path) -> Result<String> {
     let mut text = String::new();
-    let (name, outcome) = match path {
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| Failure::file("open", path, &error))?;
-            (path, file.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text))
-        }
-        None => {
-            (Path::new("standard input"), io::stdin().take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text))
-        }
-    };
-    outcome.map_err(|error| Failure::file("read", name, &error))?;
+    let read = input.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::file("read", name, &error))?;
     if text.len() as u64 > SCRIPT_BYTES_MAX {
         return Err(
             Failure::usage("a script of more than 64 MiB").hint("import reads documents, of any number")
@@ -186,11 +191,9 @@ impl Session {
         if depth >= 16 {
             return Err(Failure::new(Kind::Refused, "scripts run each other more than 16 deep"));
         }
-        let path = Path::new(&file.text);
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_string(&mut text))
-            .map_err(|error| Failure::file("read", path, &error))?;
+        let name = clauses::text(file, &|name, is_key| self.variable(name, is_key))?;
+        let path = Path::new(&name);
+        let text = read_script(path)?;
         self.run_nested(&text, depth + 1).map_err(|failure| Failure {
             message: format!("{}: {}", path.display(), failure.message),
             ..failure

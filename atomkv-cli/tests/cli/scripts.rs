@@ -263,3 +263,31 @@ fn numbers_stay_as_they_were_written() {
     );
     assert!(bad(&place, 6, "parse(\"123456789012345678901\")").contains("too large"));
 }
+
+#[test]
+fn names_of_tables_and_files_may_be_variables() {
+    let place = Place::new();
+    std::fs::write(place.path("in.csv"), "key,value\nx,1\n").expect("a file");
+    std::fs::write(place.path("inner.atom"), "put inner 1\n").expect("a file");
+    let script = "let t = \"users\"\ntable $t\nput a 1\nlet s = stats $t\ns.keys\nlet file = \"out.txt\"\nget a > $file\n\
+                  get a >> $file\nlet from = \"in.csv\"\nimport $from\nlet script = \"inner.atom\"\nrun $script\n\
+                  let directory = \"copy\"\nbackup $directory\nlet n = 7\ntable $n\nput k 1\ntable '$t'\nput k 1\ntables\n";
+    assert_eq!(good(&place, script), "1\n$t\n7\nusers\n");
+    assert_eq!(std::fs::read(place.path("out.txt")).expect("the file"), b"11");
+    assert_eq!(place.good(&["scan", "copy", "users", "--count"]), "3\n");
+    assert!(bad(&place, 2, "table $nothing").contains("there is no variable"));
+    assert!(bad(&place, 2, "let b = blob(2, 255)\ntable $b").contains("is no text"));
+}
+
+#[test]
+fn a_script_that_is_too_long_is_not_run_in_part() {
+    let place = Place::new();
+    let long = std::fs::File::create(place.path("long.atom")).expect("a file");
+    let line = b"table t\nput k v\n//";
+    std::io::Write::write_all(&mut &long, line).expect("written");
+    // A comment that goes on, without taking any room.
+    long.set_len((64 << 20) + 1).expect("lengthened");
+    assert!(place.bad(2, &["db", "long.atom"]).contains("more than 64 MiB"));
+    assert!(place.bad(2, &["db", "-e", "run long.atom"]).contains("more than 64 MiB"));
+    assert_eq!(place.good(&["tables", "db"]), "");
+}
