@@ -295,7 +295,11 @@ fn transact(context: &Context, call: &NativeCallContext<'_>, function: &FnPtr) -
             Ok(answer) => answer,
             Err(error) => {
                 // It may have ended the transaction itself.
-                let _ = context.abort();
+                let is_open = context.abort().is_ok();
+                // What it has read twice may have changed between.
+                if is_open && attempt < ATTEMPTS && failure_of(&error).kind == Kind::Conflict {
+                    continue;
+                }
                 return Err(error);
             }
         };
