@@ -18,7 +18,7 @@ use super::{Flow, Session, statements, words};
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
 use crate::literal;
-use crate::output::{Look, grey};
+use crate::output::{Look, grey, json};
 use crate::store::Names;
 
 /// So many lines are remembered.
@@ -285,12 +285,30 @@ fn key_word(key: &[u8]) -> String {
 
 /// A word as it can stand in a line.
 fn quoted(word: &str) -> String {
-    if is_plain(word) { word.to_string() } else { serde_json::Value::from(word).to_string() }
+    if is_plain(word) { word.to_string() } else { json::visible(&serde_json::Value::from(word).to_string()) }
 }
 
-/// Whether a word needs no quotes.
+/// Whether a word needs no quotes: a terminal gets it as it is.
 fn is_plain(word: &str) -> bool {
-    !word.contains(|next: char| next.is_whitespace() || "\"'".contains(next))
+    !word.contains(|next: char| next.is_whitespace() || "\"'".contains(next) || !literal::is_visible(next))
         && !word.starts_with(['{', '[', '|', '>', '$'])
         && !word.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::words::{parse, verb_of};
+
+    #[test]
+    fn what_is_offered_is_harmless_and_means_itself() {
+        let names = ["users", "two words", "\u{1b}[2J", "a\u{9b}31m", "\u{202e}x", "\u{e0001}", "\"", "{"];
+        for name in names {
+            let offered = quoted(name);
+            assert!(offered.chars().all(literal::is_visible), "{offered:?}");
+            let line = format!("table {offered}");
+            let (verb, rest) = verb_of(&line).expect("a verb");
+            assert_eq!(parse(verb, rest).expect("a line").words[0].text, name, "{offered}");
+        }
+    }
 }

@@ -236,7 +236,7 @@ impl Session {
         let mut output = self.context.output.borrow_mut();
         let look = output.look;
         if look.is_json {
-            return output.line(&convert::to_shown_json(value)?.to_string());
+            return output.line(&look.safe_json(&convert::to_shown_json(value)?.to_string()));
         }
         if let Some(blob) = value.read_lock::<rhai::Blob>() {
             return output.bytes(hex::dump(blob.get(..4096).unwrap_or(&blob)).as_bytes());
