@@ -188,7 +188,8 @@ fn token(text: &str, first: char) -> (usize, Style) {
         let mut is_escaped = false;
         let end = text.char_indices().skip(1).find(|(_, next)| {
             let is_end = *next == first && !is_escaped;
-            is_escaped = *next == '\\' && !is_escaped;
+            // Between back-ticks nothing is escaped.
+            is_escaped = *next == '\\' && !is_escaped && first != '`';
             is_end
         });
         return (end.map_or(text.len(), |(at, _)| at + first.len_utf8()), Style::new().fg(Color::Green));

@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::literal::visible;
 use crate::nearest::nearest;
 use crate::output::Look;
-use crate::output::{hex, json, text_of};
+use crate::output::{hex, json};
 use crate::store::{self, Access};
 
 /// Scripts are read whole, up to this length.
@@ -247,8 +247,7 @@ impl Session {
             return output.line(&text);
         }
         let text = binding::described(value).unwrap_or_else(|| value.to_string());
-        let lines: Vec<String> =
-            text_of(text.as_bytes()).unwrap_or_default().split('\n').map(|line| look.safe(line)).collect();
+        let lines: Vec<String> = text.split('\n').map(|line| look.safe(line)).collect();
         output.line(&lines.join("\n"))
     }
 }

@@ -280,6 +280,13 @@ fn names_of_tables_and_files_may_be_variables() {
 }
 
 #[test]
+fn text_with_zero_bytes_is_shown() {
+    let place = Place::new();
+    place.good(&["put", "db", "t", "k", "0x610062"]);
+    assert_eq!(place.good(&["db", "-e", "table t", "-e", "text(\"k\")"]), "a\0b\n");
+}
+
+#[test]
 fn a_script_that_is_too_long_is_not_run_in_part() {
     let place = Place::new();
     let long = std::fs::File::create(place.path("long.atom")).expect("a file");
@@ -290,4 +297,10 @@ fn a_script_that_is_too_long_is_not_run_in_part() {
     assert!(place.bad(2, &["db", "long.atom"]).contains("more than 64 MiB"));
     assert!(place.bad(2, &["db", "-e", "run long.atom"]).contains("more than 64 MiB"));
     assert_eq!(place.good(&["tables", "db"]), "");
+}
+
+#[test]
+fn paths_between_back_ticks_may_end_in_a_backslash() {
+    let place = Place::new();
+    assert_eq!(good(&place, "let p = `C:\\`\nprint(p)\nprint(`a` + \"b\")\n"), "C:\\\nab\n");
 }
