@@ -14,7 +14,7 @@ use super::context::Context;
 use super::convert::{from_bytes, from_value, parsed, to_json, to_key, to_value};
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
-use crate::literal::{duration, visible};
+use crate::literal::duration;
 use crate::store::{Document, Range, WriteOptions};
 
 /// What a function of a script gives back.
@@ -339,23 +339,9 @@ fn bind_helpers(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
     engine.register_fn("sleep", sleep);
     let here = context.clone();
-    engine.on_print(move |text| show(&here, text));
+    engine.on_print(move |text| here.print(text));
     let here = context.clone();
-    engine.on_debug(move |text, _, _| show(&here, text));
-}
-
-/// Prints a line. That nobody reads it any more is found at the next flush.
-fn show(context: &Context, text: &str) {
-    let mut output = context.output.borrow_mut();
-    let is_terminal = output.look.is_terminal;
-    for line in text.split('\n') {
-        let line = if is_terminal { visible(line) } else { line.to_string() };
-        let _ = output.line(&line);
-    }
-    if is_terminal {
-        // What is printed within a long loop is to be seen before it ends.
-        let _ = output.flush();
-    }
+    engine.on_debug(move |text, _, _| here.print(text));
 }
 
 /// Sleeps, and wakes at Ctrl-C.

@@ -178,7 +178,11 @@ impl Session {
         }
         // Line breaks before it, so that it tells the right lines.
         let padded = format!("{}{text}", "\n".repeat(first.saturating_sub(1)));
-        let value = self.evaluate(&padded).map_err(|failure| suggest(failure, text))?;
+        let outcome = self.evaluate(&padded).map_err(|failure| suggest(failure, text));
+        // Asked whatever has come of it, so that it is not told of a later one.
+        let printed = self.context.printed();
+        let value = outcome?;
+        printed?;
         self.show(&value)?;
         self.context.output.borrow_mut().flush()?;
         Ok(Flow::On)
@@ -275,5 +279,38 @@ fn suggest(failure: Failure, text: &str) -> Failure {
             Failure::usage(format!("there is no verb {word:?}")).hint(format!("did you mean {verb:?}?"))
         }
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+
+    /// A writer that refuses what comes first and takes the rest.
+    struct FailsOnce(bool);
+
+    impl io::Write for FailsOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) { Ok(bytes.len()) } else { Err(io::Error::other("full")) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_printed_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = store::open(&directory.path().join("db"), Access::Create).expect("a database");
+        let look =
+            Look { is_terminal: false, is_coloured: false, is_json: false, is_quiet: true, columns: 80 };
+        let context = Rc::new(Context::new(store, look, false));
+        *context.output.borrow_mut() = Output::new(Box::new(FailsOnce(false)), look);
+        let mut session = Session::new(context, 1000);
+        let failure = session.run_script("let a = 1\nprint(a); print(a)\n").expect_err("not printed");
+        assert_eq!(failure.to_string(), "line 2: cannot write the output: full");
+        session.run_script("print(1)").expect("it is told once");
     }
 }
