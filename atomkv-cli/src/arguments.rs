@@ -373,7 +373,9 @@ Examples:
         #[arg(required_unless_present = "all")]
         file: Option<PathBuf>,
         /// All tables of a dump
-        #[arg(long, conflicts_with_all = ["format", "encoding", "record_limit", "resume"])]
+        #[arg(long, conflicts_with_all = [
+            "file", "format", "encoding", "record_limit", "resume", "ordered", "keep", "ttl", "partitions", "sync",
+        ])]
         all: bool,
         /// The format; by default as the name of the file says, else JSON Lines
         #[arg(long, value_enum)]
@@ -414,7 +416,9 @@ Examples:
         #[command(flatten)]
         range: RangeArguments,
         /// All tables, as a dump
-        #[arg(long, conflicts_with_all = ["table", "format", "encoding"])]
+        #[arg(long, conflicts_with_all = [
+            "table", "from", "to", "limit", "reverse", "contains", "glob", "format", "encoding",
+        ])]
         all: bool,
         /// The file; standard output without. It appears when it is complete
         #[arg(long, short, value_name = "FILE")]

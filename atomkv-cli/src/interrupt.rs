@@ -43,7 +43,16 @@ pub fn check() -> Result<()> {
     if is_asked() { Err(Failure::new(Kind::Cancelled, "cancelled")) } else { Ok(()) }
 }
 
-/// The same for the callbacks of the engine.
+/// What an outcome is once somebody has pressed Ctrl-C: whatever has failed then, such as a reader that was interrupted, has
+/// failed for that reason.
+pub fn judged<T>(outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|failure| match is_asked() {
+        true => Failure { kind: Kind::Cancelled, message: "cancelled".to_string(), ..failure },
+        false => failure,
+    })
+}
+
+/// As [`check`], for the callbacks of the engine.
 pub fn flow() -> ControlFlow<()> {
     if is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

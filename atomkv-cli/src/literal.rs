@@ -125,12 +125,16 @@ pub fn visible(text: &str) -> String {
     visible
 }
 
-/// A key as [`parse_key`] reads it back, on one line and without anything that a terminal obeys.
+/// A key as [`parse_key`] reads it back, on one line and without anything that a terminal obeys: it may stand wherever a verb
+/// takes a key, and a shell reads it from a line as it is.
 pub fn key(key: &[u8]) -> String {
     match std::str::from_utf8(key) {
-        Ok(text) if text.chars().all(is_visible) => {
+        // A shell that reads lines takes away the blanks at their ends.
+        Ok(text) if text.chars().all(is_visible) && text.trim() == text => {
             let is_marked = ["0x", "b64:", "text:", "@"].iter().any(|mark| text.starts_with(mark));
-            if is_marked { format!("text:{text}") } else { text.to_string() }
+            // Verbs would take it for an option; a hyphen alone is none.
+            let is_option = text.starts_with('-') && text.len() > 1;
+            if is_marked || is_option { format!("text:{text}") } else { text.to_string() }
         }
         _ => format!("0x{}", HEXLOWER.encode(key)),
     }
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn keys_read_back_and_cannot_command_a_terminal() {
-        let keys: [&[u8]; 8] = [
+        let keys: [&[u8]; 15] = [
             b"user:1",
             b"0x",
             b"@a",
@@ -206,11 +210,20 @@ mod tests {
             b"\xff\x00",
             "a\u{202e}b".as_bytes(),
             "é".as_bytes(),
+            b"-",
+            b"-x",
+            b"--help",
+            b" ",
+            b" ada",
+            b"ada ",
+            b"a b",
         ];
         for bytes in keys {
             let text = key(bytes);
             assert!(text.chars().all(is_visible), "{text:?}");
             assert_eq!(parse_key(text.as_bytes()).expect("a key"), bytes);
+            assert!(text == "-" || !text.starts_with('-'), "{text:?}");
+            assert_eq!(text.trim(), text);
         }
         assert_eq!(visible("a\x1b[31mb\u{9b}1m\n"), "a\\u{1b}[31mb\\u{9b}1m\\n");
     }

@@ -26,7 +26,7 @@ pub fn document_json(document: &Document, look: Look) -> String {
     }
     members.extend(document.expires_at_ms.map(|time_ms| format!("\"expires_at_ms\":{time_ms}")));
     let line = format!("{{{}}}", members.join(","));
-    if look.is_terminal { json::visible(&line) } else { line }
+    look.safe_json(&line)
 }
 
 /// One member of a JSON object: the bytes as text where they are, else as base64.

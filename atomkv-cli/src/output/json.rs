@@ -38,7 +38,8 @@ pub fn pretty(json: &str, look: Look) -> String {
 /// How long a container may be that stays on one line.
 const LINE_CHARACTERS: usize = 60;
 
-fn tokens(json: &str) -> Vec<&str> {
+/// The tokens of JSON, which must be sound.
+pub fn tokens(json: &str) -> Vec<&str> {
     let bytes = json.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;

@@ -61,6 +61,11 @@ impl Look {
     pub fn safe(self, text: &str) -> String {
         if self.is_terminal { visible(text) } else { text.to_string() }
     }
+
+    /// JSON as it may be shown: on a terminal without anything that it obeys, and JSON still.
+    pub fn safe_json(self, json: &str) -> String {
+        if self.is_terminal { json::visible(json) } else { json.to_string() }
+    }
 }
 
 /// The width of the terminal, or what is usual.

@@ -11,10 +11,10 @@ use rhai::{
 };
 
 use super::context::Context;
-use super::convert::{from_bytes, from_json, from_value, to_json, to_key, to_value};
+use super::convert::{from_bytes, from_value, parsed, to_json, to_key, to_value};
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt;
-use crate::literal::{duration, visible};
+use crate::literal::duration;
 use crate::store::{Document, Range, WriteOptions};
 
 /// What a function of a script gives back.
@@ -295,7 +295,11 @@ fn transact(context: &Context, call: &NativeCallContext<'_>, function: &FnPtr) -
             Ok(answer) => answer,
             Err(error) => {
                 // It may have ended the transaction itself.
-                let _ = context.abort();
+                let is_open = context.abort().is_ok();
+                // What it has read twice may have changed between.
+                if is_open && attempt < ATTEMPTS && failure_of(&error).kind == Kind::Conflict {
+                    continue;
+                }
                 return Err(error);
             }
         };
@@ -324,8 +328,8 @@ fn bind_helpers(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("json", |value: Dynamic| to_json(&value).map(|json| json.to_string()).map_err(thrown));
     engine.register_fn("parse", |text: &str| -> Answer<Dynamic> {
         let refuse = |reason: String| thrown(Failure::new(Kind::Refused, reason));
-        let value = serde_json::from_str(text).map_err(|error| refuse(format!("no JSON: {error}")))?;
-        from_json(value).ok_or_else(|| refuse("a number that is too large".to_string()))
+        let value = parsed(text).map_err(|error| refuse(format!("no JSON: {error}")))?;
+        value.ok_or_else(|| refuse("a number that is too large".to_string()))
     });
     engine.register_fn("hex", |blob: Blob| data_encoding::HEXLOWER.encode(&blob));
     engine.register_fn("now", || {
@@ -335,23 +339,9 @@ fn bind_helpers(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
     engine.register_fn("sleep", sleep);
     let here = context.clone();
-    engine.on_print(move |text| show(&here, text));
+    engine.on_print(move |text| here.print(text));
     let here = context.clone();
-    engine.on_debug(move |text, _, _| show(&here, text));
-}
-
-/// Prints a line. That nobody reads it any more is found at the next flush.
-fn show(context: &Context, text: &str) {
-    let mut output = context.output.borrow_mut();
-    let is_terminal = output.look.is_terminal;
-    for line in text.split('\n') {
-        let line = if is_terminal { visible(line) } else { line.to_string() };
-        let _ = output.line(&line);
-    }
-    if is_terminal {
-        // What is printed within a long loop is to be seen before it ends.
-        let _ = output.flush();
-    }
+    engine.on_debug(move |text, _, _| here.print(text));
 }
 
 /// Sleeps, and wakes at Ctrl-C.

@@ -66,6 +66,14 @@ impl<'a> Clauses<'a> {
         }
     }
 
+    /// A word as a name: of a table, a file or a directory.
+    ///
+    /// # Errors
+    /// Those of [`text`].
+    pub fn name(&self, word: &Word) -> Result<String> {
+        text(word, self.variables)
+    }
+
     /// The next word as a value.
     ///
     /// # Errors
@@ -144,6 +152,16 @@ impl<'a> Clauses<'a> {
         };
         Failure::usage(message).hint(hint)
     }
+}
+
+/// A word as text, which may be that of a variable.
+///
+/// # Errors
+/// A variable that is not there, or is no text.
+pub fn text(word: &Word, variables: &Variables<'_>) -> Result<String> {
+    let Some(name) = variable(word) else { return Ok(word.text.clone()) };
+    String::from_utf8(variables(name, true)?)
+        .map_err(|_| Failure::usage(format!("the variable {:?} is no text", visible(name))))
 }
 
 fn variable(word: &Word) -> Option<&str> {

@@ -10,11 +10,11 @@ use atomkv_engine::{BackupOptions, Durability, Expiry, Format};
 use rhai::Dynamic;
 
 use super::binding;
-use super::clauses::{Clauses, Variables};
+use super::clauses::{self, Clauses, Variables};
 use super::context::Context;
 use super::convert::{from_json, from_value};
 use super::help;
-use super::words::{Line, Target, Word};
+use super::words::{Line, Target};
 use crate::arguments::FileFormat;
 use crate::failure::{Failure, Kind, Result};
 use crate::interrupt::Interruptible;
@@ -41,8 +41,9 @@ pub fn run(context: &Context, line: &Line, variables: &Variables<'_>) -> Result<
             let flushed = output.flush();
             outcome.and(flushed)
         }
-        Target::File(name, is_added) => {
-            let path = Path::new(name);
+        Target::File(file, is_added) => {
+            let name = clauses::text(file, variables)?;
+            let path = Path::new(&name);
             let opened =
                 File::options().create(true).write(true).append(*is_added).truncate(!is_added).open(path);
             let file = opened.map_err(|error| Failure::file("write", path, &error))?;
@@ -124,9 +125,9 @@ fn command(context: &Context, line: &Line, variables: &Variables<'_>, output: &m
         }
         "watch" => watch(context, clauses, output),
         "stats" => {
-            let table = clauses.next_word().map(|word| word.text.as_str());
+            let table = clauses.next_word().map(|word| clauses.name(word)).transpose()?;
             clauses.end()?;
-            show_stats(&context.store.stats(table)?, output)
+            show_stats(&context.store.stats(table.as_deref())?, output)
         }
         "import" => import(context, clauses, output),
         "export" => export(context, clauses, output),
@@ -161,10 +162,11 @@ fn care(context: &Context, verb: &str, clauses: &mut Clauses<'_>, output: &mut O
             show_verification(&report, output)
         }
         "backup" => {
-            let directory = &clauses.word("a directory")?.text;
+            let word = clauses.word("a directory")?;
+            let directory = clauses.name(word)?;
             clauses.end()?;
             let bar = Bar::new("backing up", output.look.is_quiet);
-            let report = store.backup(Path::new(directory), &BackupOptions::new(), &bar)?;
+            let report = store.backup(Path::new(&directory), &BackupOptions::new(), &bar)?;
             drop(bar);
             output.note(&format!("sequence {}: {} files", report.sequence, report.files))
         }
@@ -186,7 +188,8 @@ fn help(clauses: &mut Clauses<'_>, output: &mut Output) -> Result<()> {
 }
 
 fn table(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Result<()> {
-    let Some(name) = clauses.next_word() else { return output.line(&visible(&context.table()?)) };
+    let Some(word) = clauses.next_word() else { return output.line(&visible(&context.table()?)) };
+    let name = clauses.name(word)?;
     let mut settings = TableSettings::default();
     while let Some(word) = clauses.next_word() {
         match word.text.as_str() {
@@ -202,14 +205,14 @@ fn table(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> R
         }
     }
     if !settings.is_default() {
-        context.store.create_table(&name.text, &settings)?;
+        context.store.create_table(&name, &settings)?;
     } else if context.is_interactive {
-        let is_there = context.store.tables()?.iter().any(|line| line.name == name.text);
+        let is_there = context.store.tables()?.iter().any(|line| line.name == name);
         if !is_there {
             output.note("a new table: the first put makes it")?;
         }
     }
-    context.choose(&name.text);
+    context.choose(&name);
     Ok(())
 }
 
@@ -444,7 +447,9 @@ fn watch(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> R
 
 fn import(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Result<()> {
     let table = context.table()?;
-    let path = Path::new(&clauses.word("a file")?.text);
+    let word = clauses.word("a file")?;
+    let name = clauses.name(word)?;
+    let path = Path::new(&name);
     clauses.end()?;
     let file = File::open(path).map_err(|error| Failure::file("open", path, &error))?;
     let bar = Bar::new("importing", output.look.is_quiet);
@@ -546,9 +551,9 @@ pub fn value_of(context: &Context, line: &Line, variables: &Variables<'_>) -> Re
             Ok(Dynamic::from_array(versions.iter().map(binding::entry).collect()))
         }
         "stats" => {
-            let table = clauses.next_word().map(|word: &Word| word.text.as_str());
+            let table = clauses.next_word().map(|word| clauses.name(word)).transpose()?;
             clauses.end()?;
-            Ok(from_json(context.store.stats(table)?).unwrap_or(Dynamic::UNIT))
+            Ok(from_json(context.store.stats(table.as_deref())?).unwrap_or(Dynamic::UNIT))
         }
         name => Err(Failure::usage(format!("{name} has no value to bind")).hint(
             "get, scan, count, history and stats have one; a script calls functions: let w = put(\"k\", 1)",

@@ -22,6 +22,8 @@ pub struct Context {
     pub is_interactive: bool,
     table: Chosen,
     transaction: RefCell<Option<Box<dyn Transaction>>>,
+    /// What `print` has failed with first, which cannot tell it itself.
+    unprinted: RefCell<Option<Failure>>,
 }
 
 /// The chosen table, which the completion of keys asks for too.
@@ -36,7 +38,30 @@ impl Context {
             is_interactive,
             table: Arc::default(),
             transaction: RefCell::default(),
+            unprinted: RefCell::default(),
         }
+    }
+
+    /// Prints a line for a script. That it could not be is told by [`Context::printed`].
+    pub fn print(&self, text: &str) {
+        let mut output = self.output.borrow_mut();
+        let look = output.look;
+        let mut outcome = text.split('\n').try_for_each(|line| output.line(&look.safe(line)));
+        if look.is_terminal {
+            // What is printed within a long loop is to be seen before it ends.
+            outcome = outcome.and_then(|()| output.flush());
+        }
+        if let Err(failure) = outcome {
+            self.unprinted.borrow_mut().get_or_insert(failure);
+        }
+    }
+
+    /// Whether everything was printed since this was asked.
+    ///
+    /// # Errors
+    /// The first one of those that were printed meanwhile.
+    pub fn printed(&self) -> Result<()> {
+        self.unprinted.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     /// Where the chosen table stands.

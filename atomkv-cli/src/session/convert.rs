@@ -7,7 +7,7 @@ use rhai::{Array, Blob, Dynamic, Map};
 use serde_json::{Number, Value};
 
 use crate::failure::{Failure, Kind, Result};
-use crate::output::text_of;
+use crate::output::{json, text_of};
 
 /// Deeper than this nothing is written as JSON, as nothing deeper is read.
 const DEPTH_MAX: usize = 120;
@@ -15,10 +15,23 @@ const DEPTH_MAX: usize = 120;
 /// A value as a script sees it.
 pub fn from_value(bytes: &[u8]) -> Dynamic {
     let Some(text) = text_of(bytes) else { return Dynamic::from_blob(bytes.to_vec()) };
-    match serde_json::from_str(text) {
-        Ok(value) => from_json(value).unwrap_or_else(|| text.to_string().into()),
-        Err(_) => text.to_string().into(),
-    }
+    parsed(text).ok().flatten().unwrap_or_else(|| text.to_string().into())
+}
+
+/// What JSON text says; `None` if it has a whole number that a script cannot hold exactly.
+///
+/// # Errors
+/// It is no JSON.
+pub fn parsed(text: &str) -> serde_json::Result<Option<Dynamic>> {
+    let value = serde_json::from_str(text)?;
+    // The value alone does not tell: whole numbers beyond 64 bits are rounded in it.
+    let is_exact = json::tokens(text).iter().all(|token| !is_whole(token) || token.parse::<i64>().is_ok());
+    Ok(from_json(value).filter(|_| is_exact))
+}
+
+/// Whether a token of JSON is a number that is written as a whole one.
+fn is_whole(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Text where the bytes are, else a blob.
@@ -29,7 +42,7 @@ pub fn from_bytes(bytes: &[u8]) -> Dynamic {
     }
 }
 
-/// What JSON says; `None` if it has a whole number that a script cannot hold exactly.
+/// What a value of JSON says; `None` if it has a whole number that a script cannot hold.
 pub fn from_json(value: Value) -> Option<Dynamic> {
     Some(match value {
         Value::Null => Dynamic::UNIT,
@@ -150,11 +163,28 @@ mod tests {
 
     #[test]
     fn values_come_back_as_they_are_stored() {
-        for text in [r#"{"a":[1,2.5,null,true]}"#, "5", "[]", "plain text", "18446744073709551615", "007"] {
+        for text in [
+            r#"{"a":[1,2.5,null,true]}"#,
+            "5",
+            "[]",
+            "plain text",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            r#"{"id":99999999999999999999}"#,
+            r#"{"99999999999999999999":[1,-7]}"#,
+            "31.245270191439438",
+            "007",
+        ] {
             let value = from_value(text.as_bytes());
             assert_eq!(to_value(&value).expect("data"), text.as_bytes(), "{text}");
         }
         assert!(from_value(b"18446744073709551615").is_string());
+        assert!(from_value(br#"{"id":99999999999999999999}"#).is_string());
+        assert!(from_value(br#"{"99999999999999999999":[1,-7]}"#).is_map());
+        assert!(from_value(b"31.245270191439438").is_float());
+        assert!(parsed("123456789012345678901").expect("JSON").is_none() && parsed("x").is_err());
         assert_eq!(from_value(b"\xff").into_blob().expect("a blob"), b"\xff");
         assert!(to_value(&Dynamic::UNIT).is_err() && to_key(&Dynamic::from(1.5)).is_err());
         assert_eq!(to_key(&Dynamic::from(7_i64)).expect("a key"), b"7");

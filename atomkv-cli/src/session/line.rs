@@ -16,8 +16,9 @@ use super::context::Chosen;
 use super::help::{self, Takes};
 use super::{Flow, Session, statements, words};
 use crate::failure::{Failure, Kind, Result};
+use crate::interrupt;
 use crate::literal;
-use crate::output::{Look, grey};
+use crate::output::{Look, grey, json};
 use crate::store::Names;
 
 /// So many lines are remembered.
@@ -56,7 +57,8 @@ pub(super) fn read(session: &mut Session) -> Result<()> {
         if line.trim().is_empty() {
             continue;
         }
-        match session.run_statement(&line, 1, 0) {
+        interrupt::listen();
+        match interrupt::judged(session.run_statement(&line, 1, 0)) {
             Ok(Flow::On) => {}
             Ok(Flow::Quit) => return Ok(()),
             Err(failure) if failure.kind == Kind::OutputClosed => {}
@@ -186,7 +188,8 @@ fn token(text: &str, first: char) -> (usize, Style) {
         let mut is_escaped = false;
         let end = text.char_indices().skip(1).find(|(_, next)| {
             let is_end = *next == first && !is_escaped;
-            is_escaped = *next == '\\' && !is_escaped;
+            // Between back-ticks nothing is escaped.
+            is_escaped = *next == '\\' && !is_escaped && first != '`';
             is_end
         });
         return (end.map_or(text.len(), |(at, _)| at + first.len_utf8()), Style::new().fg(Color::Green));
@@ -283,12 +286,30 @@ fn key_word(key: &[u8]) -> String {
 
 /// A word as it can stand in a line.
 fn quoted(word: &str) -> String {
-    if is_plain(word) { word.to_string() } else { serde_json::Value::from(word).to_string() }
+    if is_plain(word) { word.to_string() } else { json::visible(&serde_json::Value::from(word).to_string()) }
 }
 
-/// Whether a word needs no quotes.
+/// Whether a word needs no quotes: a terminal gets it as it is.
 fn is_plain(word: &str) -> bool {
-    !word.contains(|next: char| next.is_whitespace() || "\"'".contains(next))
+    !word.contains(|next: char| next.is_whitespace() || "\"'".contains(next) || !literal::is_visible(next))
         && !word.starts_with(['{', '[', '|', '>', '$'])
         && !word.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::words::{parse, verb_of};
+
+    #[test]
+    fn what_is_offered_is_harmless_and_means_itself() {
+        let names = ["users", "two words", "\u{1b}[2J", "a\u{9b}31m", "\u{202e}x", "\u{e0001}", "\"", "{"];
+        for name in names {
+            let offered = quoted(name);
+            assert!(offered.chars().all(literal::is_visible), "{offered:?}");
+            let line = format!("table {offered}");
+            let (verb, rest) = verb_of(&line).expect("a verb");
+            assert_eq!(parse(verb, rest).expect("a line").words[0].text, name, "{offered}");
+        }
+    }
 }

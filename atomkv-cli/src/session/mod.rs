@@ -27,7 +27,7 @@ use crate::interrupt;
 use crate::literal::visible;
 use crate::nearest::nearest;
 use crate::output::Look;
-use crate::output::{hex, json, text_of};
+use crate::output::{hex, json};
 use crate::store::{self, Access};
 
 /// Scripts are read whole, up to this length.
@@ -88,18 +88,23 @@ fn script(arguments: &SessionArguments) -> Result<String> {
         }
         return Ok(arguments.execute.join("\n"));
     }
-    let path = arguments.script.as_deref().filter(|path| *path != Path::new("-"));
+    match arguments.script.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => read_script(path),
+        None => read_whole(io::stdin(), Path::new("standard input")),
+    }
+}
+
+/// The text of a script in a file.
+fn read_script(path: &Path) -> Result<String> {
+    let file = std::fs::File::open(path).map_err(|error| Failure::file("open", path, &error))?;
+    read_whole(file, path)
+}
+
+/// The text of a script, which is read to its end or not at all: half of one may do harm.
+fn read_whole(input: impl Read, name: &Path) -> Result<String> {
     let mut text = String::new();
-    let (name, outcome) = match path {
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| Failure::file("open", path, &error))?;
-            (path, file.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text))
-        }
-        None => {
-            (Path::new("standard input"), io::stdin().take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text))
-        }
-    };
-    outcome.map_err(|error| Failure::file("read", name, &error))?;
+    let read = input.take(SCRIPT_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::file("read", name, &error))?;
     if text.len() as u64 > SCRIPT_BYTES_MAX {
         return Err(
             Failure::usage("a script of more than 64 MiB").hint("import reads documents, of any number")
@@ -125,13 +130,16 @@ impl Session {
 
     /// Runs a script to its end or its first failure.
     fn run_script(&mut self, text: &str) -> Result<()> {
+        interrupt::listen();
         self.run_nested(text, 0)
     }
 
     fn run_nested(&mut self, text: &str, depth: usize) -> Result<()> {
         for statement in statements::split(text)? {
+            // It may have come between two of them.
+            interrupt::check()?;
             let first = statement.line;
-            match self.run_statement(&statement.text, first, depth) {
+            match interrupt::judged(self.run_statement(&statement.text, first, depth)) {
                 Ok(Flow::On) => {}
                 Ok(Flow::Quit) => break,
                 Err(failure) if matches!(failure.kind, Kind::Cancelled | Kind::OutputClosed) => {
@@ -149,7 +157,6 @@ impl Session {
 
     /// Runs one statement, which begins at a line.
     fn run_statement(&mut self, text: &str, first: usize, depth: usize) -> Result<Flow> {
-        interrupt::listen();
         if let Some((verb, rest)) = words::verb_of(text) {
             let line = words::parse(verb, rest)?;
             if verb.name == "quit" {
@@ -171,7 +178,11 @@ impl Session {
         }
         // Line breaks before it, so that it tells the right lines.
         let padded = format!("{}{text}", "\n".repeat(first.saturating_sub(1)));
-        let value = self.evaluate(&padded).map_err(|failure| suggest(failure, text))?;
+        let outcome = self.evaluate(&padded).map_err(|failure| suggest(failure, text));
+        // Asked whatever has come of it, so that it is not told of a later one.
+        let printed = self.context.printed();
+        let value = outcome?;
+        printed?;
         self.show(&value)?;
         self.context.output.borrow_mut().flush()?;
         Ok(Flow::On)
@@ -184,11 +195,9 @@ impl Session {
         if depth >= 16 {
             return Err(Failure::new(Kind::Refused, "scripts run each other more than 16 deep"));
         }
-        let path = Path::new(&file.text);
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_string(&mut text))
-            .map_err(|error| Failure::file("read", path, &error))?;
+        let name = clauses::text(file, &|name, is_key| self.variable(name, is_key))?;
+        let path = Path::new(&name);
+        let text = read_script(path)?;
         self.run_nested(&text, depth + 1).map_err(|failure| Failure {
             message: format!("{}: {}", path.display(), failure.message),
             ..failure
@@ -231,7 +240,7 @@ impl Session {
         let mut output = self.context.output.borrow_mut();
         let look = output.look;
         if look.is_json {
-            return output.line(&convert::to_shown_json(value)?.to_string());
+            return output.line(&look.safe_json(&convert::to_shown_json(value)?.to_string()));
         }
         if let Some(blob) = value.read_lock::<rhai::Blob>() {
             return output.bytes(hex::dump(blob.get(..4096).unwrap_or(&blob)).as_bytes());
@@ -242,8 +251,7 @@ impl Session {
             return output.line(&text);
         }
         let text = binding::described(value).unwrap_or_else(|| value.to_string());
-        let lines: Vec<String> =
-            text_of(text.as_bytes()).unwrap_or_default().split('\n').map(|line| look.safe(line)).collect();
+        let lines: Vec<String> = text.split('\n').map(|line| look.safe(line)).collect();
         output.line(&lines.join("\n"))
     }
 }
@@ -271,5 +279,38 @@ fn suggest(failure: Failure, text: &str) -> Failure {
             Failure::usage(format!("there is no verb {word:?}")).hint(format!("did you mean {verb:?}?"))
         }
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+
+    /// A writer that refuses what comes first and takes the rest.
+    struct FailsOnce(bool);
+
+    impl io::Write for FailsOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) { Ok(bytes.len()) } else { Err(io::Error::other("full")) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_printed_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = store::open(&directory.path().join("db"), Access::Create).expect("a database");
+        let look =
+            Look { is_terminal: false, is_coloured: false, is_json: false, is_quiet: true, columns: 80 };
+        let context = Rc::new(Context::new(store, look, false));
+        *context.output.borrow_mut() = Output::new(Box::new(FailsOnce(false)), look);
+        let mut session = Session::new(context, 1000);
+        let failure = session.run_script("let a = 1\nprint(a); print(a)\n").expect_err("not printed");
+        assert_eq!(failure.to_string(), "line 2: cannot write the output: full");
+        session.run_script("print(1)").expect("it is told once");
     }
 }

@@ -104,7 +104,8 @@ fn is_complete_script(text: &str) -> bool {
                 inside = Inside::BlockComment(level + 1);
             }
             Inside::LineComment | Inside::BlockComment(_) => {}
-            Inside::Text(_) if character == '\\' => {
+            // Between back-ticks a backslash is one.
+            Inside::Text(end) if character == '\\' && end != '`' => {
                 characters.next();
             }
             Inside::Text(end) if character == end => inside = Inside::Code,
@@ -167,7 +168,18 @@ mod tests {
         ] {
             assert!(!is_complete(open), "{open}");
         }
-        for whole in ["let a = 1;", "// {", "\"{\"", "'('", "a }", "put k (", "/* /* */ */", "|x| x", ""] {
+        for whole in [
+            "let p = `C:\\`",
+            "let a = 1;",
+            "// {",
+            "\"{\"",
+            "'('",
+            "a }",
+            "put k (",
+            "/* /* */ */",
+            "|x| x",
+            "",
+        ] {
             assert!(is_complete(whole), "{whole}");
         }
         assert!(split("put k 'abc\ntables").expect_err("open").to_string().starts_with("line 1: "));

@@ -26,7 +26,7 @@ pub enum Target {
     /// To a shell command.
     Command(String),
     /// To a file, whose contents it replaces or, if so told, to whose end it is added.
-    File(String, bool),
+    File(Word, bool),
 }
 
 /// A verb with its words.
@@ -143,7 +143,7 @@ fn redirect(rest: &str, words: Vec<Word>) -> std::result::Result<(Vec<Word>, Tar
     let (Some(file), true, Target::Screen) = (files.pop(), files.is_empty(), target) else {
         return Err(Failure::usage("not one file behind >").hint("get photo > photo.jpg").into());
     };
-    Ok((words, Target::File(file.text, is_added)))
+    Ok((words, Target::File(file, is_added)))
 }
 
 /// A word in double quotes: a JSON string.
@@ -223,8 +223,11 @@ mod tests {
     #[test]
     fn output_goes_elsewhere() {
         assert_eq!(target("scan user: | jq '.value | .name'"), Target::Command("jq '.value | .name'".into()));
-        assert_eq!(target("get k > 'my file'"), Target::File("my file".into(), false));
-        assert_eq!(target("get k >>log"), Target::File("log".into(), true));
+        let file = |text: &str, is_exact, is_added| {
+            Target::File(Word { text: text.to_string(), is_exact }, is_added)
+        };
+        assert_eq!(target("get k > 'my file'"), file("my file", true, false));
+        assert_eq!(target("get k >>log"), file("log", false, true));
         for line in ["get k |", "get k >", "get k > a b", "get k || x", "get k > a | b"] {
             assert!(failure(line).contains("behind"), "{line}");
         }

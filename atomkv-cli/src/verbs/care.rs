@@ -34,7 +34,8 @@ pub fn show_tables(lines: &[TableLine], output: &mut Output) -> Result<()> {
         return lines.iter().try_for_each(|line| {
             let values: serde_json::Map<String, Value> =
                 line.values.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            output.line(&json!({"table": line.name, "stats": values}).to_string())
+            let line = json!({"table": line.name, "stats": values}).to_string();
+            output.line(&output.look.safe_json(&line))
         });
     }
     if !output.look.is_terminal {
@@ -306,9 +307,11 @@ pub(super) fn stats(db: &Path, table: Option<&str>, output: &mut Output) -> Resu
 /// Those of the writer.
 pub fn show_stats(stats: &Value, output: &mut Output) -> Result<()> {
     if output.look.is_json {
-        return output.line(&stats.to_string());
+        return output.line(&output.look.safe_json(&stats.to_string()));
     }
-    let Value::Object(members) = stats else { return output.line(&stats.to_string()) };
+    let Value::Object(members) = stats else {
+        return output.line(&output.look.safe_json(&stats.to_string()));
+    };
     let width = members.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in members {
         let amount = value.as_u64().filter(|_| name.ends_with("_bytes"));
@@ -319,7 +322,10 @@ pub fn show_stats(stats: &Value, output: &mut Output) -> Result<()> {
 }
 
 fn tell(value: Value, text: &str, output: &mut Output) -> Result<()> {
-    if output.look.is_json { output.line(&value.to_string()) } else { output.note(text) }
+    if output.look.is_json {
+        return output.line(&output.look.safe_json(&value.to_string()));
+    }
+    output.note(text)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -13,7 +13,7 @@ mod watch;
 use std::path::Path;
 
 use crate::arguments::Verb;
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::Result;
 use crate::interrupt;
 use crate::output::{Look, Output};
 use crate::store::{self, Access, Store};
@@ -64,8 +64,8 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
                 settings,
             };
             if all {
-                let file = file.unwrap_or_else(|| table.into());
-                transfer::import_all(&db, &file, &how, &mut output)
+                // What stands where the table would is the file.
+                transfer::import_all(&db, Path::new(&table), &how, &mut output)
             } else {
                 transfer::import(&db, &table, &file.unwrap_or_else(|| "-".into()), &how, &mut output)
             }
@@ -97,11 +97,7 @@ pub fn run(verb: Verb, look: Look) -> Result<()> {
     };
     // What was found before a failure is shown too.
     let flushed = output.flush();
-    // A reader that was interrupted has failed for that reason.
-    outcome.and(flushed).map_err(|failure| match interrupt::is_asked() {
-        true => Failure { kind: Kind::Cancelled, message: "cancelled".to_string(), ..failure },
-        false => failure,
-    })
+    interrupt::judged(outcome.and(flushed))
 }
 
 /// Opens a database, or speaks to a service, hands it over, and closes it whatever comes of it.

@@ -49,7 +49,7 @@ pub fn show_change(change: &Change, output: &mut Output) -> Result<()> {
     let look = output.look;
     let (kind, document) = (kind_name(change.kind), &change.document);
     if look.is_json || !look.is_terminal {
-        let table = serde_json::Value::from(change.table.as_str());
+        let table = look.safe_json(&serde_json::Value::from(change.table.as_str()).to_string());
         let rest = document_json(document, look);
         let members = rest.strip_prefix('{').unwrap_or(&rest);
         return output.line(&format!("{{\"table\":{table},\"kind\":\"{kind}\",{members}"));

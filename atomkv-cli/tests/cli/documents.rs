@@ -154,3 +154,38 @@ fn a_reader_that_has_enough_is_no_failure() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+/// As the page has it: whatever the keys are, the loop finds every document.
+#[cfg(unix)]
+#[test]
+fn keys_are_listed_so_that_a_shell_hands_them_back() {
+    let place = Place::new();
+    let keys = ["-", "-x", "-5", "--help", " ada", "ada ", "a b", "@file", "0x", "back\\slash"];
+    for (number, key) in keys.iter().enumerate() {
+        place.good(&[
+            "put",
+            "db",
+            "t",
+            &format!("0x{}", data_encoding::HEXLOWER.encode(key.as_bytes())),
+            &format!("{number};"),
+        ]);
+    }
+    let shell = |verb: &str| {
+        let atomkv = env!("CARGO_BIN_EXE_atomkv");
+        let line = format!(
+            "'{atomkv}' scan db t --keys | while read -r key; do '{atomkv}' {verb} db t \"$key\" || exit 1; done"
+        );
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(line).current_dir(place.path("")).output();
+        let output = output.expect("sh runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let found = shell("get");
+    let mut numbers: Vec<usize> =
+        found.split_terminator(';').map(|number| number.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..keys.len()).collect::<Vec<_>>());
+    shell("del --quiet");
+    assert_eq!(place.good(&["scan", "db", "t", "--count"]), "0\n");
+}

@@ -104,3 +104,25 @@ fn an_export_of_a_service_ends_and_leaves_no_file() {
 fn a_backup_of_a_service_ends() {
     interrupt_stalled(&Place::new(), "backup", &["-"]);
 }
+
+#[test]
+fn a_script_ends_wherever_it_is() {
+    const LINES: usize = 20_000;
+    let place = Place::new();
+    let puts: String = (0..LINES).map(|n| format!("put k{n} v sync\n")).collect();
+    std::fs::write(place.path("long.atom"), format!("table t\nput first 1\nprint(1)\n{puts}"))
+        .expect("a file");
+    let mut child = place
+        .command()
+        .args(["db", "long.atom"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut line = [0; 2];
+    child.stdout.as_mut().expect("its output").read_exact(&mut line).expect("a line");
+    press_ctrl_c(&child);
+    assert_eq!(last_words(child), "atomkv: cancelled");
+    let kept: usize = place.good(&["scan", "db", "t", "--count"]).trim().parse().expect("a number");
+    assert!((1..=LINES).contains(&kept), "{kept}");
+}

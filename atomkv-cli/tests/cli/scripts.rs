@@ -236,3 +236,71 @@ fn with_json_everything_that_is_shown_is_json() {
     );
     assert_eq!(place.run(&["--json", "create", "db", "made"]).json(), [json!({"table": "made"})]);
 }
+
+#[test]
+fn numbers_stay_as_they_were_written() {
+    let place = Place::new();
+    let values = [
+        "123456789012345678901",
+        "18446744073709551616",
+        "-9223372036854775809",
+        r#"{"id":99999999999999999999}"#,
+        "31.245270191439438",
+        "-7",
+    ];
+    let mut script = "table t\n".to_string();
+    for value in values {
+        script.push_str(&format!(
+            "put a {value}\nlet x = get a\nput b $x\nget b\nput(\"c\", get(\"a\"))\nget c\n"
+        ));
+    }
+    let expected: String = values.iter().map(|value| format!("{value}\n{value}\n")).collect();
+    let is_shown = |line: &&str| !line.contains("\"sequence\"");
+    let printed = good(&place, &script);
+    assert_eq!(
+        printed.lines().filter(is_shown).map(|line| format!("{line}\n")).collect::<String>(),
+        expected
+    );
+    assert!(bad(&place, 6, "parse(\"123456789012345678901\")").contains("too large"));
+}
+
+#[test]
+fn names_of_tables_and_files_may_be_variables() {
+    let place = Place::new();
+    std::fs::write(place.path("in.csv"), "key,value\nx,1\n").expect("a file");
+    std::fs::write(place.path("inner.atom"), "put inner 1\n").expect("a file");
+    let script = "let t = \"users\"\ntable $t\nput a 1\nlet s = stats $t\ns.keys\nlet file = \"out.txt\"\nget a > $file\n\
+                  get a >> $file\nlet from = \"in.csv\"\nimport $from\nlet script = \"inner.atom\"\nrun $script\n\
+                  let directory = \"copy\"\nbackup $directory\nlet n = 7\ntable $n\nput k 1\ntable '$t'\nput k 1\ntables\n";
+    assert_eq!(good(&place, script), "1\n$t\n7\nusers\n");
+    assert_eq!(std::fs::read(place.path("out.txt")).expect("the file"), b"11");
+    assert_eq!(place.good(&["scan", "copy", "users", "--count"]), "3\n");
+    assert!(bad(&place, 2, "table $nothing").contains("there is no variable"));
+    assert!(bad(&place, 2, "let b = blob(2, 255)\ntable $b").contains("is no text"));
+}
+
+#[test]
+fn text_with_zero_bytes_is_shown() {
+    let place = Place::new();
+    place.good(&["put", "db", "t", "k", "0x610062"]);
+    assert_eq!(place.good(&["db", "-e", "table t", "-e", "text(\"k\")"]), "a\0b\n");
+}
+
+#[test]
+fn a_script_that_is_too_long_is_not_run_in_part() {
+    let place = Place::new();
+    let long = std::fs::File::create(place.path("long.atom")).expect("a file");
+    let line = b"table t\nput k v\n//";
+    std::io::Write::write_all(&mut &long, line).expect("written");
+    // A comment that goes on, without taking any room.
+    long.set_len((64 << 20) + 1).expect("lengthened");
+    assert!(place.bad(2, &["db", "long.atom"]).contains("more than 64 MiB"));
+    assert!(place.bad(2, &["db", "-e", "run long.atom"]).contains("more than 64 MiB"));
+    assert_eq!(place.good(&["tables", "db"]), "");
+}
+
+#[test]
+fn paths_between_back_ticks_may_end_in_a_backslash() {
+    let place = Place::new();
+    assert_eq!(good(&place, "let p = `C:\\`\nprint(p)\nprint(`a` + \"b\")\n"), "C:\\\nab\n");
+}

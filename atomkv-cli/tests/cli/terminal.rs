@@ -170,6 +170,27 @@ fn values_are_pretty_and_harmless() {
 }
 
 #[test]
+fn json_is_harmless_too() {
+    let place = Place::new();
+    let hostile = "a\u{9b}31m\u{202e}b";
+    place.good(&["put", "db", hostile, "k", "v"]);
+    let shown = "a\\u009b31m\\u202eb";
+    let table = format!("table '{hostile}'");
+    let expression = format!("\"{hostile}\"");
+    for arguments in [
+        &["--json", "db", "-e", &expression][..],
+        &["--json", "db", "-e", "tables"],
+        &["--json", "tables", "db"],
+        &["--json", "db", "-e", &table, "-e", "watch from 1 limit 1"],
+        &["--json", "create", "db", hostile],
+    ] {
+        let mut terminal = Terminal::open(&place, arguments);
+        let seen = terminal.wait(shown);
+        assert!(!seen.contains(['\u{9b}', '\u{202e}']), "{arguments:?}: {seen:?}");
+    }
+}
+
+#[test]
 fn ctrl_c_stops_the_command_and_not_the_session() {
     let place = Place::new();
     let mut terminal = Terminal::open(&place, &["db", "--operations", "0"]);

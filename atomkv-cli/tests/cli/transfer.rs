@@ -143,3 +143,33 @@ fn an_import_goes_on_where_it_ended() {
     assert!(report[0]["records"].as_u64().expect("a number") < 3000, "{report:?}");
     assert_eq!(place.good(&["scan", "db", "t", "--count"]), "3000\n");
 }
+
+#[test]
+fn what_all_tables_cannot_heed_is_refused() {
+    let place = Place::new();
+    place.good(&["put", "db", "t", "k", "v"]);
+    place.good(&["export", "db", "--all", "-o", "all.dump"]);
+    for narrower in [
+        &["--from", "a"][..],
+        &["--to", "b"],
+        &["-n", "10"],
+        &["--reverse"],
+        &["--contains", "a"],
+        &["--glob", "a*"],
+    ] {
+        let line = place.bad(2, &[&["export", "db", "--all", "-o", "x.dump"], narrower].concat());
+        assert!(line.contains("cannot be used with"), "{line}");
+    }
+    assert!(!place.path("x.dump").exists());
+    for setting in
+        [&["--ordered"][..], &["--keep", "3"], &["--ttl", "1d"], &["--partitions", "4"], &["--sync"]]
+    {
+        let line = place.bad(2, &[&["import", "new", "--all", "all.dump"], setting].concat());
+        assert!(line.contains("cannot be used with"), "{line}");
+    }
+    let line = place.bad(2, &["import", "new", "t", "--all", "all.dump"]);
+    assert!(line.contains("cannot be used with"), "{line}");
+    assert!(!place.path("new").exists());
+    place.good(&["import", "new", "--all", "all.dump", "--if-exists", "skip"]);
+    assert_eq!(place.good(&["get", "new", "t", "k"]), "v");
+}

@@ -170,6 +170,17 @@ fn sessions_scripts_and_transactions() {
             assert_eq!(outcome.code, code, "{script}: {outcome:?}");
             one_line(&outcome.stderr)
         };
+        // Not there when it was read, and still not when it is committed.
+        let script = "table fresh\nbegin\nexists(\"k\")\ntable(\"nowhere\").exists(\"k\")\nput k 1\ncommit\nget k\n\
+                      begin\ntable(\"nowhere\").get(\"k\") == ()\nput k 2\ncommit\nget k\n";
+        let outcome = place.run_with(&[db], script.as_bytes());
+        assert_eq!((outcome.code, outcome.text()), (0, "false\nfalse\n1\ntrue\n2\n"), "{outcome:?}");
+        assert!(!place.good(&["tables", db]).contains("nowhere"));
+        // What is read again and has changed meanwhile, as by a change of its expiry, which belongs to no transaction.
+        let script = "table t\nlet tries = 0\ntransact(|| {\n  tries += 1;\n  let before = get(\"a\");\n\
+                      if tries == 1 { ttl(\"a\", \"1h\"); }\n  get(\"a\");\n  put(\"again\", before);\n})\ntries\nget again\n";
+        let outcome = place.run_with(&[db], script.as_bytes());
+        assert_eq!((outcome.code, outcome.text()), (0, "2\n12\n"), "{outcome:?}");
         assert!(bad(3, "table t\nbegin\nput d 1\nput a 9 if version 1\ncommit").contains("line 5: conflict"));
         assert!(bad(1, "table t\nget d").contains("line 2: there is no key d"));
         assert!(bad(3, "table t\nput d 1 if present").contains("line 2: conflict"));
@@ -193,6 +204,14 @@ fn what_others_change_is_a_conflict() {
         assert!(one_line(&outcome.stderr).contains("conflict"), "{outcome:?}");
         place.bad(1, &["get", &url, "t", "b"]);
     }
+    // Also where the table is made meanwhile.
+    let other_new = format!("{} put {url} new k other --quiet", env!("CARGO_BIN_EXE_atomkv"));
+    let script = format!(
+        "table new\nbegin\nexists(\"k\")\ntables | cat > /dev/null; {other_new}\nput k mine\ncommit\n"
+    );
+    let outcome = place.run_with(&[&url], script.as_bytes());
+    assert_eq!((outcome.code, outcome.text()), (3, "false\n"), "{outcome:?}");
+    assert_eq!(place.good(&["get", &url, "new", "k"]), "other");
     // What is read again and has changed is one at once.
     let script = format!("table t\nbegin\nget a | cat > /dev/null; {other}\nget a\n");
     assert_eq!(place.run_with(&[&url], script.as_bytes()).code, 3);

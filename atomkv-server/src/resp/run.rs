@@ -166,6 +166,7 @@ impl Context {
                         }
                         Ok(()) => {}
                     }
+                    unit.check_held()?;
                     if out.len() > super::REPLY_BYTES_MAX {
                         return Err(super::too_long_a_reply());
                     }

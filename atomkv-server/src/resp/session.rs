@@ -57,6 +57,8 @@ pub(super) struct Session {
     id: u64,
     peer: SocketAddr,
     began: Instant,
+    /// Since when nobody knows who the client is, if nobody does.
+    stranger_since: Instant,
     /// `None` until it has said who it is, where that is needed.
     client: Option<Client>,
     /// What it has said, to be looked at again.
@@ -82,6 +84,7 @@ impl Session {
             id,
             peer,
             began: now,
+            stranger_since: now,
             client,
             token: None,
             believed_at: now,
@@ -95,9 +98,9 @@ impl Session {
         }
     }
 
-    /// When it began, if the client has yet to say who it is.
+    /// Since when the client has yet to say who it is, if it has.
     pub(super) fn stranger_since(&self) -> Option<Instant> {
-        self.client.is_none().then_some(self.began)
+        self.client.is_none().then_some(self.stranger_since)
     }
 
     /// How much one command of this client may take.
@@ -122,10 +125,14 @@ impl Session {
         }
         self.believed_at = now;
         let guard = &self.space.app.guard;
-        self.client = match &self.token {
+        let client = match &self.token {
             Some(token) => guard.bearer(token),
             None => guard.anyone(),
         };
+        if self.client.is_some() && client.is_none() {
+            self.stranger_since = now;
+        }
+        self.client = client;
     }
 
     /// Carries a command out as far as that needs no waiting.
@@ -357,6 +364,10 @@ impl Session {
     /// A fresh session in the place of another one of the same connection.
     fn after(mut self, before: &Session) -> Session {
         (self.began, self.has_written, self.command) = (before.began, before.has_written, before.command);
+        // Who never says who it is gains no time by it.
+        if before.client.is_none() {
+            self.stranger_since = before.stranger_since;
+        }
         self
     }
 

@@ -7,7 +7,7 @@ use super::arguments::{Clock, NOT_AN_INTEGER, SYNTAX, at, is, number};
 use super::float::Float;
 use super::number::{Decimal, integer};
 use super::reply::Reply;
-use super::unit::{Fail, Outcome, Unit, Value};
+use super::unit::{Fail, Outcome, Unit, Value, check_key};
 use crate::auth::Scope;
 
 type Arguments<'a> = &'a [&'a [u8]];
@@ -173,11 +173,13 @@ pub(super) fn mget(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Re
     Ok(())
 }
 
+/// Keys with their values, all of which can be stored.
 fn pairs<'a>(arguments: Arguments<'a>, command: &str) -> Outcome<Vec<(&'a [u8], &'a [u8])>> {
     let (pairs, rest) = arguments.get(1..).unwrap_or_default().as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Fail::Told(format!("ERR wrong number of arguments for '{command}' command")));
     }
+    pairs.iter().try_for_each(|[key, _]| check_key(key))?;
     Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
 }
 

@@ -14,6 +14,11 @@ use atomkv_engine::{
 use super::space::Space;
 use crate::auth::{Client, Scope};
 
+/// How long all values of one unit may be together: they are in memory until it is committed.
+const HELD_BYTES_MAX: usize = super::REPLY_BYTES_MAX;
+/// A longer value that nobody has asked for is read again if somebody does.
+const UNWANTED_BYTES_MAX: usize = 256;
+
 /// Why a command has not done what it says.
 #[derive(Debug)]
 pub(super) enum Fail {
@@ -90,6 +95,13 @@ enum State {
     Unread(Expiry),
 }
 
+impl State {
+    /// How long the value is that it holds.
+    fn bytes(&self) -> usize {
+        if let State::There(value) = self { value.bytes.len() } else { 0 }
+    }
+}
+
 /// A key whose change makes `EXEC` do nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Watched {
@@ -111,12 +123,36 @@ pub(super) struct Unit<'a> {
     /// Whether something was written besides, as by `FLUSHDB`.
     pub(super) has_written: bool,
     touched: HashMap<(usize, Vec<u8>), Touched>,
+    /// How long all values in it are together.
+    held_bytes: usize,
 }
 
 impl<'a> Unit<'a> {
     pub(super) fn new(space: &'a Space, client: &'a Client, number: usize, at_once: bool) -> Unit<'a> {
         let now_ms = now_ms();
-        Unit { space, client, number, at_once, now_ms, has_written: false, touched: HashMap::new() }
+        let touched = HashMap::new();
+        Unit { space, client, number, at_once, now_ms, has_written: false, touched, held_bytes: 0 }
+    }
+
+    /// That its values are not too long together for one unit.
+    ///
+    /// # Errors
+    /// They are; then all that it was to do is refused.
+    pub(super) fn check_held(&self) -> Outcome<()> {
+        if self.held_bytes <= HELD_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Fail::Told(format!(
+            "ERR a transaction of more than {HELD_BYTES_MAX} bytes of values: nothing was written, do less at once"
+        )))
+    }
+
+    /// Keeps a key as it is now.
+    fn keep(&mut self, name: (usize, Vec<u8>), touched: Touched) {
+        self.held_bytes += touched.state.bytes();
+        if let Some(before) = self.touched.insert(name, touched) {
+            self.held_bytes -= before.state.bytes();
+        }
     }
 
     /// Whether the client may do this with a database.
@@ -150,6 +186,14 @@ impl<'a> Unit<'a> {
             is_written: false,
         };
         match table.get_entry_at_once(key) {
+            // Many of them would take much memory for nothing.
+            Ok(Ready::Now(Some(entry))) if !with_value && entry.value.len() > UNWANTED_BYTES_MAX => {
+                return Ok(Touched {
+                    expect: Expect::Sequence(entry.sequence),
+                    state: State::Unread(expiry_of(entry.expires_at_ms)),
+                    is_written: false,
+                });
+            }
             Ok(Ready::Now(entry)) => return Ok(entry.map_or(absent, there)),
             Ok(Ready::Later) => self.wait()?,
             Err(Error::InvalidKey { .. }) => return Ok(Touched { expect: Expect::Anything, ..absent }),
@@ -183,7 +227,8 @@ impl<'a> Unit<'a> {
             if before.is_some_and(|before| before != read.expect) {
                 return Err(Fail::Conflict);
             }
-            self.touched.insert(name.clone(), read);
+            self.keep(name.clone(), read);
+            self.check_held()?;
         }
         self.touched.get_mut(&name).ok_or(Fail::Conflict)
     }
@@ -217,22 +262,17 @@ impl<'a> Unit<'a> {
     /// Stores a value. One that has expired already is none.
     ///
     /// # Errors
-    /// A key or a value that is too long; the unit is as it was.
+    /// A key that is none: the unit is as it was; those of [`Unit::check_held`].
     pub(super) fn put(&mut self, key: &[u8], value: Value) -> Outcome<()> {
         self.put_in(self.number, key, value)
     }
 
     /// The same in another database.
     pub(super) fn put_in(&mut self, number: usize, key: &[u8], value: Value) -> Outcome<()> {
-        if key.is_empty() {
-            return Err(Error::KeyEmpty.into());
-        }
-        if !is_key(key) {
-            return Err(Error::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX }.into());
-        }
+        check_key(key)?;
         let is_past = time_of(value.expiry).is_some_and(|time_ms| time_ms <= self.now_ms);
         self.write(number, key, if is_past { State::Absent } else { State::There(value) });
-        Ok(())
+        self.check_held()
     }
 
     /// Removes a key.
@@ -243,11 +283,9 @@ impl<'a> Unit<'a> {
     }
 
     fn write(&mut self, number: usize, key: &[u8], state: State) {
-        let touched = self.touched.entry((number, key.to_vec()));
-        let touched =
-            touched.or_insert(Touched { expect: Expect::Anything, state: State::Absent, is_written: true });
-        touched.state = state;
-        touched.is_written = true;
+        let name = (number, key.to_vec());
+        let expect = self.touched.get(&name).map_or(Expect::Anything, |touched| touched.expect);
+        self.keep(name, Touched { expect, state, is_written: true });
     }
 
     /// How many more keys the database has than its table: what the unit itself has added and removed.
@@ -364,6 +402,18 @@ impl<'a> Unit<'a> {
 /// Whether the engine takes such keys.
 fn is_key(key: &[u8]) -> bool {
     (1..=KEY_BYTES_MAX).contains(&key.len())
+}
+
+/// That a key can be stored.
+///
+/// # Errors
+/// It is empty, or too long.
+pub(super) fn check_key(key: &[u8]) -> Outcome<()> {
+    match key.len() {
+        0 => Err(Error::KeyEmpty.into()),
+        length if length > KEY_BYTES_MAX => Err(Error::KeyTooLong { length, limit: KEY_BYTES_MAX }.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Now, in milliseconds since the Unix epoch.

@@ -78,3 +78,44 @@ fn transfers_of_many_clients_lose_nothing() {
     let numbers: Vec<i64> = told(&mut client, "MGET a b count");
     assert_eq!(numbers, [1000 - transferred, 1000 + transferred, transferred]);
 }
+
+#[test]
+fn a_command_that_is_refused_has_written_nothing_of_what_it_names() {
+    let service = start();
+    let mut client = service.connect();
+    let long = vec![b'k'; 65_536];
+    for command in ["MSET", "MSETNX"] {
+        for bad in [&b""[..], &long] {
+            told::<()>(&mut client, "MULTI");
+            told::<()>(&mut client, "SET other 1");
+            let mut queued = redis::cmd(command);
+            queued.arg("a").arg(1).arg(bad).arg(2);
+            assert_eq!(queued.query::<String>(&mut client).expect("taken"), "QUEUED");
+            assert!(refused(&mut client, "EXEC").contains("key"), "{command}");
+            assert_eq!(told::<i64>(&mut client, "EXISTS a"), 0, "{command}");
+            assert_eq!(told::<i64>(&mut client, "DEL other"), 1, "{command}");
+        }
+    }
+}
+
+#[test]
+fn values_of_a_transaction_are_bounded_together() {
+    let service = start();
+    let mut client = service.connect();
+    told::<i64>(&mut client, "SETRANGE big 67108863 x");
+    told::<()>(&mut client, "MULTI");
+    told::<()>(&mut client, "SET small 1");
+    for number in 0..8 {
+        told::<()>(&mut client, &format!("COPY big copy:{number}"));
+    }
+    let told_why = refused(&mut client, "EXEC");
+    assert!(told_why.contains("a transaction of more than 536870912 bytes"), "{told_why}");
+    assert_eq!(told::<i64>(&mut client, "EXISTS small copy:0 copy:7"), 0);
+    // What nobody wants to read is not held: so many are removed at once.
+    for number in 0..8 {
+        told::<i64>(&mut client, &format!("COPY big copy:{number}"));
+    }
+    let all = "copy:0 copy:1 copy:2 copy:3 copy:4 copy:5 copy:6 copy:7 big";
+    assert_eq!(told::<i64>(&mut client, &format!("EXISTS {all}")), 9);
+    assert_eq!(told::<i64>(&mut client, &format!("DEL {all}")), 9);
+}

@@ -16,7 +16,7 @@ use ureq::http::Method;
 use super::address::table_path;
 use super::client::{Call, Content};
 use super::{Service, lines, told_time};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::store::directory::scan_options;
 use crate::store::{Range, Store, Transaction, WriteOptions};
 
@@ -132,6 +132,30 @@ impl ServiceTransaction {
         Ok(listed)
     }
 
+    /// Forgets what was read of a table that is not there, in which all of that is absent: a batch cannot say so, and reading
+    /// makes no table. Whether there was anything.
+    fn forget_absent(&mut self, table: &str) -> bool {
+        let before = self.reads.len();
+        self.reads.retain(|(name, _), read| name != table || read.sequence.is_some());
+        self.reads.len() < before
+    }
+
+    /// The batch that it is committed by.
+    fn batch(&self, durability: Durability) -> Result<String> {
+        let operations = self.operations();
+        if operations.len() > OPERATIONS_MAX {
+            let message = format!("a transaction of {} reads and writes over a service", operations.len());
+            return Err(
+                Failure::usage(message).hint("it has at most 10,000; import writes any number of documents")
+            );
+        }
+        let mut asked = Map::from_iter([("operations".to_string(), Value::Array(operations))]);
+        if durability == Durability::Sync {
+            asked.insert("durability".to_string(), json!("sync"));
+        }
+        Ok(Value::Object(asked).to_string())
+    }
+
     /// The operations of the batch.
     fn operations(&self) -> Vec<Value> {
         let mut operations = Vec::new();
@@ -197,7 +221,14 @@ impl Transaction for ServiceTransaction {
         if let Some(write) = self.writes.get(&place) {
             return Ok(write.value.clone());
         }
-        let document = self.service.document(table, key)?;
+        let document = match self.service.document(table, key) {
+            Err(failure) if failure.kind == Kind::NotFound => {
+                // No table, no key: that must still be so when it commits.
+                self.note(place, None)?;
+                return Err(failure);
+            }
+            outcome => outcome?,
+        };
         let written = document
             .as_ref()
             .map(|document| Written { version: document.version, sequence: document.sequence });
@@ -224,7 +255,7 @@ impl Transaction for ServiceTransaction {
         });
         match outcome {
             // A table that it will make itself is empty before.
-            Err(failure) if own > 0 && failure.kind == crate::failure::Kind::NotFound => {
+            Err(failure) if own > 0 && failure.kind == Kind::NotFound => {
                 self.service.make_table(table)?;
             }
             outcome => outcome?,
@@ -238,22 +269,11 @@ impl Transaction for ServiceTransaction {
         if own > 0 { self.overlay(table, range, entries) } else { Ok(entries) }
     }
 
-    fn commit(self: Box<Self>, durability: Durability) -> Result<Option<u64>> {
+    fn commit(mut self: Box<Self>, durability: Durability) -> Result<Option<u64>> {
         if self.writes.is_empty() {
             return Ok(None);
         }
-        let operations = self.operations();
-        if operations.len() > OPERATIONS_MAX {
-            let message = format!("a transaction of {} reads and writes over a service", operations.len());
-            return Err(
-                Failure::usage(message).hint("it has at most 10,000; import writes any number of documents")
-            );
-        }
-        let mut asked = Map::from_iter([("operations".to_string(), Value::Array(operations))]);
-        if durability == Durability::Sync {
-            asked.insert("durability".to_string(), json!("sync"));
-        }
-        let body = Value::Object(asked).to_string();
+        let mut body = self.batch(durability)?;
         let mut made: Option<String> = None;
         loop {
             let call = Call::new(Method::POST, "/v1/batch".to_string());
@@ -264,6 +284,10 @@ impl Transaction for ServiceTransaction {
                 }
                 Err(refusal) if refusal.is("table-not-found") && refusal.problem.table != made => {
                     let table = refusal.problem.table.clone().unwrap_or_default();
+                    if self.own(&table).next().is_none() && self.forget_absent(&table) {
+                        body = self.batch(durability)?;
+                        continue;
+                    }
                     let is_put = self.own(&table).any(|(_, write)| write.value.is_some());
                     if !is_put {
                         return Err(self.service.suggest(refusal, &table));
