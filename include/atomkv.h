@@ -551,15 +551,16 @@ typedef int32_t (*atomkv_progress_fn)(void *user_data, const atomkv_progress_val
 
 /**
  * Takes the next `size` bytes of `data`. `user_data`: what was given with the callback. It returns 0, or another
- * number to end the call with `ATOMKV_ERR_CALLBACK`. It is called on the thread of the call that writes, and may not
- * unwind or jump out. Since 0.1.
+ * number to end the call with `ATOMKV_ERR_CALLBACK`, which does not call it again. It is called on the thread of the
+ * call that writes, and may not unwind or jump out. Since 0.1.
  */
 typedef int32_t (*atomkv_write_fn)(void *user_data, const void *data, size_t size);
 
 /**
  * `user_data`: what was given with the callback. Fills `buffer` with up to `buffer_size` bytes and says in `read`
- * how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`. It
- * is called on the thread of the call that reads, and may not unwind or jump out. Since 0.1.
+ * how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`, which
+ * does not call it again. It is called on the thread of the call that reads, and may not unwind or jump out. Since
+ * 0.1.
  */
 typedef int32_t (*atomkv_read_fn)(void *user_data, void *buffer, size_t buffer_size, size_t *read);
 

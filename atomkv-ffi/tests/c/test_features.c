@@ -541,9 +541,12 @@ static int32_t drain_itself(void *user_data, const void *data, size_t size)
     return atomkv_output_take(*(atomkv_output **)user_data, &taken) == ATOMKV_ERR_INVALID_ARGUMENT ? 0 : 1;
 }
 
+static int refusals;
+
 static int32_t refuse(void *user_data, const void *data, size_t size)
 {
     (void)user_data, (void)data, (void)size;
+    refusals++;
     return 77;
 }
 
@@ -627,6 +630,10 @@ static void test_transfer(atomkv_db *db)
     CHECK(atomkv_output_callback(refuse, &destroyed, count, &output) == ATOMKV_OK);
     CHECK(atomkv_export(table, NULL, output, NULL, NULL, NULL) == ATOMKV_ERR_CALLBACK);
     CHECK(strstr(atomkv_last_error(), "77") != NULL && destroyed == 0);
+    /* Once is enough, also where an archive is ended behind what was refused; the next call asks anew. */
+    refusals = 0;
+    CHECK(atomkv_backup_stream(db, output, NULL, NULL, NULL) == ATOMKV_ERR_CALLBACK && refusals == 1);
+    CHECK(atomkv_dump(db, NULL, output, NULL, NULL, NULL) == ATOMKV_ERR_CALLBACK && refusals == 2);
     atomkv_output_free(output);
     CHECK(destroyed == 1);
     CHECK(atomkv_output_callback(NULL, &destroyed, count, &output) == ATOMKV_ERR_INVALID_ARGUMENT);
