@@ -1611,6 +1611,29 @@ private:
 /// @cond details
 namespace detail {
 
+// Throws what the first one's function has thrown, else the second one's; what is not told is forgotten, so that it does
+// not come out of a later call.
+template <class First, class Second> void rethrow(const First *first, const Second *second)
+{
+#ifndef ATOMKV_NO_EXCEPTIONS
+    try {
+        if (first != nullptr)
+            first->rethrow();
+    } catch (...) {
+        try {
+            if (second != nullptr)
+                second->rethrow();
+        } catch (...) {
+        }
+        throw;
+    }
+    if (second != nullptr)
+        second->rethrow();
+#else
+    (void)first, (void)second;
+#endif
+}
+
 // A call that hands over a report and the details of its failure, of which the report becomes a part.
 template <class Call, class Channel = input>
 result<report> reporting(Call &&call, const watcher *follows = nullptr, const Channel *channel = nullptr)
@@ -1619,10 +1642,7 @@ result<report> reporting(Call &&call, const watcher *follows = nullptr, const Ch
     error_slot slot;
     const std::int32_t status = call(&raw, slot.out());
     report made(raw);
-    if (follows != nullptr)
-        follows->rethrow();
-    if (channel != nullptr)
-        channel->rethrow();
+    rethrow(follows, channel);
     if (status < 0) {
         std::shared_ptr<const report> kept;
         if (made)

@@ -377,6 +377,34 @@ static void test_transfer_and_care(const std::string &path, atomkv::database &db
     CHECK(throws<std::range_error>([&] { from.export_to(failing); }));
     auto refusing = atomkv::output::callback([](std::string_view) { return false; });
     CHECK(throws<atomkv::callback_failed>([&] { from.export_to(refusing); }));
+    // One that has thrown is not called again, and what comes out of one call does not come out of the next.
+    int thrown_times = 0;
+    bool is_full = true;
+    auto throwing = atomkv::output::callback([&](std::string_view) {
+        if (is_full) {
+            thrown_times++;
+            throw std::range_error("full");
+        }
+    });
+    CHECK(throws<std::range_error>([&] { db.backup_stream(throwing); }) && thrown_times == 1);
+    is_full = false;
+    db.backup_stream(throwing);
+    // Of two exceptions the first is told, and the second does not wait for the next call.
+    bool is_over = false;
+    atomkv::progress ending([&](const atomkv::progress_values &) {
+        if (!is_full)
+            return;
+        is_over = true;
+        throw std::domain_error("no further");
+    });
+    auto last = atomkv::output::callback([&](std::string_view) {
+        if (is_full && is_over)
+            throw std::range_error("full");
+    });
+    is_full = true;
+    CHECK(throws<std::domain_error>([&] { db.backup_stream(last, ending); }));
+    is_full = false;
+    from.export_to(last, {}, ending);
 
     auto to = db.table("import");
     std::size_t at = 0;
