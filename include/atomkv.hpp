@@ -20,7 +20,7 @@
  *
  * Handles can be moved, not copied; destructors free them and never throw. They may be destroyed in any order: what was
  * opened from a database keeps it alive. One that was moved from, or made by its default constructor, is empty: calls
- * on it are ATOMKV_ERR_INVALID_ARGUMENT.
+ * on it are ATOMKV_ERR_INVALID_ARGUMENT, and so are calls that are given it, such as options.
  *
  * Threads: one object may be used by many threads at once where atomkv.h says so of its handle (databases, tables,
  * snapshots, readers), also through members that are not const; moving and destroying it is for one. Options and arenas
@@ -630,12 +630,24 @@ inline bool has_nul(const std::string &text) noexcept
     return text.find('\0') != std::string::npos;
 }
 
-inline error nul_error(const std::string &text)
+inline error argument_error(std::string reason)
 {
     auto content = std::make_shared<failure>();
     content->code = ATOMKV_ERR_INVALID_ARGUMENT;
-    content->message = "there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'";
+    content->message = std::move(reason);
     return error(std::move(content));
+}
+
+inline error nul_error(const std::string &text)
+{
+    return argument_error("there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'");
+}
+
+// Of what was moved from and may be left out in C: NULL would stand for the defaults, or for nobody.
+inline const error &empty_error()
+{
+    static const error empty = argument_error("options or a progress that were moved from are no argument");
+    return empty;
 }
 
 #ifdef ATOMKV_NO_EXCEPTIONS
@@ -876,12 +888,18 @@ private:
 /// @cond details
 namespace detail {
 
-// Options: setters that fail throw, or have the call fail that uses the options.
+// Options: setters that fail throw, or have the call fail that uses the options. So do options that were moved from.
 template <class T, void (*Free)(T *)> class builder : public unique_handle<T, Free> {
 public:
     using unique_handle<T, Free>::unique_handle;
 #ifdef ATOMKV_NO_EXCEPTIONS
-    const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
+    const error *failure() const
+    {
+        // First: what it has failed with was moved too.
+        if (!*this)
+            return &empty_error();
+        return failure_ ? &*failure_ : nullptr;
+    }
 
 protected:
     void set(std::int32_t status)
@@ -899,7 +917,7 @@ protected:
 private:
     std::optional<error> failure_;
 #else
-    const error *failure() const noexcept { return nullptr; }
+    const error *failure() const { return *this ? nullptr : &empty_error(); }
 
 protected:
     void set(std::int32_t status) { done(status); }
@@ -1476,6 +1494,12 @@ public:
 
     /** For calls of atomkv.h. */
     atomkv_progress *handle() const noexcept { return progress_ != nullptr ? progress_->handle() : nullptr; }
+    /** Why no call can be followed: the progress was moved from. nullptr if one can. */
+    const error *failure() const
+    {
+        const bool is_empty = progress_ != nullptr && !*progress_;
+        return is_empty ? &detail::empty_error() : nullptr;
+    }
     /** Throws what the function has thrown. */
     void rethrow() const
     {
@@ -1638,6 +1662,8 @@ template <class First, class Second> void rethrow(const First *first, const Seco
 template <class Call, class Channel = input>
 result<report> reporting(Call &&call, const watcher *follows = nullptr, const Channel *channel = nullptr)
 {
+    if (const auto *bad = follows != nullptr ? follows->failure() : nullptr)
+        return fail<report>(*bad);
     atomkv_report *raw = nullptr;
     error_slot slot;
     const std::int32_t status = call(&raw, slot.out());

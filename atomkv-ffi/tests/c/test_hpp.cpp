@@ -168,6 +168,48 @@ static void test_errors(const std::string &path, atomkv::database &db)
     CHECK(throws<atomkv::closed>([&] { things.get("x"); }));
 }
 
+// Options that were moved from stood for the defaults: a write took no notice of what it expected.
+static void test_what_was_moved_from(const std::string &path, atomkv::database &db)
+{
+    auto users = db.table("moved", atomkv::table_options().ordered());
+    users.put("kept", "old");
+    auto absent = atomkv::write_options().expect(atomkv::expect::absent());
+    auto taken = std::move(absent);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.put("kept", "new", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.erase("kept", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.set_expiry("kept", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.writer("kept").finish(absent); }));
+    atomkv::batch batch;
+    CHECK(throws<atomkv::invalid_argument>([&] { batch.put(users, "kept", "new", absent); }) && batch.size() == 0);
+    CHECK(throws<atomkv::conflict>([&] { users.put("kept", "new", taken); }));
+    CHECK(users.get("kept") == "old");
+
+    auto first = atomkv::scan_options().limit(1);
+    auto only = std::move(first);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.scan(first); }) && users.scan(only).next());
+    auto of_table = atomkv::watch_options().table(users);
+    auto watched = std::move(of_table);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.watch(of_table); }) && db.watch(watched).resume_from() > 0);
+    atomkv::options how;
+    auto other = std::move(how);
+    CHECK(throws<atomkv::invalid_argument>([&] { atomkv::database::open(path + ".moved", how); }));
+    atomkv::table_options ordered;
+    auto taken_too = std::move(ordered);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.table("moved too", ordered); }));
+    auto output = atomkv::output::memory();
+    CHECK(throws<atomkv::invalid_argument>([&] { atomkv::transfer_options().scan(first); }));
+    atomkv::transfer_options csv;
+    auto also = std::move(csv);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.export_to(output, csv); }));
+    // Who follows a call is somebody, or nobody was meant.
+    atomkv::progress progress;
+    auto follows = std::move(progress);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.verify(progress); }) && db.verify(follows).size() > 0);
+    // They are used again once they have something to hold.
+    absent = atomkv::write_options();
+    CHECK(users.put("kept", "new", absent).version == 2);
+}
+
 static void test_scans(atomkv::database &db)
 {
     auto words = db.table("words", atomkv::table_options().ordered().retention_versions(3));
@@ -492,6 +534,7 @@ int main(int count, char **arguments)
         auto db = atomkv::database::open(path, options);
         test_values(db);
         test_errors(path, db);
+        test_what_was_moved_from(path, db);
         test_scans(db);
         test_transactions(db);
         auto users = db.table("users");

@@ -44,6 +44,17 @@ static void test_values(atomkv::database &db)
     auto carried = atomkv::transfer_options().set("colour", "red");
     auto output = atomkv::output::memory();
     CHECK(users.export_to(output, carried).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    // Moved from, with what it had failed with.
+    auto elsewhere = std::move(options);
+    CHECK(db.table("bad", options).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(db.table("bad", elsewhere).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    auto absent = atomkv::write_options().expect(atomkv::expect::absent());
+    auto taken = std::move(absent);
+    CHECK(users.put("ada", "x", absent).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(users.get("ada").value() == "countess");
+    atomkv::progress progress;
+    auto follows = std::move(progress);
+    CHECK(db.verify(progress).error().code() == ATOMKV_ERR_INVALID_ARGUMENT && db.verify(follows).ok());
 
     CHECK((*users.update("u", [](auto old) { return std::string(old.value_or("none")); }))->version == 1);
     auto kept = users.update("u", [](auto) { return atomkv::decision::keep(); });
