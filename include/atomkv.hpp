@@ -2776,13 +2776,14 @@ public:
      * Calls `f(transaction &)` and commits; from the beginning if others have changed what it has read meanwhile, so it
      * should have no other effects. Returns what `f` does, or the commit's sequence if `f` returns void. What `f`
      * throws ends it with nothing written, a conflict of its own too; so does a failed result of `f`'s, with
-     * ATOMKV_NO_EXCEPTIONS. If `f` ends the transaction itself, that holds, and the sequence is 0.
+     * ATOMKV_NO_EXCEPTIONS. If `f` ends the transaction itself, or moves it elsewhere, that holds, and the sequence is 0;
+     * if it puts another in its place, that one is committed. Of a reference that `f` returns, a copy is returned.
      */
     template <class F>
-    result<typename detail::transacted<std::invoke_result_t<F &, transaction &>>::type> transact(F &&f,
-                                                                                               const retries &how = {})
+    result<typename detail::transacted<std::decay_t<std::invoke_result_t<F &, transaction &>>>::type>
+    transact(F &&f, const retries &how = {})
     {
-        using made = std::invoke_result_t<F &, transaction &>;
+        using made = std::decay_t<std::invoke_result_t<F &, transaction &>>;
         using given = typename detail::transacted<made>::type;
         for (unsigned attempt = 0;; attempt++) {
             atomkv_txn *raw = nullptr;
@@ -2793,8 +2794,9 @@ public:
             transaction current(raw);
             std::uint64_t sequence = 0;
             const auto conflicts = [&] {
-                if (!current.ended())
-                    status = atomkv_txn_commit(raw, static_cast<std::int32_t>(how.how), &sequence, slot.out());
+                if (current && !current.ended())
+                    status = atomkv_txn_commit(current.handle(), static_cast<std::int32_t>(how.how), &sequence,
+                                               slot.out());
                 return status == ATOMKV_ERR_CONFLICT && attempt + 1 < how.attempts;
             };
             if constexpr (std::is_void_v<made>) {

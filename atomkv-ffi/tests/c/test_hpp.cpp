@@ -324,6 +324,26 @@ static void test_transactions(atomkv::database &db)
         t.abort();
     }) == 0);
     CHECK(!accounts.contains("d"));
+    // A transaction that was given away, and one that took another's place.
+    const auto finish = [](atomkv::transaction t) { t.commit(); };
+    CHECK(db.transact([&](atomkv::transaction &t) {
+        t.put(accounts, "given", "1");
+        finish(std::move(t));
+    }) == 0);
+    CHECK(accounts.get("given") == "1");
+    CHECK(db.transact([&](atomkv::transaction &t) {
+        t.put(accounts, "first", "1");
+        t = db.begin_transaction();
+        t.put(accounts, "second", "1");
+    }) > 0);
+    CHECK(!accounts.contains("first") && accounts.contains("second"));
+    // Of a reference a copy comes out, and what it leads to is left alone.
+    std::string text(100, 't');
+    auto refer = [&](atomkv::transaction &) -> std::string & { return text; };
+    auto refer_const = [&](atomkv::transaction &) -> const std::string & { return text; };
+    static_assert(std::is_same<decltype(db.transact(refer_const)), std::string>::value, "no reference comes out");
+    static_assert(std::is_same<decltype(db.transact(refer)), std::string>::value, "no reference comes out");
+    CHECK(db.transact(refer_const) == text && db.transact(refer) == std::string(100, 't') && text.size() == 100);
     // What cannot be copied comes out too.
     auto only = db.transact([](atomkv::transaction &) { return std::make_unique<int>(7); });
     CHECK(*only == 7);

@@ -117,6 +117,22 @@ static void test_transactions(atomkv::database &db)
     CHECK(sequence.ok() && *sequence > 0 && *accounts.contains("b"));
     auto number = db.transact([](atomkv::transaction &) { return 7; });
     CHECK(number.ok() && *number == 7);
+    const std::string text = "text";
+    auto refer = [&](atomkv::transaction &) -> const std::string & { return text; };
+    static_assert(std::is_same<decltype(db.transact(refer)), atomkv::result<std::string>>::value, "a copy comes out");
+    CHECK(*db.transact(refer) == text);
+    // A transaction that was given away, and one that took another's place.
+    auto given = db.transact([&](atomkv::transaction &t) {
+        CHECK(t.put(accounts, "given", "1").ok());
+        atomkv::transaction other = std::move(t);
+        CHECK(other.commit().ok());
+    });
+    CHECK(given.ok() && *given == 0 && *accounts.contains("given"));
+    auto replaced = db.transact([&](atomkv::transaction &t) {
+        t = db.begin_transaction().value();
+        CHECK(t.put(accounts, "second", "1").ok());
+    });
+    CHECK(replaced.ok() && *replaced > 0 && *accounts.contains("second"));
     atomkv::retries once;
     once.attempts = 1;
     auto conflict = db.transact(
