@@ -37,6 +37,8 @@ impl atomkv_batch {
         change: impl FnOnce(&mut Batch),
     ) -> Result<(), atomkv_engine::Error> {
         table.database.check()?;
+        // The table may be the child's own where the batch is its parent's.
+        self.origin.check()?;
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.database.get_or_insert_with(|| table.database.clone());
         change(&mut contents.batch);
@@ -268,6 +270,7 @@ pub unsafe extern "C" fn atomkv_apply(
             let durability = durability(how)?.unwrap_or(Durability::Buffered);
             // Before the lock, which a thread of a forked process's parent may hold for ever.
             db.database.check()?;
+            batch.origin.check()?;
             let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
             let applied = db.database.apply(&contents.batch, durability)?;
             store(sequence, applied.unwrap_or(0));

@@ -682,6 +682,8 @@ static void test_a_forked_child_never_waits(void)
         REQUIRE(child >= 0);
         if (child == 0) {
             uint64_t value = 99;
+            atomkv_db *own = NULL;
+            atomkv_table *table = NULL;
             alarm(20);
             good = atomkv_stat(sharer.db, "keys", &value) == ATOMKV_ERR_FORKED && value == 0 &&
                    atomkv_table_len(sharer.table, &value) == ATOMKV_ERR_FORKED &&
@@ -689,6 +691,12 @@ static void test_a_forked_child_never_waits(void)
                    atomkv_batch_put(sharer.batch, sharer.table, "k", 1, "v", 1) == ATOMKV_ERR_FORKED &&
                    atomkv_batch_delete(sharer.batch, sharer.table, "k", 1) == ATOMKV_ERR_FORKED &&
                    atomkv_apply(sharer.db, sharer.batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_FORKED;
+            /* The batch is the parent's also beside a database of the child's own. */
+            good = good && atomkv_open_in_memory(&own, NULL) == ATOMKV_OK &&
+                   atomkv_table_open(own, "t", NULL, &table, NULL) == ATOMKV_OK &&
+                   atomkv_batch_put(sharer.batch, table, "k", 1, "v", 1) == ATOMKV_ERR_FORKED &&
+                   atomkv_batch_expect(sharer.batch, table, "k", 1, ATOMKV_EXPECT_ABSENT, 0) == ATOMKV_ERR_FORKED &&
+                   atomkv_apply(own, sharer.batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_FORKED;
             /* As above: not for valgrind to judge. A child that waits is ended by the alarm. */
             if (good)
                 kill(getpid(), SIGKILL);
