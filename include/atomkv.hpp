@@ -1897,12 +1897,13 @@ public:
         const auto status = atomkv_iter_page_token(handle(), token.out());
         return detail::found(status, token.string());
     }
-    /** Why range-for has ended before the end, with ATOMKV_NO_EXCEPTIONS; nothing if it has not. */
+    /** Why the last range-for has ended before the end, with ATOMKV_NO_EXCEPTIONS; nothing if it has not. */
     const std::optional<error> &failure() const noexcept { return failure_; }
 
 private:
     bool step()
     {
+        failure_.reset();
 #ifdef ATOMKV_NO_EXCEPTIONS
         auto found = next();
         if (!found.ok()) {

@@ -4,6 +4,9 @@
 #define ATOMKV_NO_EXCEPTIONS
 #endif
 
+#include <filesystem>
+#include <fstream>
+
 #include "atomkv.hpp"
 #include "test.h"
 
@@ -89,6 +92,42 @@ static void test_scans(atomkv::database &db)
     for (auto found : cut)
         count += !found.key.empty();
     CHECK(count == 0 && cut.failure() && cut.failure()->code() == ATOMKV_ERR_CLOSED);
+}
+
+// Each range-for over what is damaged says for itself whether it came to the end.
+static void test_damaged_scans(const std::string &path)
+{
+    const int keys = 1000;
+    {
+        auto db = atomkv::database::open(path).value();
+        auto table = db.table("t").value();
+        for (int number = 0; number < keys; number++) {
+            const auto text = "key " + std::to_string(number) + " and its value";
+            REQUIRE(table.put(text, text).ok());
+        }
+        REQUIRE(db.compact().ok() && db.close().ok());
+    }
+    for (const auto &file : std::filesystem::directory_iterator(path)) {
+        if (file.path().filename().string().rfind("page-", 0) != 0)
+            continue;
+        std::fstream page(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+        page.seekp(20000);
+        page << "!!!!!!!!!!!!!!!!";
+    }
+    auto db = atomkv::database::open(path).value();
+    auto scan = db.table("t")->scan().value();
+    int seen = 0;
+    int damages = 0;
+    int rounds = 0;
+    do {
+        for (auto found : scan)
+            seen += !found.key.empty();
+        if (scan.failure()) {
+            CHECK(scan.failure()->code() == ATOMKV_ERR_CORRUPT);
+            damages++;
+        }
+    } while (scan.failure() && ++rounds < 10);
+    CHECK(!scan.failure() && damages >= 1 && seen < keys && seen >= keys - 10);
 }
 
 static void test_transactions(atomkv::database &db)
@@ -180,6 +219,7 @@ int main(int count, char **arguments)
     auto db = std::move(opened).value();
     test_values(db);
     test_scans(db);
+    test_damaged_scans(std::string(path) + ".damaged");
     test_transactions(db);
     test_care(path, db);
     CHECK(db.close().ok());
