@@ -1175,8 +1175,9 @@ void atomkv_view_release(atomkv_view *view);
 /**
  * Reads a value with what is known of it.
  *
- * `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`. `entry`: NULL, or receives
- * version, sequence and times. `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
+ * `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`; without it nothing of a
+ * streamed document is read, however long that is. `entry`: NULL, or receives version, sequence and times.
+ * `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
  */
 atomkv_status atomkv_get_entry(const atomkv_table *table,
                                const void *key,

@@ -2,6 +2,7 @@
 
 #define _POSIX_C_SOURCE 200809L
 
+#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -472,6 +473,77 @@ static void test_streams(atomkv_db *db)
     atomkv_writer_free(writer);
     CHECK(atomkv_contains(table, "none", 4) == ATOMKV_NOT_FOUND);
     atomkv_table_free(table);
+}
+
+/* Overwrites a byte amid the large values of a database. */
+static void damage_large_values(const char *name)
+{
+    char path[4096], file[8192];
+    struct dirent *entry;
+    FILE *stream;
+    DIR *listing;
+
+    path_of(path, sizeof path, directory, name);
+    listing = opendir(path);
+    REQUIRE(listing != NULL);
+    while ((entry = readdir(listing)) != NULL) {
+        if (strncmp(entry->d_name, "extent-", 7) != 0)
+            continue;
+        path_of(file, sizeof file, path, entry->d_name);
+        stream = fopen(file, "r+b");
+        REQUIRE(stream != NULL);
+        CHECK(fseek(stream, 5000000, SEEK_SET) == 0 && fputc('!', stream) == '!');
+        fclose(stream);
+    }
+    closedir(listing);
+}
+
+/* What is known of a document is told without its value: with damage in a streamed one, which nobody reads. */
+static void test_entries_without_values(void)
+{
+    atomkv_db *db = open_db("entries");
+    atomkv_table *table = open_table(db, "t", 0, 1);
+    atomkv_write_options *options = atomkv_write_options_new();
+    atomkv_writer *writer = NULL;
+    atomkv_reader *reader = NULL;
+    atomkv_snapshot *snapshot = NULL;
+    atomkv_written stored;
+    atomkv_entry entry, seen;
+    atomkv_buffer value;
+    static char part[1 << 20];
+
+    CHECK(atomkv_write_options_set_expires_at_ms(options, 4102444800000u) == ATOMKV_OK);
+    CHECK(atomkv_writer_new(table, "big", 3, &writer) == ATOMKV_OK);
+    for (int number = 0; number < 8; number++)
+        CHECK(atomkv_writer_append(writer, part, sizeof part) == ATOMKV_OK);
+    CHECK(atomkv_writer_finish(writer, options, NULL, NULL) == ATOMKV_OK);
+    atomkv_writer_free(writer);
+    atomkv_write_options_free(options);
+    CHECK(atomkv_get_entry(table, "big", 3, &value, &seen) == ATOMKV_OK && value.size == 8 * sizeof part);
+    atomkv_free(value.data);
+    damage_large_values("entries");
+
+    CHECK(atomkv_get_entry(table, "big", 3, &value, &entry) == ATOMKV_ERR_CORRUPT && value.data == NULL);
+    CHECK(atomkv_get_entry(table, "big", 3, NULL, &entry) == ATOMKV_OK);
+    CHECK(entry.version == 1 && entry.expires_at_ms == 4102444800000u && entry.is_tombstone == 0);
+    CHECK(entry.sequence == seen.sequence && entry.time_ms == seen.time_ms);
+    CHECK(atomkv_reader_new(table, "big", 3, &reader) == ATOMKV_OK);
+    CHECK(atomkv_reader_len(reader, NULL, &stored) == ATOMKV_OK);
+    CHECK(stored.version == entry.version && stored.sequence == entry.sequence);
+    atomkv_reader_free(reader);
+    CHECK(atomkv_get_entry(table, "big", 3, NULL, NULL) == ATOMKV_OK);
+    CHECK(atomkv_get_entry(table, "none", 4, NULL, &entry) == ATOMKV_NOT_FOUND && entry.version == 0);
+
+    CHECK(atomkv_snapshot_new(db, &snapshot, NULL) == ATOMKV_OK);
+    put(table, "big", "small");
+    CHECK(atomkv_get_entry(table, "big", 3, NULL, &entry) == ATOMKV_OK && entry.version == 2);
+    CHECK(entry.expires_at_ms == ATOMKV_NEVER);
+    CHECK(atomkv_snapshot_get_entry(snapshot, table, "big", 3, NULL, &entry) == ATOMKV_OK && entry.version == 1);
+    CHECK(entry.sequence == seen.sequence && entry.expires_at_ms == 4102444800000u);
+    CHECK(atomkv_snapshot_get_entry(snapshot, table, "none", 4, NULL, &entry) == ATOMKV_NOT_FOUND);
+    atomkv_snapshot_free(snapshot);
+    atomkv_table_free(table);
+    atomkv_db_free(db);
 }
 
 static void test_the_change_feed(atomkv_db *db)
@@ -945,6 +1017,7 @@ int main(int count, char **arguments)
     test_handles_of_the_wrong_kind(db);
     atomkv_db_free(db);
     test_care();
+    test_entries_without_values();
     test_after_closing();
     test_a_forked_child_frees_what_was_in_use();
     return report("C features");

@@ -404,6 +404,7 @@ static void test_streams_and_watches(atomkv::database &db)
     CHECK(!files.contains("f1"));
     CHECK(writer.finish(atomkv::write_options().expect(atomkv::expect::absent())).version == 1);
     auto reader = files.reader("f1");
+    CHECK(files.entry("f1")->sequence == reader->written().sequence);
     CHECK(reader && reader->size() == 2000000 && reader->written().version == 1 && !files.reader("f0"));
     char buffer[8];
     CHECK(reader->read(1999996, buffer, sizeof buffer) == 4 && buffer[3] == 'p');
