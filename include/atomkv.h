@@ -1315,8 +1315,13 @@ atomkv_status atomkv_merge_json(atomkv_table *table,
                                 atomkv_buffer *result,
                                 atomkv_written *written);
 
-/** The document gets this value, which is copied. Only in an `atomkv_update_fn`. Since 0.1. */
-atomkv_status atomkv_update_put(atomkv_update_result *result, const void *value, size_t value_size);
+/**
+ * The document gets this value, which is copied. Only in an `atomkv_update_fn`. `ATOMKV_ERR_VALUE_TOO_LARGE` if it is
+ * too long; what was said before holds then. Since 0.1.
+ */
+atomkv_status atomkv_update_put(atomkv_update_result *result,
+                                const void *value,
+                                size_t value_size);
 
 /** The document is deleted, if it is there. Only in an `atomkv_update_fn`. Since 0.1. */
 atomkv_status atomkv_update_delete(atomkv_update_result *result);
@@ -1660,8 +1665,9 @@ atomkv_status atomkv_txn_contains(atomkv_txn *txn,
 
 /**
  * Stores a value in `table` when the transaction is committed; it sees it itself at once. Key and value are copied.
- * `options`: NULL for the defaults, else expiry and what must be there, evaluated at the commit; the durability is
- * that of the commit. Since 0.1.
+ * Their lengths are checked at once: after a key or a value that no table takes the transaction is as it was. A
+ * validator looks at the key at the commit. `options`: NULL for the defaults, else expiry and what must be there,
+ * evaluated at the commit; the durability is that of the commit. Since 0.1.
  */
 atomkv_status atomkv_txn_put(atomkv_txn *txn,
                              atomkv_table *table,
@@ -1672,8 +1678,8 @@ atomkv_status atomkv_txn_put(atomkv_txn *txn,
                              const atomkv_write_options *options);
 
 /**
- * Removes a key from `table` when the transaction is committed, whether or not it is there. `options`: NULL for the
- * defaults, else what must be there, evaluated at the commit. Since 0.1.
+ * Removes a key from `table` when the transaction is committed, whether or not it is there; its length is checked at
+ * once. `options`: NULL for the defaults, else what must be there, evaluated at the commit. Since 0.1.
  */
 atomkv_status atomkv_txn_delete(atomkv_txn *txn,
                                 atomkv_table *table,
