@@ -1427,7 +1427,10 @@ void atomkv_arena_free(atomkv_arena *arena);
  * `keys`: `count` slices. `arena`: receives the bytes. `values`: room for `count` slices, which point into the arena
  * until it is used again or freed; a key that is not there has NULL. Each key is read by itself: a write meanwhile
  * may be seen for one and not for another (`atomkv_snapshot_get_many` sees one moment). On failure all values are
- * NULL. At most 4 GiB at a time are sensible; there is no limit. Since 0.1.
+ * NULL. At most 4 GiB at a time are sensible; there is no limit.
+ *
+ * A key that lies in `arena`, such as a value of the call before, is `ATOMKV_ERR_INVALID_ARGUMENT`. So are `keys` and
+ * `values` that are one array, or overlap; they stay as they are then. Since 0.1.
  */
 atomkv_status atomkv_get_many(const atomkv_table *table,
                               const atomkv_slice *keys,

@@ -2171,7 +2171,7 @@ public:
     }
     /**
      * The values of many keys, faster than one by one. `keys`: anything in range-for whose elements bytes can be made
-     * of; what they point to must live during the call.
+     * of; what they point to must live during the call, and not in the arena that it fills.
      */
     template <class Keys> result<values> get_many(const Keys &keys, arena &into) const
     {

@@ -346,6 +346,7 @@ static void test_many_gets(atomkv_db *db)
     atomkv_arena *arena = atomkv_arena_new();
     atomkv_slice keys[4] = {{"a", 1}, {"missing", 7}, {"b", 1}, {"a", 1}}, values[4];
     atomkv_slice bad[2] = {{"a", 1}, {NULL, 3}};
+    atomkv_snapshot *snapshot = NULL;
 
     put(table, "a", "first");
     put(table, "b", "");
@@ -361,6 +362,23 @@ static void test_many_gets(atomkv_db *db)
     values[0].size = 77;
     CHECK(atomkv_get_many(NULL, keys, 1, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT && values[0].size == 0);
     CHECK(atomkv_get_many(table, keys, SIZE_MAX, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT);
+    /* What the call fills must not be what it reads. */
+    put(table, "b", "a");
+    keys[0].data = "b";
+    CHECK(atomkv_get_many(table, keys, 1, arena, values) == ATOMKV_OK && is(values[0], "a"));
+    keys[1] = values[0];
+    CHECK(atomkv_get_many(table, keys, 2, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT && values[0].data == NULL);
+    CHECK(strstr(atomkv_last_error(), "arena") != NULL);
+    CHECK(atomkv_snapshot_new(db, &snapshot, NULL) == ATOMKV_OK);
+    CHECK(atomkv_snapshot_get_many(snapshot, table, keys, 2, arena, values) == ATOMKV_ERR_INVALID_ARGUMENT);
+    atomkv_snapshot_free(snapshot);
+    CHECK(atomkv_get_many(table, keys, 1, arena, keys) == ATOMKV_ERR_INVALID_ARGUMENT && is(keys[0], "b"));
+    CHECK(strstr(atomkv_last_error(), "overlap") != NULL);
+    CHECK(atomkv_get_many(table, keys, 2, arena, keys + 1) == ATOMKV_ERR_INVALID_ARGUMENT && is(keys[0], "b"));
+    CHECK(atomkv_get_many(table, keys + 1, 2, arena, keys) == ATOMKV_ERR_INVALID_ARGUMENT && is(keys[0], "b"));
+    keys[2] = keys[3];
+    CHECK(atomkv_get_many(table, keys + 2, 2, arena, keys) == ATOMKV_OK && is(keys[0], "first"));
+    keys[0] = keys[3];
     keys[1].size = 0;
     CHECK(atomkv_get_many(table, keys, 4, arena, values) == ATOMKV_ERR_KEY_EMPTY && values[0].data == NULL);
     atomkv_arena_free(arena);

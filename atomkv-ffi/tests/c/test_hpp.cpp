@@ -268,6 +268,11 @@ static void test_scans(atomkv::database &db)
     char letter = 0;
     CHECK(before.read(words, "aa", &letter, 1) == std::size_t{1} && letter == 'a');
     CHECK(before.time() > atomkv::time_point(1h));
+    // The memory that a call fills cannot tell it the keys.
+    words.put("bb", "aa");
+    auto inside = words.get_many({"bb"}, arena)[0].value();
+    CHECK(throws<atomkv::invalid_argument>([&] { words.get_many({inside}, arena); }));
+    words.put("bb", "b");
     count = 0;
     for (auto found : before.scan(words))
         count += !found.key.empty();
