@@ -282,7 +282,10 @@ struct change {
     std::string_view table;
     /** The key. */
     std::string_view key;
-    /** The value; nothing for a delete and for what is superseded and not kept any more. */
+    /**
+     * The value; nothing for a delete, for what is superseded and not kept any more, and for what was streamed and is too
+     * large for a value: open that with table::reader.
+     */
     std::optional<std::string_view> value;
     /** The key's version. */
     std::uint64_t version;

@@ -384,9 +384,9 @@ pub unsafe extern "C" fn atomkv_transfer_options_free(options: *mut atomkv_trans
 /// Both ways: "format": "jsonl" (default), "csv", "dump". "key_encoding", "value_encoding": "auto", "text", "hex",
 /// "base64", "json" (values only). "delimiter": one ASCII character, for CSV.
 ///
-/// Exports and dumps, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too;
-/// default false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and
-/// counted; default false).
+/// Exports, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too; default
+/// false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and counted; default
+/// false). Of these `atomkv_dump` knows "versions" only: a dump always tells when its documents expire.
 ///
 /// Imports: "if_exists": "replace" (default), "skip", "fail". "skip_malformed": how many malformed records are left
 /// out and counted before one is an error (default 0). "keep_expiry": "true" (default), "false". "sync": "true"
