@@ -508,7 +508,10 @@ typedef struct {
     atomkv_slice table;
     /** The key. */
     atomkv_slice key;
-    /** The value; NULL for a delete and for what is superseded and not kept any more. */
+    /**
+     * The value; NULL for a delete, for what is superseded and not kept any more, and for what was streamed and is
+     * too large for a value: open that with `atomkv_reader_new`.
+     */
     atomkv_slice value;
     /** The key's version. */
     uint64_t version;
@@ -543,23 +546,24 @@ typedef struct {
 /**
  * Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
  * thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
- * unless it is done already. `values` live during the callback. It may read and write, but not close, compact, check
- * or back up the database whose call it follows, which would wait for itself: end the call first. It may not unwind
- * or jump out. Since 0.1.
+ * unless it is done already. `values` live during the callback. It may read and write, but must not close the
+ * database whose call it follows, nor compact, checkpoint or back it up: these give `ATOMKV_ERR_INVALID_ARGUMENT`
+ * there. It may not unwind or jump out. Since 0.1.
  */
 typedef int32_t (*atomkv_progress_fn)(void *user_data, const atomkv_progress_values *values);
 
 /**
  * Takes the next `size` bytes of `data`. `user_data`: what was given with the callback. It returns 0, or another
- * number to end the call with `ATOMKV_ERR_CALLBACK`. It is called on the thread of the call that writes, and may not
- * unwind or jump out. Since 0.1.
+ * number to end the call with `ATOMKV_ERR_CALLBACK`, which does not call it again. It is called on the thread of the
+ * call that writes, and may not unwind or jump out. Since 0.1.
  */
 typedef int32_t (*atomkv_write_fn)(void *user_data, const void *data, size_t size);
 
 /**
  * `user_data`: what was given with the callback. Fills `buffer` with up to `buffer_size` bytes and says in `read`
- * how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`. It
- * is called on the thread of the call that reads, and may not unwind or jump out. Since 0.1.
+ * how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`, which
+ * does not call it again. It is called on the thread of the call that reads, and may not unwind or jump out. Since
+ * 0.1.
  */
 typedef int32_t (*atomkv_read_fn)(void *user_data, void *buffer, size_t buffer_size, size_t *read);
 
@@ -1174,8 +1178,9 @@ void atomkv_view_release(atomkv_view *view);
 /**
  * Reads a value with what is known of it.
  *
- * `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`. `entry`: NULL, or receives
- * version, sequence and times. `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
+ * `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`; without it nothing of a
+ * streamed document is read, however long that is. `entry`: NULL, or receives version, sequence and times.
+ * `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
  */
 atomkv_status atomkv_get_entry(const atomkv_table *table,
                                const void *key,
@@ -1313,8 +1318,13 @@ atomkv_status atomkv_merge_json(atomkv_table *table,
                                 atomkv_buffer *result,
                                 atomkv_written *written);
 
-/** The document gets this value, which is copied. Only in an `atomkv_update_fn`. Since 0.1. */
-atomkv_status atomkv_update_put(atomkv_update_result *result, const void *value, size_t value_size);
+/**
+ * The document gets this value, which is copied. Only in an `atomkv_update_fn`. `ATOMKV_ERR_VALUE_TOO_LARGE` if it is
+ * too long; what was said before holds then. Since 0.1.
+ */
+atomkv_status atomkv_update_put(atomkv_update_result *result,
+                                const void *value,
+                                size_t value_size);
 
 /** The document is deleted, if it is there. Only in an `atomkv_update_fn`. Since 0.1. */
 atomkv_status atomkv_update_delete(atomkv_update_result *result);
@@ -1420,7 +1430,10 @@ void atomkv_arena_free(atomkv_arena *arena);
  * `keys`: `count` slices. `arena`: receives the bytes. `values`: room for `count` slices, which point into the arena
  * until it is used again or freed; a key that is not there has NULL. Each key is read by itself: a write meanwhile
  * may be seen for one and not for another (`atomkv_snapshot_get_many` sees one moment). On failure all values are
- * NULL. At most 4 GiB at a time are sensible; there is no limit. Since 0.1.
+ * NULL. At most 4 GiB at a time are sensible; there is no limit.
+ *
+ * A key that lies in `arena`, such as a value of the call before, is `ATOMKV_ERR_INVALID_ARGUMENT`. So are `keys` and
+ * `values` that are one array, or overlap; they stay as they are then. Since 0.1.
  */
 atomkv_status atomkv_get_many(const atomkv_table *table,
                               const atomkv_slice *keys,
@@ -1556,9 +1569,9 @@ atomkv_status atomkv_iter_next_many(atomkv_iter *iter,
 /**
  * Where a later iteration goes on, with `atomkv_scan_options_set_after`: behind the key at which this one stands.
  * `token` receives bytes that hold for any process and after any reopening, whose data the caller frees with
- * `atomkv_free`. `ATOMKV_NOT_FOUND` if the iteration cannot be continued: nothing was read yet, it is over, it is a
- * transaction's, or the table has no order and the options neither a limit nor `atomkv_scan_options_set_paged`.
- * Since 0.1.
+ * `atomkv_free`. After `ATOMKV_DONE` that is the last key that came. `ATOMKV_NOT_FOUND` if the iteration cannot be
+ * continued: nothing was read yet, it is a transaction's, or the table has no order and the options neither a limit
+ * nor `atomkv_scan_options_set_paged`. Since 0.1.
  */
 atomkv_status atomkv_iter_page_token(const atomkv_iter *iter,
                                      atomkv_buffer *token);
@@ -1658,8 +1671,9 @@ atomkv_status atomkv_txn_contains(atomkv_txn *txn,
 
 /**
  * Stores a value in `table` when the transaction is committed; it sees it itself at once. Key and value are copied.
- * `options`: NULL for the defaults, else expiry and what must be there, evaluated at the commit; the durability is
- * that of the commit. Since 0.1.
+ * Their lengths are checked at once: after a key or a value that no table takes the transaction is as it was. A
+ * validator looks at the key at the commit. `options`: NULL for the defaults, else expiry and what must be there,
+ * evaluated at the commit; the durability is that of the commit. Since 0.1.
  */
 atomkv_status atomkv_txn_put(atomkv_txn *txn,
                              atomkv_table *table,
@@ -1670,8 +1684,8 @@ atomkv_status atomkv_txn_put(atomkv_txn *txn,
                              const atomkv_write_options *options);
 
 /**
- * Removes a key from `table` when the transaction is committed, whether or not it is there. `options`: NULL for the
- * defaults, else what must be there, evaluated at the commit. Since 0.1.
+ * Removes a key from `table` when the transaction is committed, whether or not it is there; its length is checked at
+ * once. `options`: NULL for the defaults, else what must be there, evaluated at the commit. Since 0.1.
  */
 atomkv_status atomkv_txn_delete(atomkv_txn *txn,
                                 atomkv_table *table,
@@ -1780,8 +1794,12 @@ atomkv_watch_options *atomkv_watch_options_new(void);
 /** Frees watch options. NULL does nothing. Since 0.1. */
 void atomkv_watch_options_free(atomkv_watch_options *options);
 
-/** Only changes of this table, and of others that are named so. Since 0.1. */
-atomkv_status atomkv_watch_options_add_table(atomkv_watch_options *options, const atomkv_table *table);
+/**
+ * Only changes of this table, and of others that are named so. A table with a compressor of the program's own must
+ * be named, since only its handle can read the values. Since 0.1.
+ */
+atomkv_status atomkv_watch_options_add_table(atomkv_watch_options *options,
+                                             const atomkv_table *table);
 
 /** Only changes of keys that begin with `prefix`, of `prefix_size` bytes. Since 0.1. */
 atomkv_status atomkv_watch_options_set_prefix(atomkv_watch_options *options,
@@ -1801,7 +1819,11 @@ atomkv_status atomkv_watch_options_set_state_first(atomkv_watch_options *options
 /**
  * Begins a watch. `options`: NULL for all tables from now on; not needed after the call. `watch` receives the watch,
  * or NULL on failure; free it with `atomkv_watch_free`. `error`: NULL, or receives the details of a failure, freed
- * with `atomkv_error_free`. Since 0.1.
+ * with `atomkv_error_free`.
+ *
+ * Where a table has a compressor of the program's own, name it, and all others that are wanted, by
+ * `atomkv_watch_options_add_table`. Else the watch stays before the first of its values: that `atomkv_watch_next`,
+ * and each one after it, is `ATOMKV_ERR_INVALID_ARGUMENT`. Since 0.1.
  */
 atomkv_status atomkv_watch_new(atomkv_db *db,
                                const atomkv_watch_options *options,
@@ -1957,9 +1979,9 @@ void atomkv_transfer_options_free(atomkv_transfer_options *options);
  * Both ways: "format": "jsonl" (default), "csv", "dump". "key_encoding", "value_encoding": "auto", "text", "hex",
  * "base64", "json" (values only). "delimiter": one ASCII character, for CSV.
  *
- * Exports and dumps, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too;
- * default false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and
- * counted; default false).
+ * Exports, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too; default
+ * false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and counted; default
+ * false). Of these `atomkv_dump` knows "versions" only: a dump always tells when its documents expire.
  *
  * Imports: "if_exists": "replace" (default), "skip", "fail". "skip_malformed": how many malformed records are left
  * out and counted before one is an error (default 0). "keep_expiry": "true" (default), "false". "sync": "true"
@@ -2072,11 +2094,10 @@ atomkv_status atomkv_compact(atomkv_db *db,
 
 /**
  * Asks the background not to compact until `pause` and all others like it are freed, with
- * `atomkv_compaction_pause_free`. A round that is running stops soon. `pause` receives it, or NULL on failure. Space
- * that is dead is not given back meanwhile. Since 0.1.
+ * `atomkv_compaction_pause_free`. A round that is running goes on to its end. `pause` receives it, or NULL on
+ * failure. Space that is dead is not given back meanwhile. Since 0.1.
  */
-atomkv_status atomkv_pause_compaction(atomkv_db *db,
-                                      atomkv_compaction_pause **pause);
+atomkv_status atomkv_pause_compaction(atomkv_db *db, atomkv_compaction_pause **pause);
 
 /** Ends a pause. NULL does nothing. Since 0.1. */
 void atomkv_compaction_pause_free(atomkv_compaction_pause *pause);

@@ -20,7 +20,7 @@
  *
  * Handles can be moved, not copied; destructors free them and never throw. They may be destroyed in any order: what was
  * opened from a database keeps it alive. One that was moved from, or made by its default constructor, is empty: calls
- * on it are ATOMKV_ERR_INVALID_ARGUMENT.
+ * on it are ATOMKV_ERR_INVALID_ARGUMENT, and so are calls that are given it, such as options.
  *
  * Threads: one object may be used by many threads at once where atomkv.h says so of its handle (databases, tables,
  * snapshots, readers), also through members that are not const; moving and destroying it is for one. Options and arenas
@@ -282,7 +282,10 @@ struct change {
     std::string_view table;
     /** The key. */
     std::string_view key;
-    /** The value; nothing for a delete and for what is superseded and not kept any more. */
+    /**
+     * The value; nothing for a delete, for what is superseded and not kept any more, and for what was streamed and is too
+     * large for a value: open that with table::reader.
+     */
     std::optional<std::string_view> value;
     /** The key's version. */
     std::uint64_t version;
@@ -630,12 +633,24 @@ inline bool has_nul(const std::string &text) noexcept
     return text.find('\0') != std::string::npos;
 }
 
-inline error nul_error(const std::string &text)
+inline error argument_error(std::string reason)
 {
     auto content = std::make_shared<failure>();
     content->code = ATOMKV_ERR_INVALID_ARGUMENT;
-    content->message = "there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'";
+    content->message = std::move(reason);
     return error(std::move(content));
+}
+
+inline error nul_error(const std::string &text)
+{
+    return argument_error("there is a NUL byte in the text that begins with '" + std::string(text.c_str()) + "'");
+}
+
+// Of what was moved from and may be left out in C: NULL would stand for the defaults, or for nobody.
+inline const error &empty_error()
+{
+    static const error empty = argument_error("options or a progress that were moved from are no argument");
+    return empty;
 }
 
 #ifdef ATOMKV_NO_EXCEPTIONS
@@ -876,12 +891,18 @@ private:
 /// @cond details
 namespace detail {
 
-// Options: setters that fail throw, or have the call fail that uses the options.
+// Options: setters that fail throw, or have the call fail that uses the options. So do options that were moved from.
 template <class T, void (*Free)(T *)> class builder : public unique_handle<T, Free> {
 public:
     using unique_handle<T, Free>::unique_handle;
 #ifdef ATOMKV_NO_EXCEPTIONS
-    const error *failure() const noexcept { return failure_ ? &*failure_ : nullptr; }
+    const error *failure() const
+    {
+        // First: what it has failed with was moved too.
+        if (!*this)
+            return &empty_error();
+        return failure_ ? &*failure_ : nullptr;
+    }
 
 protected:
     void set(std::int32_t status)
@@ -899,7 +920,7 @@ protected:
 private:
     std::optional<error> failure_;
 #else
-    const error *failure() const noexcept { return nullptr; }
+    const error *failure() const { return *this ? nullptr : &empty_error(); }
 
 protected:
     void set(std::int32_t status) { done(status); }
@@ -1476,6 +1497,12 @@ public:
 
     /** For calls of atomkv.h. */
     atomkv_progress *handle() const noexcept { return progress_ != nullptr ? progress_->handle() : nullptr; }
+    /** Why no call can be followed: the progress was moved from. nullptr if one can. */
+    const error *failure() const
+    {
+        const bool is_empty = progress_ != nullptr && !*progress_;
+        return is_empty ? &detail::empty_error() : nullptr;
+    }
     /** Throws what the function has thrown. */
     void rethrow() const
     {
@@ -1611,18 +1638,40 @@ private:
 /// @cond details
 namespace detail {
 
+// Throws what the first one's function has thrown, else the second one's; what is not told is forgotten, so that it does
+// not come out of a later call.
+template <class First, class Second> void rethrow(const First *first, const Second *second)
+{
+#ifndef ATOMKV_NO_EXCEPTIONS
+    try {
+        if (first != nullptr)
+            first->rethrow();
+    } catch (...) {
+        try {
+            if (second != nullptr)
+                second->rethrow();
+        } catch (...) {
+        }
+        throw;
+    }
+    if (second != nullptr)
+        second->rethrow();
+#else
+    (void)first, (void)second;
+#endif
+}
+
 // A call that hands over a report and the details of its failure, of which the report becomes a part.
 template <class Call, class Channel = input>
 result<report> reporting(Call &&call, const watcher *follows = nullptr, const Channel *channel = nullptr)
 {
+    if (const auto *bad = follows != nullptr ? follows->failure() : nullptr)
+        return fail<report>(*bad);
     atomkv_report *raw = nullptr;
     error_slot slot;
     const std::int32_t status = call(&raw, slot.out());
     report made(raw);
-    if (follows != nullptr)
-        follows->rethrow();
-    if (channel != nullptr)
-        channel->rethrow();
+    rethrow(follows, channel);
     if (status < 0) {
         std::shared_ptr<const report> kept;
         if (made)
@@ -1851,12 +1900,13 @@ public:
         const auto status = atomkv_iter_page_token(handle(), token.out());
         return detail::found(status, token.string());
     }
-    /** Why range-for has ended before the end, with ATOMKV_NO_EXCEPTIONS; nothing if it has not. */
+    /** Why the last range-for has ended before the end, with ATOMKV_NO_EXCEPTIONS; nothing if it has not. */
     const std::optional<error> &failure() const noexcept { return failure_; }
 
 private:
     bool step()
     {
+        failure_.reset();
 #ifdef ATOMKV_NO_EXCEPTIONS
         auto found = next();
         if (!found.ok()) {
@@ -2124,7 +2174,7 @@ public:
     }
     /**
      * The values of many keys, faster than one by one. `keys`: anything in range-for whose elements bytes can be made
-     * of; what they point to must live during the call.
+     * of; what they point to must live during the call, and not in the arena that it fills.
      */
     template <class Keys> result<values> get_many(const Keys &keys, arena &into) const
     {
@@ -2730,13 +2780,14 @@ public:
      * Calls `f(transaction &)` and commits; from the beginning if others have changed what it has read meanwhile, so it
      * should have no other effects. Returns what `f` does, or the commit's sequence if `f` returns void. What `f`
      * throws ends it with nothing written, a conflict of its own too; so does a failed result of `f`'s, with
-     * ATOMKV_NO_EXCEPTIONS. If `f` ends the transaction itself, that holds, and the sequence is 0.
+     * ATOMKV_NO_EXCEPTIONS. If `f` ends the transaction itself, or moves it elsewhere, that holds, and the sequence is 0;
+     * if it puts another in its place, that one is committed. Of a reference that `f` returns, a copy is returned.
      */
     template <class F>
-    result<typename detail::transacted<std::invoke_result_t<F &, transaction &>>::type> transact(F &&f,
-                                                                                               const retries &how = {})
+    result<typename detail::transacted<std::decay_t<std::invoke_result_t<F &, transaction &>>>::type>
+    transact(F &&f, const retries &how = {})
     {
-        using made = std::invoke_result_t<F &, transaction &>;
+        using made = std::decay_t<std::invoke_result_t<F &, transaction &>>;
         using given = typename detail::transacted<made>::type;
         for (unsigned attempt = 0;; attempt++) {
             atomkv_txn *raw = nullptr;
@@ -2747,8 +2798,9 @@ public:
             transaction current(raw);
             std::uint64_t sequence = 0;
             const auto conflicts = [&] {
-                if (!current.ended())
-                    status = atomkv_txn_commit(raw, static_cast<std::int32_t>(how.how), &sequence, slot.out());
+                if (current && !current.ended())
+                    status = atomkv_txn_commit(current.handle(), static_cast<std::int32_t>(how.how), &sequence,
+                                               slot.out());
                 return status == ATOMKV_ERR_CONFLICT && attempt + 1 < how.attempts;
             };
             if constexpr (std::is_void_v<made>) {

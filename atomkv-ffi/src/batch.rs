@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
-use atomkv_engine::{Batch, Database, Durability};
+use atomkv_engine::{Batch, Database, Durability, Error, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use crate::call::{bytes, call, call_with_error, clear, store};
 use crate::database::atomkv_db;
@@ -31,12 +31,10 @@ struct Contents {
 }
 
 impl atomkv_batch {
-    fn change(
-        &self,
-        table: &atomkv_table,
-        change: impl FnOnce(&mut Batch),
-    ) -> Result<(), atomkv_engine::Error> {
+    fn change(&self, table: &atomkv_table, change: impl FnOnce(&mut Batch)) -> Result<(), Error> {
         table.database.check()?;
+        // The table may be the child's own where the batch is its parent's.
+        self.origin.check()?;
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.database.get_or_insert_with(|| table.database.clone());
         change(&mut contents.batch);
@@ -60,11 +58,15 @@ pub unsafe extern "C" fn atomkv_batch_free(batch: *mut atomkv_batch) {
     unsafe { free(batch) }
 }
 
-fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), atomkv_engine::Error> {
-    use atomkv_engine::{Error, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+/// For what is copied before the engine looks at it: a length that is wrong is wrong by a lot.
+pub(crate) fn check_lengths(key: &[u8], value: &[u8]) -> Result<(), Error> {
     if key.len() > KEY_BYTES_MAX {
         return Err(Error::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX });
     }
+    check_value_length(value)
+}
+
+pub(crate) fn check_value_length(value: &[u8]) -> Result<(), Error> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Error::ValueTooLarge { length: value.len(), limit: VALUE_BYTES_MAX });
     }
@@ -89,7 +91,6 @@ pub unsafe extern "C" fn atomkv_batch_put(
     call(|| unsafe {
         let (batch, table) = (handle(batch, "batch")?, handle(table, "table")?);
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
-        // Before they are copied: a length that is wrong is wrong by a lot.
         check_lengths(key, value)?;
         batch.change(table, |batch| {
             batch.put(&table.table, key, value);
@@ -268,6 +269,7 @@ pub unsafe extern "C" fn atomkv_apply(
             let durability = durability(how)?.unwrap_or(Durability::Buffered);
             // Before the lock, which a thread of a forked process's parent may hold for ever.
             db.database.check()?;
+            batch.origin.check()?;
             let contents = batch.contents.lock().unwrap_or_else(PoisonError::into_inner);
             let applied = db.database.apply(&contents.batch, durability)?;
             store(sequence, applied.unwrap_or(0));

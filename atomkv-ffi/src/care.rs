@@ -78,8 +78,8 @@ pub struct atomkv_compaction_pause {
 kinds! { atomkv_compaction_pause }
 
 /// Asks the background not to compact until `pause` and all others like it are freed, with
-/// `atomkv_compaction_pause_free`. A round that is running stops soon. `pause` receives it, or NULL on failure. Space
-/// that is dead is not given back meanwhile. Since 0.1.
+/// `atomkv_compaction_pause_free`. A round that is running goes on to its end. `pause` receives it, or NULL on
+/// failure. Space that is dead is not given back meanwhile. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use atomkv_engine::{Changed, Entry, ScanEntry, Version};
+use atomkv_engine::{Changed, Entry, ScanEntry, StreamReader, Version};
 
 use crate::call::{bytes, call, clear, owned, store};
 use crate::handle::{free, give, handle, kinds};
@@ -56,6 +56,18 @@ impl From<&Entry> for atomkv_entry {
     }
 }
 
+impl From<&StreamReader> for atomkv_entry {
+    fn from(reader: &StreamReader) -> atomkv_entry {
+        atomkv_entry {
+            version: reader.version(),
+            sequence: reader.sequence(),
+            time_ms: reader.time_ms(),
+            expires_at_ms: reader.expires_at_ms().unwrap_or(ATOMKV_NEVER),
+            ..atomkv_entry::NONE
+        }
+    }
+}
+
 impl From<&ScanEntry> for atomkv_entry {
     fn from(entry: &ScanEntry) -> atomkv_entry {
         atomkv_entry {
@@ -81,10 +93,25 @@ impl From<&Version> for atomkv_entry {
     }
 }
 
+/// Hands over what is known of a document of which nobody wants the value.
+///
+/// # Safety
+/// `entry` is NULL or may be written.
+pub(crate) unsafe fn hand_over_about(
+    reader: Option<&StreamReader>,
+    entry: *mut atomkv_entry,
+) -> atomkv_status {
+    let Some(reader) = reader else { return ATOMKV_NOT_FOUND };
+    // SAFETY: the caller's promise.
+    unsafe { store(entry, reader.into()) };
+    ATOMKV_OK
+}
+
 /// Reads a value with what is known of it.
 ///
-/// `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`. `entry`: NULL, or receives
-/// version, sequence and times. `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
+/// `value`: NULL, or receives the value, whose data the caller frees with `atomkv_free`; without it nothing of a
+/// streamed document is read, however long that is. `entry`: NULL, or receives version, sequence and times.
+/// `ATOMKV_NOT_FOUND` if the key is not there. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes.
@@ -100,13 +127,12 @@ pub unsafe extern "C" fn atomkv_get_entry(
     call(|| unsafe {
         store(value, atomkv_buffer::EMPTY);
         store(entry, atomkv_entry::NONE);
-        let table = handle(table, "table")?;
-        let Some(found) = table.table.get_entry(bytes(key, key_size, "key")?)? else {
-            return Ok(ATOMKV_NOT_FOUND);
-        };
-        if !value.is_null() {
-            value.write(owned(&found.value)?);
+        let (table, key) = (handle(table, "table")?, bytes(key, key_size, "key")?);
+        if value.is_null() {
+            return Ok(hand_over_about(table.table.read_stream(key)?.as_ref(), entry));
         }
+        let Some(found) = table.table.get_entry(key)? else { return Ok(ATOMKV_NOT_FOUND) };
+        value.write(owned(&found.value)?);
         store(entry, (&found).into());
         Ok(ATOMKV_OK)
     })

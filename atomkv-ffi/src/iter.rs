@@ -500,9 +500,9 @@ unsafe fn store_at<T>(out: *mut T, index: usize, value: T) {
 
 /// Where a later iteration goes on, with `atomkv_scan_options_set_after`: behind the key at which this one stands.
 /// `token` receives bytes that hold for any process and after any reopening, whose data the caller frees with
-/// `atomkv_free`. `ATOMKV_NOT_FOUND` if the iteration cannot be continued: nothing was read yet, it is over, it is a
-/// transaction's, or the table has no order and the options neither a limit nor `atomkv_scan_options_set_paged`.
-/// Since 0.1.
+/// `atomkv_free`. After `ATOMKV_DONE` that is the last key that came. `ATOMKV_NOT_FOUND` if the iteration cannot be
+/// continued: nothing was read yet, it is a transaction's, or the table has no order and the options neither a limit
+/// nor `atomkv_scan_options_set_paged`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -35,6 +35,31 @@ fn check_count(count: usize) -> Result<(), Box<atomkv_error>> {
     Ok(())
 }
 
+/// Two arrays of this length must not overlap.
+fn check_apart(
+    keys: *const atomkv_slice,
+    values: *const atomkv_slice,
+    count: usize,
+) -> Result<(), Box<atomkv_error>> {
+    if keys.addr().abs_diff(values.addr()) < count * size_of::<atomkv_slice>() {
+        return Err(Box::new(atomkv_error::argument("keys and values are the same array, or overlap")));
+    }
+    Ok(())
+}
+
+/// The keys are read while the arena is filled, so none may lie in its memory.
+fn check_outside(keys: &[&[u8]], arena: &Vec<u8>) -> Result<(), Box<atomkv_error>> {
+    let filled = arena.as_ptr().addr()..arena.as_ptr().addr() + arena.capacity();
+    let is_inside = |key: &&[u8]| {
+        let begin = key.as_ptr().addr();
+        !key.is_empty() && begin < filled.end && filled.start < begin.saturating_add(key.len())
+    };
+    if keys.iter().any(is_inside) {
+        return Err(Box::new(atomkv_error::argument("a key lies in the arena that the call fills")));
+    }
+    Ok(())
+}
+
 /// Where each value lies in the arena; none for a key that is not there.
 struct Values<'a> {
     arena: &'a mut Vec<u8>,
@@ -83,11 +108,14 @@ unsafe fn get_many(
         if values.is_null() && count > 0 {
             return Err(null("values"));
         }
+        // Before the values are emptied: that would take the keys away.
+        check_apart(keys, values, count)?;
         for index in 0..count {
             values.add(index).write(atomkv_slice::EMPTY);
         }
         let arena = &mut handle_mut(arena, "arena")?.bytes;
         let keys = keys_of(keys, count)?;
+        check_outside(&keys, arena)?;
         arena.clear();
         let mut found = Values { arena, places: vec![None; count] };
         read(&keys, &mut found)?;
@@ -101,7 +129,10 @@ unsafe fn get_many(
 /// `keys`: `count` slices. `arena`: receives the bytes. `values`: room for `count` slices, which point into the arena
 /// until it is used again or freed; a key that is not there has NULL. Each key is read by itself: a write meanwhile
 /// may be seen for one and not for another (`atomkv_snapshot_get_many` sees one moment). On failure all values are
-/// NULL. At most 4 GiB at a time are sensible; there is no limit. Since 0.1.
+/// NULL. At most 4 GiB at a time are sensible; there is no limit.
+///
+/// A key that lies in `arena`, such as a value of the call before, is `ATOMKV_ERR_INVALID_ARGUMENT`. So are `keys` and
+/// `values` that are one array, or overlap; they stay as they are then. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; the keys have the sizes given.

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 
 use atomkv_engine::{Error, Merge, Update};
 
+use crate::batch::check_value_length;
 use crate::call::{bytes, call, null, owned, store};
 use crate::handle::{free, give, handle, handle_mut, kinds};
 use crate::status::atomkv_error;
@@ -158,7 +159,8 @@ pub type atomkv_update_fn = Option<
     ) -> i32,
 >;
 
-/// The document gets this value, which is copied. Only in an `atomkv_update_fn`. Since 0.1.
+/// The document gets this value, which is copied. Only in an `atomkv_update_fn`. `ATOMKV_ERR_VALUE_TOO_LARGE` if it is
+/// too long; what was said before holds then. Since 0.1.
 ///
 /// # Safety
 /// `result` is what the callback was given; `value` has `value_size` bytes.
@@ -171,7 +173,9 @@ pub unsafe extern "C" fn atomkv_update_put(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         let result = handle_mut(result, "result")?;
-        result.update = Update::Put(bytes(value, value_size, "value")?.to_vec());
+        let value = bytes(value, value_size, "value")?;
+        check_value_length(value)?;
+        result.update = Update::Put(value.to_vec());
         Ok(ATOMKV_OK)
     })
 }

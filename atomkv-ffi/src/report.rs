@@ -142,9 +142,9 @@ pub struct atomkv_progress_values {
 
 /// Is told how far a call is, with the `user_data` given with it, some times a second and once at the end, on the
 /// thread that has made the call. It returns 0 to go on, another number to end the call with `ATOMKV_ERR_CANCELLED`,
-/// unless it is done already. `values` live during the callback. It may read and write, but not close, compact, check
-/// or back up the database whose call it follows, which would wait for itself: end the call first. It may not unwind
-/// or jump out. Since 0.1.
+/// unless it is done already. `values` live during the callback. It may read and write, but must not close the
+/// database whose call it follows, nor compact, checkpoint or back it up: these give `ATOMKV_ERR_INVALID_ARGUMENT`
+/// there. It may not unwind or jump out. Since 0.1.
 pub type atomkv_progress_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, values: *const atomkv_progress_values) -> i32>;
 

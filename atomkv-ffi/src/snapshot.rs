@@ -6,7 +6,7 @@ use atomkv_engine::{Database, Snapshot};
 
 use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, null, owned, store};
 use crate::database::atomkv_db;
-use crate::entry::atomkv_entry;
+use crate::entry::{atomkv_entry, hand_over_about};
 use crate::handle::{free, give, handle, kinds};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
@@ -146,11 +146,14 @@ pub unsafe extern "C" fn atomkv_snapshot_get_entry(
         store(value, atomkv_buffer::EMPTY);
         store(entry, atomkv_entry::NONE);
         let (snapshot, table) = (handle(snapshot, "snapshot")?, handle(table, "table")?);
-        let found = snapshot.snapshot.get_entry(&table.table, bytes(key, key_size, "key")?)?;
-        let Some(found) = found else { return Ok(ATOMKV_NOT_FOUND) };
-        if !value.is_null() {
-            value.write(owned(&found.value)?);
+        let key = bytes(key, key_size, "key")?;
+        if value.is_null() {
+            let reader = snapshot.snapshot.read_stream(&table.table, key)?;
+            return Ok(hand_over_about(reader.as_ref(), entry));
         }
+        let found = snapshot.snapshot.get_entry(&table.table, key)?;
+        let Some(found) = found else { return Ok(ATOMKV_NOT_FOUND) };
+        value.write(owned(&found.value)?);
         store(entry, (&found).into());
         Ok(ATOMKV_OK)
     })

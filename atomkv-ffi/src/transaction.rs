@@ -3,8 +3,9 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
-use atomkv_engine::{Database, Durability, Transaction};
+use atomkv_engine::{Database, Durability, Error, Transaction};
 
+use crate::batch::check_lengths;
 use crate::call::{bytes, call, call_with_error, clear, copied, copy_out, null, owned, store};
 use crate::database::atomkv_db;
 use crate::exclusive::is_held;
@@ -186,9 +187,18 @@ pub unsafe extern "C" fn atomkv_txn_contains(
     })
 }
 
+/// What can be said of a write before the commit.
+fn check(key: &[u8], value: &[u8]) -> Result<(), Error> {
+    if key.is_empty() {
+        return Err(Error::KeyEmpty);
+    }
+    check_lengths(key, value)
+}
+
 /// Stores a value in `table` when the transaction is committed; it sees it itself at once. Key and value are copied.
-/// `options`: NULL for the defaults, else expiry and what must be there, evaluated at the commit; the durability is
-/// that of the commit. Since 0.1.
+/// Their lengths are checked at once: after a key or a value that no table takes the transaction is as it was. A
+/// validator looks at the key at the commit. `options`: NULL for the defaults, else expiry and what must be there,
+/// evaluated at the commit; the durability is that of the commit. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; key and value have the sizes given.
@@ -207,13 +217,14 @@ pub unsafe extern "C" fn atomkv_txn_put(
         let (txn, table) = (handle(txn, "txn")?, handle(table, "table")?);
         let (key, value) = (bytes(key, key_size, "key")?, bytes(value, value_size, "value")?);
         let options = write_options(options)?;
+        check(key, value)?;
         txn.with(|txn| Ok(txn.put_with(&table.table, key, value, options)?))?;
         Ok(ATOMKV_OK)
     })
 }
 
-/// Removes a key from `table` when the transaction is committed, whether or not it is there. `options`: NULL for the
-/// defaults, else what must be there, evaluated at the commit. Since 0.1.
+/// Removes a key from `table` when the transaction is committed, whether or not it is there; its length is checked at
+/// once. `options`: NULL for the defaults, else what must be there, evaluated at the commit. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `key` has `key_size` bytes.
@@ -230,6 +241,7 @@ pub unsafe extern "C" fn atomkv_txn_delete(
         let (txn, table) = (handle(txn, "txn")?, handle(table, "table")?);
         let key = bytes(key, key_size, "key")?;
         let options = delete_options(options)?;
+        check(key, &[])?;
         txn.with(|txn| Ok(txn.delete_with(&table.table, key, options)?))?;
         Ok(ATOMKV_OK)
     })

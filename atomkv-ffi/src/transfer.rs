@@ -58,14 +58,15 @@ pub(crate) enum Source {
 }
 
 /// Takes the next `size` bytes of `data`. `user_data`: what was given with the callback. It returns 0, or another
-/// number to end the call with `ATOMKV_ERR_CALLBACK`. It is called on the thread of the call that writes, and may not
-/// unwind or jump out. Since 0.1.
+/// number to end the call with `ATOMKV_ERR_CALLBACK`, which does not call it again. It is called on the thread of the
+/// call that writes, and may not unwind or jump out. Since 0.1.
 pub type atomkv_write_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, data: *const c_void, size: usize) -> i32>;
 
 /// `user_data`: what was given with the callback. Fills `buffer` with up to `buffer_size` bytes and says in `read`
-/// how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`. It
-/// is called on the thread of the call that reads, and may not unwind or jump out. Since 0.1.
+/// how many there are; 0 at the end. It returns 0, or another number to end the call with `ATOMKV_ERR_CALLBACK`, which
+/// does not call it again. It is called on the thread of the call that reads, and may not unwind or jump out. Since
+/// 0.1.
 pub type atomkv_read_fn = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -83,13 +84,15 @@ impl Write for Target {
                 memory.try_reserve(data.len()).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
                 memory.write(data)
             }
+            // Who writes an archive goes on to its end after a failure; the callback has said what it had to say.
+            Target::Callback { failed: Some(_), .. } => Err(callback_failed()),
             Target::Callback { write, user_data, failed } => {
                 // SAFETY: the caller gave both for one another.
                 match unsafe { write(user_data.pointer(), data.as_ptr().cast(), data.len()) } {
                     0 => Ok(data.len()),
                     code => {
                         *failed = Some(code);
-                        Err(io::Error::other("the callback failed"))
+                        Err(callback_failed())
                     }
                 }
             }
@@ -109,6 +112,7 @@ impl Read for Source {
         match self {
             Source::File(file) => file.read(buffer),
             Source::Memory(memory) => memory.read(buffer),
+            Source::Callback { failed: Some(_), .. } => Err(callback_failed()),
             Source::Callback { read, user_data, failed } => {
                 let mut size = 0;
                 // SAFETY: the caller gave both for one another; the buffer has this length.
@@ -125,10 +129,14 @@ impl Read for Source {
                 } else {
                     return Ok(size);
                 }
-                Err(io::Error::other("the callback failed"))
+                Err(callback_failed())
             }
         }
     }
+}
+
+fn callback_failed() -> io::Error {
+    io::Error::other("the callback failed")
 }
 
 impl atomkv_output {
@@ -376,9 +384,9 @@ pub unsafe extern "C" fn atomkv_transfer_options_free(options: *mut atomkv_trans
 /// Both ways: "format": "jsonl" (default), "csv", "dump". "key_encoding", "value_encoding": "auto", "text", "hex",
 /// "base64", "json" (values only). "delimiter": one ASCII character, for CSV.
 ///
-/// Exports and dumps, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too;
-/// default false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and
-/// counted; default false).
+/// Exports, each "true" or "false": "header" (CSV; default true), "versions" (versions and sequences too; default
+/// false), "expiry" (default true), "skip_large" (values that the format cannot hold are left out and counted; default
+/// false). Of these `atomkv_dump` knows "versions" only: a dump always tells when its documents expire.
 ///
 /// Imports: "if_exists": "replace" (default), "skip", "fail". "skip_malformed": how many malformed records are left
 /// out and counted before one is an error (default 0). "keep_expiry": "true" (default), "false". "sync": "true"

@@ -54,7 +54,8 @@ pub struct atomkv_change {
     pub table: atomkv_slice,
     /// The key.
     pub key: atomkv_slice,
-    /// The value; NULL for a delete and for what is superseded and not kept any more.
+    /// The value; NULL for a delete, for what is superseded and not kept any more, and for what was streamed and is
+    /// too large for a value: open that with `atomkv_reader_new`.
     pub value: atomkv_slice,
     /// The key's version.
     pub version: u64,
@@ -144,7 +145,8 @@ unsafe fn change(
     })
 }
 
-/// Only changes of this table, and of others that are named so. Since 0.1.
+/// Only changes of this table, and of others that are named so. A table with a compressor of the program's own must
+/// be named, since only its handle can read the values. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive; `options` is used by no other thread.
@@ -200,7 +202,11 @@ pub unsafe extern "C" fn atomkv_watch_options_set_state_first(
 
 /// Begins a watch. `options`: NULL for all tables from now on; not needed after the call. `watch` receives the watch,
 /// or NULL on failure; free it with `atomkv_watch_free`. `error`: NULL, or receives the details of a failure, freed
-/// with `atomkv_error_free`. Since 0.1.
+/// with `atomkv_error_free`.
+///
+/// Where a table has a compressor of the program's own, name it, and all others that are wanted, by
+/// `atomkv_watch_options_add_table`. Else the watch stays before the first of its values: that `atomkv_watch_next`,
+/// and each one after it, is `ATOMKV_ERR_INVALID_ARGUMENT`. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -320,17 +320,30 @@ static void test_what_needs_no_disk_is_closed_too(void)
     atomkv_db_free(db);
 }
 
-/* A batch copied before it looked: a length that no buffer has ended the process. */
+/* Puts a value that is said to be too long, and clears the length where that is refused. */
+static int32_t put_too_much(void *user_data, const void *value, size_t value_size, atomkv_update_result *result)
+{
+    size_t *length = (size_t *)user_data;
+    (void)value, (void)value_size;
+    if (atomkv_update_put(result, "v", *length) < 0)
+        *length = 0;
+    return 0;
+}
+
+/* Batches, transactions and updates copied before they looked: a length that no buffer has ended the process. */
 static void test_huge_lengths(void)
 {
     static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2 + 1, SIZE_MAX / 2, (size_t)1 << 31};
     atomkv_db *db = open_db("huge");
     atomkv_table *table = open_table(db, "t");
     atomkv_batch *batch = atomkv_batch_new();
+    atomkv_txn *txn = NULL;
     uint64_t keys = 99;
     size_t at, size = 99;
 
+    CHECK(atomkv_txn_begin(db, &txn, NULL) == ATOMKV_OK);
     for (at = 0; at < sizeof sizes / sizeof *sizes; at++) {
+        size_t length = sizes[at];
         CHECK(atomkv_put(table, "k", 1, "v", sizes[at], NULL) < 0);
         CHECK(atomkv_put(table, "k", sizes[at], "v", 1, NULL) < 0);
         CHECK(atomkv_get(table, "k", sizes[at], NULL, 0, &size) < 0);
@@ -339,11 +352,24 @@ static void test_huge_lengths(void)
         CHECK(atomkv_batch_put(batch, table, "k", 1, "v", sizes[at]) < 0);
         CHECK(atomkv_batch_put(batch, table, "k", sizes[at], "v", 1) < 0);
         CHECK(atomkv_batch_delete(batch, table, "k", sizes[at]) < 0);
+        CHECK(atomkv_txn_put(txn, table, "k", 1, "v", sizes[at], NULL) < 0);
+        CHECK(atomkv_txn_put(txn, table, "k", sizes[at], "v", 1, NULL) < 0);
+        CHECK(atomkv_txn_delete(txn, table, "k", sizes[at], NULL) < 0);
+        CHECK(atomkv_update(table, "k", 1, put_too_much, &length, NULL) == ATOMKV_NOT_FOUND && length == 0);
     }
     CHECK(atomkv_batch_put(batch, table, "k", 65536, "v", 1) == ATOMKV_ERR_KEY_TOO_LONG);
     CHECK(atomkv_batch_put(batch, table, "k", 1, "v", (size_t)1 << 31) == ATOMKV_ERR_VALUE_TOO_LARGE);
     CHECK(atomkv_batch_len(batch, &size) == ATOMKV_OK && size == 0);
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 0);
+    /* A transaction says so at once, and goes on. */
+    CHECK(atomkv_txn_put(txn, table, "", 0, "v", 1, NULL) == ATOMKV_ERR_KEY_EMPTY);
+    CHECK(atomkv_txn_put(txn, table, "k", 65536, "v", 1, NULL) == ATOMKV_ERR_KEY_TOO_LONG);
+    CHECK(atomkv_txn_put(txn, table, "k", 1, "v", (size_t)1 << 31, NULL) == ATOMKV_ERR_VALUE_TOO_LARGE);
+    CHECK(atomkv_txn_delete(txn, table, "", 0, NULL) == ATOMKV_ERR_KEY_EMPTY);
+    CHECK(atomkv_txn_delete(txn, table, "k", 65536, NULL) == ATOMKV_ERR_KEY_TOO_LONG);
+    CHECK(atomkv_txn_put(txn, table, "k", 1, "v", 1, NULL) == ATOMKV_OK);
+    CHECK(atomkv_txn_commit(txn, ATOMKV_DURABILITY_BUFFERED, NULL, NULL) == ATOMKV_OK && holds(table, "k", "v"));
+    atomkv_txn_free(txn);
     atomkv_batch_free(batch);
     atomkv_table_free(table);
     atomkv_db_free(db);
@@ -682,6 +708,8 @@ static void test_a_forked_child_never_waits(void)
         REQUIRE(child >= 0);
         if (child == 0) {
             uint64_t value = 99;
+            atomkv_db *own = NULL;
+            atomkv_table *table = NULL;
             alarm(20);
             good = atomkv_stat(sharer.db, "keys", &value) == ATOMKV_ERR_FORKED && value == 0 &&
                    atomkv_table_len(sharer.table, &value) == ATOMKV_ERR_FORKED &&
@@ -689,6 +717,12 @@ static void test_a_forked_child_never_waits(void)
                    atomkv_batch_put(sharer.batch, sharer.table, "k", 1, "v", 1) == ATOMKV_ERR_FORKED &&
                    atomkv_batch_delete(sharer.batch, sharer.table, "k", 1) == ATOMKV_ERR_FORKED &&
                    atomkv_apply(sharer.db, sharer.batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_FORKED;
+            /* The batch is the parent's also beside a database of the child's own. */
+            good = good && atomkv_open_in_memory(&own, NULL) == ATOMKV_OK &&
+                   atomkv_table_open(own, "t", NULL, &table, NULL) == ATOMKV_OK &&
+                   atomkv_batch_put(sharer.batch, table, "k", 1, "v", 1) == ATOMKV_ERR_FORKED &&
+                   atomkv_batch_expect(sharer.batch, table, "k", 1, ATOMKV_EXPECT_ABSENT, 0) == ATOMKV_ERR_FORKED &&
+                   atomkv_apply(own, sharer.batch, ATOMKV_DURABILITY_TABLE, NULL, NULL) == ATOMKV_ERR_FORKED;
             /* As above: not for valgrind to judge. A child that waits is ended by the alarm. */
             if (good)
                 kill(getpid(), SIGKILL);

@@ -168,6 +168,48 @@ static void test_errors(const std::string &path, atomkv::database &db)
     CHECK(throws<atomkv::closed>([&] { things.get("x"); }));
 }
 
+// Options that were moved from stood for the defaults: a write took no notice of what it expected.
+static void test_what_was_moved_from(const std::string &path, atomkv::database &db)
+{
+    auto users = db.table("moved", atomkv::table_options().ordered());
+    users.put("kept", "old");
+    auto absent = atomkv::write_options().expect(atomkv::expect::absent());
+    auto taken = std::move(absent);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.put("kept", "new", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.erase("kept", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.set_expiry("kept", absent); }));
+    CHECK(throws<atomkv::invalid_argument>([&] { users.writer("kept").finish(absent); }));
+    atomkv::batch batch;
+    CHECK(throws<atomkv::invalid_argument>([&] { batch.put(users, "kept", "new", absent); }) && batch.size() == 0);
+    CHECK(throws<atomkv::conflict>([&] { users.put("kept", "new", taken); }));
+    CHECK(users.get("kept") == "old");
+
+    auto first = atomkv::scan_options().limit(1);
+    auto only = std::move(first);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.scan(first); }) && users.scan(only).next());
+    auto of_table = atomkv::watch_options().table(users);
+    auto watched = std::move(of_table);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.watch(of_table); }) && db.watch(watched).resume_from() > 0);
+    atomkv::options how;
+    auto other = std::move(how);
+    CHECK(throws<atomkv::invalid_argument>([&] { atomkv::database::open(path + ".moved", how); }));
+    atomkv::table_options ordered;
+    auto taken_too = std::move(ordered);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.table("moved too", ordered); }));
+    auto output = atomkv::output::memory();
+    CHECK(throws<atomkv::invalid_argument>([&] { atomkv::transfer_options().scan(first); }));
+    atomkv::transfer_options csv;
+    auto also = std::move(csv);
+    CHECK(throws<atomkv::invalid_argument>([&] { users.export_to(output, csv); }));
+    // Who follows a call is somebody, or nobody was meant.
+    atomkv::progress progress;
+    auto follows = std::move(progress);
+    CHECK(throws<atomkv::invalid_argument>([&] { db.verify(progress); }) && db.verify(follows).size() > 0);
+    // They are used again once they have something to hold.
+    absent = atomkv::write_options();
+    CHECK(users.put("kept", "new", absent).version == 2);
+}
+
 static void test_scans(atomkv::database &db)
 {
     auto words = db.table("words", atomkv::table_options().ordered().retention_versions(3));
@@ -226,6 +268,11 @@ static void test_scans(atomkv::database &db)
     char letter = 0;
     CHECK(before.read(words, "aa", &letter, 1) == std::size_t{1} && letter == 'a');
     CHECK(before.time() > atomkv::time_point(1h));
+    // The memory that a call fills cannot tell it the keys.
+    words.put("bb", "aa");
+    auto inside = words.get_many({"bb"}, arena)[0].value();
+    CHECK(throws<atomkv::invalid_argument>([&] { words.get_many({inside}, arena); }));
+    words.put("bb", "b");
     count = 0;
     for (auto found : before.scan(words))
         count += !found.key.empty();
@@ -282,6 +329,26 @@ static void test_transactions(atomkv::database &db)
         t.abort();
     }) == 0);
     CHECK(!accounts.contains("d"));
+    // A transaction that was given away, and one that took another's place.
+    const auto finish = [](atomkv::transaction t) { t.commit(); };
+    CHECK(db.transact([&](atomkv::transaction &t) {
+        t.put(accounts, "given", "1");
+        finish(std::move(t));
+    }) == 0);
+    CHECK(accounts.get("given") == "1");
+    CHECK(db.transact([&](atomkv::transaction &t) {
+        t.put(accounts, "first", "1");
+        t = db.begin_transaction();
+        t.put(accounts, "second", "1");
+    }) > 0);
+    CHECK(!accounts.contains("first") && accounts.contains("second"));
+    // Of a reference a copy comes out, and what it leads to is left alone.
+    std::string text(100, 't');
+    auto refer = [&](atomkv::transaction &) -> std::string & { return text; };
+    auto refer_const = [&](atomkv::transaction &) -> const std::string & { return text; };
+    static_assert(std::is_same<decltype(db.transact(refer_const)), std::string>::value, "no reference comes out");
+    static_assert(std::is_same<decltype(db.transact(refer)), std::string>::value, "no reference comes out");
+    CHECK(db.transact(refer_const) == text && db.transact(refer) == std::string(100, 't') && text.size() == 100);
     // What cannot be copied comes out too.
     auto only = db.transact([](atomkv::transaction &) { return std::make_unique<int>(7); });
     CHECK(*only == 7);
@@ -342,6 +409,7 @@ static void test_streams_and_watches(atomkv::database &db)
     CHECK(!files.contains("f1"));
     CHECK(writer.finish(atomkv::write_options().expect(atomkv::expect::absent())).version == 1);
     auto reader = files.reader("f1");
+    CHECK(files.entry("f1")->sequence == reader->written().sequence);
     CHECK(reader && reader->size() == 2000000 && reader->written().version == 1 && !files.reader("f0"));
     char buffer[8];
     CHECK(reader->read(1999996, buffer, sizeof buffer) == 4 && buffer[3] == 'p');
@@ -377,6 +445,34 @@ static void test_transfer_and_care(const std::string &path, atomkv::database &db
     CHECK(throws<std::range_error>([&] { from.export_to(failing); }));
     auto refusing = atomkv::output::callback([](std::string_view) { return false; });
     CHECK(throws<atomkv::callback_failed>([&] { from.export_to(refusing); }));
+    // One that has thrown is not called again, and what comes out of one call does not come out of the next.
+    int thrown_times = 0;
+    bool is_full = true;
+    auto throwing = atomkv::output::callback([&](std::string_view) {
+        if (is_full) {
+            thrown_times++;
+            throw std::range_error("full");
+        }
+    });
+    CHECK(throws<std::range_error>([&] { db.backup_stream(throwing); }) && thrown_times == 1);
+    is_full = false;
+    db.backup_stream(throwing);
+    // Of two exceptions the first is told, and the second does not wait for the next call.
+    bool is_over = false;
+    atomkv::progress ending([&](const atomkv::progress_values &) {
+        if (!is_full)
+            return;
+        is_over = true;
+        throw std::domain_error("no further");
+    });
+    auto last = atomkv::output::callback([&](std::string_view) {
+        if (is_full && is_over)
+            throw std::range_error("full");
+    });
+    is_full = true;
+    CHECK(throws<std::domain_error>([&] { db.backup_stream(last, ending); }));
+    is_full = false;
+    from.export_to(last, {}, ending);
 
     auto to = db.table("import");
     std::size_t at = 0;
@@ -464,6 +560,7 @@ int main(int count, char **arguments)
         auto db = atomkv::database::open(path, options);
         test_values(db);
         test_errors(path, db);
+        test_what_was_moved_from(path, db);
         test_scans(db);
         test_transactions(db);
         auto users = db.table("users");

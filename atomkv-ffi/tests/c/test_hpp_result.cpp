@@ -4,6 +4,9 @@
 #define ATOMKV_NO_EXCEPTIONS
 #endif
 
+#include <filesystem>
+#include <fstream>
+
 #include "atomkv.hpp"
 #include "test.h"
 
@@ -44,6 +47,17 @@ static void test_values(atomkv::database &db)
     auto carried = atomkv::transfer_options().set("colour", "red");
     auto output = atomkv::output::memory();
     CHECK(users.export_to(output, carried).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    // Moved from, with what it had failed with.
+    auto elsewhere = std::move(options);
+    CHECK(db.table("bad", options).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(db.table("bad", elsewhere).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    auto absent = atomkv::write_options().expect(atomkv::expect::absent());
+    auto taken = std::move(absent);
+    CHECK(users.put("ada", "x", absent).error().code() == ATOMKV_ERR_INVALID_ARGUMENT);
+    CHECK(users.get("ada").value() == "countess");
+    atomkv::progress progress;
+    auto follows = std::move(progress);
+    CHECK(db.verify(progress).error().code() == ATOMKV_ERR_INVALID_ARGUMENT && db.verify(follows).ok());
 
     CHECK((*users.update("u", [](auto old) { return std::string(old.value_or("none")); }))->version == 1);
     auto kept = users.update("u", [](auto) { return atomkv::decision::keep(); });
@@ -80,6 +94,42 @@ static void test_scans(atomkv::database &db)
     CHECK(count == 0 && cut.failure() && cut.failure()->code() == ATOMKV_ERR_CLOSED);
 }
 
+// Each range-for over what is damaged says for itself whether it came to the end.
+static void test_damaged_scans(const std::string &path)
+{
+    const int keys = 1000;
+    {
+        auto db = atomkv::database::open(path).value();
+        auto table = db.table("t").value();
+        for (int number = 0; number < keys; number++) {
+            const auto text = "key " + std::to_string(number) + " and its value";
+            REQUIRE(table.put(text, text).ok());
+        }
+        REQUIRE(db.compact().ok() && db.close().ok());
+    }
+    for (const auto &file : std::filesystem::directory_iterator(path)) {
+        if (file.path().filename().string().rfind("page-", 0) != 0)
+            continue;
+        std::fstream page(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+        page.seekp(20000);
+        page << "!!!!!!!!!!!!!!!!";
+    }
+    auto db = atomkv::database::open(path).value();
+    auto scan = db.table("t")->scan().value();
+    int seen = 0;
+    int damages = 0;
+    int rounds = 0;
+    do {
+        for (auto found : scan)
+            seen += !found.key.empty();
+        if (scan.failure()) {
+            CHECK(scan.failure()->code() == ATOMKV_ERR_CORRUPT);
+            damages++;
+        }
+    } while (scan.failure() && ++rounds < 10);
+    CHECK(!scan.failure() && damages >= 1 && seen < keys && seen >= keys - 10);
+}
+
 static void test_transactions(atomkv::database &db)
 {
     auto accounts = db.table("accounts").value();
@@ -106,6 +156,22 @@ static void test_transactions(atomkv::database &db)
     CHECK(sequence.ok() && *sequence > 0 && *accounts.contains("b"));
     auto number = db.transact([](atomkv::transaction &) { return 7; });
     CHECK(number.ok() && *number == 7);
+    const std::string text = "text";
+    auto refer = [&](atomkv::transaction &) -> const std::string & { return text; };
+    static_assert(std::is_same<decltype(db.transact(refer)), atomkv::result<std::string>>::value, "a copy comes out");
+    CHECK(*db.transact(refer) == text);
+    // A transaction that was given away, and one that took another's place.
+    auto given = db.transact([&](atomkv::transaction &t) {
+        CHECK(t.put(accounts, "given", "1").ok());
+        atomkv::transaction other = std::move(t);
+        CHECK(other.commit().ok());
+    });
+    CHECK(given.ok() && *given == 0 && *accounts.contains("given"));
+    auto replaced = db.transact([&](atomkv::transaction &t) {
+        t = db.begin_transaction().value();
+        CHECK(t.put(accounts, "second", "1").ok());
+    });
+    CHECK(replaced.ok() && *replaced > 0 && *accounts.contains("second"));
     atomkv::retries once;
     once.attempts = 1;
     auto conflict = db.transact(
@@ -153,6 +219,7 @@ int main(int count, char **arguments)
     auto db = std::move(opened).value();
     test_values(db);
     test_scans(db);
+    test_damaged_scans(std::string(path) + ".damaged");
     test_transactions(db);
     test_care(path, db);
     CHECK(db.close().ok());
