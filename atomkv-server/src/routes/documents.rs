@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atomkv_engine::{Durability, Error, Expect, Ready, StreamReader, Table, Written};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_RANGE,
     LAST_MODIFIED, LOCATION, RANGE,
@@ -326,17 +326,17 @@ pub(crate) struct PutQuery {
 pub(crate) async fn put(
     State(app): State<Arc<App>>,
     client: Client,
-    uri: Uri,
     Query(query): Query<PutQuery>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let mut pieces = Pieces::of(&app, body, app.config.document_bytes_max);
-    let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
-    let written = match write(&app, &client, &uri, &query, &headers, &mut pieces).await {
+    let (parts, body) = request.into_parts();
+    let (uri, headers) = (&parts.uri, &parts.headers);
+    let mut pieces = Pieces::of(&app, &parts, body, app.config.document_bytes_max);
+    let preferred = if query.durability.is_none() { preferred(headers) } else { None };
+    let written = match write(&app, &client, uri, &query, headers, &mut pieces).await {
         Ok(written) => written,
         Err(problem) => {
-            pieces.discard(&headers).await;
+            pieces.discard(headers).await;
             return Err(problem);
         }
     };

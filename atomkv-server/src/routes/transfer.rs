@@ -12,7 +12,7 @@ use atomkv_engine::{
 };
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
@@ -378,16 +378,15 @@ impl Imported {
 pub(crate) async fn import(
     State(app): State<Arc<App>>,
     client: Client,
-    uri: Uri,
     Query(query): Query<ImportQuery>,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Imported>, Problem> {
-    let handle = app.table(&client, Scope::Write, &table_name(&uri)?)?;
+    let handle = app.table(&client, Scope::Write, &table_name(request.uri())?)?;
     if query.bookmark.is_some() {
         client.allows(Scope::Write, BOOKMARKS)?;
     }
     let database = app.database.clone();
-    read(&app, body, move |input, report| {
+    read(&app, request, move |input, report| {
         let mut options = options(&query, report);
         if let Some(name) = &query.bookmark {
             let bookmarks = database.table(BOOKMARKS, TableOptions::new())?;
@@ -420,11 +419,11 @@ pub(crate) async fn load(
     State(app): State<Arc<App>>,
     client: Client,
     Query(query): Query<LoadQuery>,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Imported>, Problem> {
     client.allows_all(Scope::Admin)?;
     let database = app.database.clone();
-    read(&app, body, move |input, report| {
+    read(&app, request, move |input, report| {
         let LoadQuery { if_exists, skip_malformed } = query;
         let format = AskedFormat::Dump;
         let query = ImportQuery { format, encoding: None, if_exists, skip_malformed, bookmark: None };
@@ -493,13 +492,14 @@ impl Read for Incoming {
 /// that a client that only sends sees the answer.
 async fn read(
     app: &Arc<App>,
-    body: Body,
+    request: Request,
     import: impl FnOnce(&mut io::BufReader<&mut Incoming>, &ReportHandle) -> Result<TransferReport, Error>
     + Send
     + 'static,
 ) -> Result<Json<Imported>, Problem> {
+    let (parts, body) = request.into_parts();
+    let mut pieces = Pieces::of(app, &parts, body, u64::MAX);
     let permit = permit(&app.uploads)?;
-    let mut pieces = Pieces::of(app, body, u64::MAX);
     let (sender, received) = mpsc::channel(QUEUE);
     let reading = tokio::spawn(call(move || {
         let _permit = permit;
