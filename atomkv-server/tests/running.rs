@@ -80,6 +80,64 @@ fn without_tokens_names_that_anybody_can_give_are_not_answered() {
     assert_eq!(ask(&open, "db.example", "/v1/tables").status, 200);
 }
 
+/// A page can send it from the browser of whoever looks at it, to an address that only this browser reaches.
+#[test]
+fn without_tokens_pages_of_others_do_not_write() {
+    const APP: &str = "https://app.example";
+    let send = |service: &Service, path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let request = service.request("POST", path).header("Content-Type", "text/plain");
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value)).body(body).send()
+    };
+    let source = Service::start();
+    source.table("t", "{}");
+    assert_eq!(source.put("/v1/tables/t/documents/a", b"1").status, 201);
+    let dump = source.get("/v1/dump").body;
+    for anonymous in [false, true] {
+        let service = Service::with(|config| {
+            config.allow_anonymous = anonymous;
+            config.cors_origins = vec![APP.to_string()];
+        });
+        service.table("t", "{}");
+        for (path, body) in
+            [("/v1/tables/t/import", &b"{\"key\":\"a\",\"value\":\"1\"}"[..]), ("/v1/dump", &dump)]
+        {
+            for foreign in [
+                &[("Origin", "https://evil.example")][..],
+                &[("Origin", "null")],
+                &[("Origin", "http://localhost.evil.example")],
+                &[("Origin", "http://localhost:81")],
+                &[("Origin", "localhost")],
+                &[("Origin", APP), ("Origin", "https://evil.example")],
+                &[("Sec-Fetch-Site", "cross-site")],
+                &[("Origin", "http://localhost"), ("Sec-Fetch-Site", "cross-site")],
+            ] {
+                send(&service, path, foreign, body).is_problem(403, "foreign-origin");
+            }
+            service.get("/v1/tables/t/documents/a").is_problem(404, "document-not-found");
+            for own in [
+                &[][..],
+                &[("Origin", "http://localhost")],
+                &[("Origin", "https://LOCALHOST:443"), ("Sec-Fetch-Site", "same-origin")],
+                &[("Origin", APP), ("Sec-Fetch-Site", "cross-site")],
+            ] {
+                let answer = send(&service, path, own, body);
+                assert_eq!(answer.status, 200, "{own:?}: {answer:?}");
+            }
+            let gone = service.request("DELETE", "/v1/tables/t/documents/a").send();
+            assert_eq!(gone.status, 204);
+        }
+        let delete = service.request("DELETE", "/v1/tables/t/documents/a").header("Origin", "null").send();
+        delete.is_problem(403, "foreign-origin");
+        let read = service.request("GET", "/v1/tables").header("Origin", "https://evil.example").send();
+        assert_eq!(read.status, 200, "the browser keeps the answer to itself");
+    }
+    let any = Service::with(|config| config.cors_origins = vec!["*".to_string()]);
+    any.table("t", "{}");
+    let answer =
+        send(&any, "/v1/tables/t/import", &[("Origin", "null"), ("Sec-Fetch-Site", "cross-site")], b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 #[test]
 fn nonsense_on_the_wire_ends_the_connection_and_nothing_else() {
     let service = Service::start();
