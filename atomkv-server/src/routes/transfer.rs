@@ -463,22 +463,31 @@ fn options(query: &ImportQuery, report: &ReportHandle) -> ImportOptions {
 
 /// A body as the engine's input.
 struct Incoming {
-    pieces: mpsc::Receiver<Result<Bytes, Problem>>,
+    /// `None` is the end. Without it the body was cut: the request has gone, and whoever read it with it.
+    pieces: mpsc::Receiver<Result<Option<Bytes>, Problem>>,
     piece: Bytes,
+    has_ended: bool,
     /// Why there is nothing more, if that is not the end.
     broken: Option<Problem>,
 }
 
+impl Incoming {
+    fn of(pieces: mpsc::Receiver<Result<Option<Bytes>, Problem>>) -> Incoming {
+        Incoming { pieces, piece: Bytes::new(), has_ended: false, broken: None }
+    }
+}
+
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() && self.broken.is_none() {
+        while self.piece.is_empty() && !self.has_ended && self.broken.is_none() {
             match self.pieces.blocking_recv() {
-                Some(Ok(piece)) => self.piece = piece,
+                Some(Ok(Some(piece))) => self.piece = piece,
+                Some(Ok(None)) => self.has_ended = true,
                 Some(Err(problem)) => self.broken = Some(problem),
-                None => return Ok(0),
+                None => self.broken = Some(Problem::bad_request("the body breaks off")),
             }
         }
-        if self.piece.is_empty() {
+        if self.broken.is_some() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body breaks off"));
         }
         let length = buffer.len().min(self.piece.len());
@@ -504,7 +513,7 @@ async fn read(
     let reading = tokio::spawn(call(move || {
         let _permit = permit;
         let report = ReportHandle::new();
-        let mut incoming = Incoming { pieces: received, piece: Bytes::new(), broken: None };
+        let mut incoming = Incoming::of(received);
         let outcome = import(&mut io::BufReader::new(&mut incoming), &report);
         outcome.map_err(|error| {
             let report = report.get();
@@ -515,10 +524,8 @@ async fn read(
     let is_broken = loop {
         let next = pieces.next().await;
         let (is_last, is_broken) = (!matches!(next, Ok(Some(_))), next.is_err());
-        if let Some(piece) = next.transpose() {
-            // Fails if the engine has ended.
-            let _ = sender.send(piece).await;
-        }
+        // Fails if the engine has ended.
+        let _ = sender.send(next).await;
         if is_last {
             break is_broken;
         }
@@ -529,4 +536,42 @@ async fn read(
     }
     let report = reading.await.map_err(|_| Problem::defect("an import panicked"))??;
     Ok(Json(Imported::of(&report)))
+}
+
+#[cfg(test)]
+mod tests {
+    use atomkv_engine::Database;
+
+    use super::*;
+
+    /// The last line would be taken for a row, and the place that the import has come to for the end.
+    #[test]
+    fn an_input_that_nobody_has_ended_is_not_at_its_end() {
+        let database = Database::in_memory().expect("opens");
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        let bookmarks = database.table(BOOKMARKS, TableOptions::new()).expect("a table");
+        let options = ImportOptions::new().format(Format::Csv).bookmark(&bookmarks, b"here");
+        let import = |pieces: Vec<Option<Bytes>>| {
+            let (sender, received) = mpsc::channel(QUEUE);
+            for piece in pieces {
+                sender.try_send(Ok(piece)).expect("room");
+            }
+            drop(sender);
+            let mut incoming = Incoming::of(received);
+            let outcome = table.import(&mut io::BufReader::new(&mut incoming), &options, Watcher::none());
+            outcome.map_err(|_| incoming.broken.expect("the body is to blame"))
+        };
+        let cut = import(vec![Some(Bytes::from_static(b"key,value\nb,all\na,cou"))]);
+        let problem = cut.expect_err("it was cut");
+        assert_eq!((problem.status().as_u16(), problem.detail()), (400, "the body breaks off"));
+        assert_eq!(table.get(b"b").expect("read").as_deref(), Some(&b"all"[..]));
+        assert!(table.get(b"a").expect("read").is_none());
+        assert!(bookmarks.get(b"here").expect("read").is_some());
+        let whole =
+            [Some(Bytes::from_static(b"key,value\nb,all\na,cou")), Some(Bytes::from_static(b"nt")), None];
+        assert_eq!(import(whole.to_vec()).expect("it was whole").records, 1);
+        assert_eq!(table.get(b"a").expect("read").as_deref(), Some(&b"count"[..]));
+        assert!(bookmarks.get(b"here").expect("read").is_none());
+        database.close().expect("closes");
+    }
 }
