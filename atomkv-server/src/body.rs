@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -67,10 +69,22 @@ impl Pieces {
         Pieces { body, left: limit, limit, patience, has_begun: false, announced, is_http2 }
     }
 
+    /// Whether the body is wanted, as far as its head tells.
+    ///
     /// # Errors
-    /// 413 if the body says that it is longer than the limit.
+    /// 400 if it is a part of something; 413 if it says that it is longer than the limit; 415 if it is encoded.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        match announced(headers) {
+        if headers.contains_key(CONTENT_RANGE) {
+            // It would take the place of the whole (RFC 9110, section 14.5).
+            return Err(Problem::bad_request("Content-Range: nothing is written by parts; send the whole"));
+        }
+        if !is_plain(headers) {
+            let detail =
+                "Content-Encoding: the service keeps no encodings and undoes none; send the body without";
+            let problem = Problem::unsupported_media_type(detail);
+            return Err(problem.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        match self.announced {
             Some(length) if length > self.limit => Err(Problem::payload_too_large(self.limit)),
             _ => Ok(()),
         }
@@ -170,6 +184,16 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Whether the body is as it was before anything was done to it on the way.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let is_identity = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    };
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    values.all(|value| value.as_bytes().split(|byte| *byte == b',').all(is_identity))
+}
+
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -180,7 +204,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         let (parts, body) = request.into_parts();
         if !is_json(&parts.headers) {
             let detail = "the body is to be JSON: Content-Type: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+            return Err(Problem::unsupported_media_type(detail));
         }
         let mut pieces = Pieces::of(app, &parts, body, app.config.body_bytes_max);
         let bytes = match pieces.check(&parts.headers) {

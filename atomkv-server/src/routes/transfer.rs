@@ -370,6 +370,7 @@ impl Imported {
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
@@ -410,6 +411,7 @@ pub(crate) async fn import(
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
@@ -508,6 +510,10 @@ async fn read(
 ) -> Result<Json<Imported>, Problem> {
     let (parts, body) = request.into_parts();
     let mut pieces = Pieces::of(app, &parts, body, u64::MAX);
+    if let Err(problem) = pieces.check(&parts.headers) {
+        pieces.discard(&parts.headers).await;
+        return Err(problem);
+    }
     let permit = permit(&app.uploads)?;
     let (sender, received) = mpsc::channel(QUEUE);
     let reading = tokio::spawn(call(move || {
