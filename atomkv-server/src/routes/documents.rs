@@ -346,10 +346,18 @@ pub(crate) async fn put(
         *response.status_mut() = StatusCode::CREATED;
     }
     if written.version == 1 && !headers.contains_key(KEY) {
-        response.headers_mut().insert(LOCATION, header(&uri.to_string())?);
+        response.headers_mut().insert(LOCATION, header(&location(uri, query.key_encoding))?);
     }
     tell(&mut response, written, preferred)?;
     Ok(response)
+}
+
+/// Where a document is to be read: its path, without what its write asked for besides.
+fn location(uri: &Uri, encoding: KeyEncoding) -> String {
+    match encoding {
+        KeyEncoding::Text => uri.path().to_string(),
+        other => format!("{}?key_encoding={}", uri.path(), other.name()),
+    }
 }
 
 async fn write(
