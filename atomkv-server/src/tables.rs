@@ -227,7 +227,8 @@ impl TableHandle {
                 let types = self.types_for_writing(database)?;
                 batch.put_with(types, key, media_type.as_bytes(), WriteOptions::new().expiry(expiry));
             }
-            (None, Some(types)) if types.contains(key)? => {
+            // What the batch does before may give the key a type, which nothing tells of yet.
+            (None, Some(types)) if !batch.is_empty() || types.contains(key)? => {
                 batch.delete(types, key);
             }
             (None, _) => {}

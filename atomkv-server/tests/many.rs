@@ -180,6 +180,50 @@ fn a_batch_happens_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn of_several_writes_of_a_batch_on_one_key_the_last_says_the_type() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let apply = |operations: Value| {
+        let applied = service.post_json("/v1/batch", &json!({"operations": operations}).to_string());
+        assert_eq!(applied.status, 200, "{applied:?}");
+    };
+    let put = |key: &str, content_type: &str| json!({"op": "put", "table": "t", "key": key, "value": content_type, "content_type": content_type});
+    let plain = |key: &str| json!({"op": "put", "table": "t", "key": key, "value": ""});
+    let delete = |key: &str| json!({"op": "delete", "table": "t", "key": key});
+    let none = "application/octet-stream";
+    // First without a type in the database, then with one.
+    for round in ["new", "typed"] {
+        let key = |name: &str| format!("{round}:{name}");
+        if round == "typed" {
+            apply(json!([
+                put("typed:a", "text/old"),
+                put("typed:b", "text/old"),
+                put("typed:c", "text/old")
+            ]));
+        }
+        apply(json!([
+            put(&key("a"), "text/x"),
+            plain(&key("a")),
+            plain(&key("b")),
+            put(&key("b"), "text/x"),
+            put(&key("c"), "text/x"),
+            delete(&key("c")),
+            plain(&key("c")),
+            put(&key("d"), "text/x"),
+            delete(&key("d")),
+            put(&key("e"), "text/x"),
+            plain(&key("e")),
+            put(&key("e"), "text/y"),
+        ]));
+        for (name, content_type) in [("a", none), ("b", "text/x"), ("c", none), ("e", "text/y")] {
+            let got = service.get(&format!("/v1/tables/t/documents/{}", key(name)));
+            assert_eq!(got.header("content-type"), Some(content_type), "{}", key(name));
+        }
+        service.get(&format!("/v1/tables/t/documents/{}", key("d"))).is_problem(404, "document-not-found");
+    }
+}
+
+#[test]
 fn many_are_read_at_one_moment() {
     let service = Service::start();
     service.table("a", "{}");
