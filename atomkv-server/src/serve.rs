@@ -28,6 +28,12 @@ use crate::{logs, openapi, request};
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a connection may take to send the head of a request, and may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest head of a request by HTTP/2, with 32 bytes for each header (RFC 9113, section 6.5.2): the longest path and the
+/// longest key fit in.
+const HEAD_BYTES_MAX: u32 = 256 << 10;
+/// How often a client of HTTP/2 that sends nothing is asked whether it is there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A service whose database is open and whose address is taken.
 pub struct Server {
@@ -87,7 +93,12 @@ impl Server {
             .handle(handle.clone())
             .first_request_timeout(HEAD_TIMEOUT)
             .accept_error_handler(|_, error| tracing::debug!(%error, "connection"));
-        server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
+        let http = server.http_builder();
+        http.http1().header_read_timeout(HEAD_TIMEOUT);
+        http.http2()
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
         let certificate = Certificate::open(&app.config).await?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
         tracing::info!(url = format!("{scheme}://{address}/"), path = %app.database.path().display(), "listening");

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, frame by frame: what a library does not let a client do.
+//! HTTP/2 without TLS, frame by frame: what a library does not let a client do, and heads of all lengths.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -202,5 +202,21 @@ fn an_upload_that_is_given_up_leaves_the_document_as_it_was() {
         }
         client.answer();
         assert!(service.get(&path).body == body, "{document}");
+    }
+}
+
+#[test]
+fn a_head_may_be_as_long_as_the_longest_key() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let mut client = Client::new(&service);
+    let key = data_encoding::BASE64URL_NOPAD.encode(&[0xfe; 65_535]);
+    let path = format!("/v1/tables/t/documents/{}", "%FF".repeat(21_000));
+    for (path, headers) in [("/v1/tables/t/documents/-", &[("atomkv-key", &*key)][..]), (&path, &[])] {
+        client.begin("PUT", path, headers, 0);
+        client.send_data(b"long", END_STREAM);
+        assert_eq!(client.answer(), b"", "stored");
+        client.begin("GET", path, headers, END_STREAM);
+        assert_eq!(client.answer(), b"long");
     }
 }
