@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::IntoResponse;
 use axum::{Router, middleware};
 use axum_server::Handle;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -34,6 +35,8 @@ const HEAD_BYTES_MAX: u32 = 256 << 10;
 /// How often a client of HTTP/2 that sends nothing is asked whether it is there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many calls of the engine may wait at once, each on a thread, besides those of watches.
+const CALLS_MAX: usize = 512;
 
 /// A service whose database is open and whose address is taken.
 pub struct Server {
@@ -77,6 +80,10 @@ impl Server {
 
     /// Answers requests until `shutdown` is there; then takes no more, ends watches and operations, lets requests under way
     /// end, and closes the database.
+    ///
+    /// Every watch takes one of the runtime's threads for blocking calls, of which there are 512 unless its builder is told
+    /// otherwise, and so does whatever has to wait for the disk. A runtime with which [`Config::watches_max`] is set higher
+    /// than to its default is to have that many threads more (`max_blocking_threads`), else watches leave none for the rest.
     ///
     /// # Errors
     /// [`ServeError::Engine`] for what closing the database said; [`ServeError::File`] for a certificate that makes no sense;
@@ -239,12 +246,17 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 pub fn run(config: Config) -> Result<(), ServeError> {
     config.validate()?;
     logs::start(&config)?;
+    let runtime = runtime(&config).map_err(|error| ServeError::io("start threads", error))?;
+    runtime.block_on(serve(config, until_told()))
+}
+
+/// A runtime whose watches leave threads for everything else.
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         builder.worker_threads(config.threads);
     }
-    let runtime = builder.enable_all().build().map_err(|error| ServeError::io("start threads", error))?;
-    runtime.block_on(serve(config, until_told()))
+    builder.max_blocking_threads(CALLS_MAX.saturating_add(config.watches_max)).enable_all().build()
 }
 
 /// Until the process is told to end.
@@ -262,4 +274,27 @@ async fn until_told() {
         }
     }
     let _ = interrupted.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn all_watches_together_leave_threads_for_the_rest() {
+        let config = Config { watches_max: CALLS_MAX, threads: 1, ..Config::new("data") };
+        let runtime = runtime(&config).expect("a runtime");
+        let mut watches = Vec::new();
+        for _ in 0..config.watches_max {
+            let (end, ended) = mpsc::channel::<()>();
+            runtime.spawn_blocking(move || ended.recv());
+            watches.push(end);
+        }
+        let (done, is_done) = mpsc::channel();
+        runtime.spawn_blocking(move || done.send(()));
+        is_done.recv_timeout(Duration::from_secs(60)).expect("a thread for another call");
+        drop(watches);
+    }
 }
