@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atomkv_engine::{Database, Options};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, RANGE};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
+    RETRY_AFTER,
+};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::IntoResponse;
 use axum::{Router, middleware};
@@ -19,6 +22,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::ServeError;
 use crate::front::Front;
+use crate::keys::KEY;
 use crate::listen::Door;
 use crate::problem::Problem;
 use crate::resp::Redis;
@@ -175,6 +179,8 @@ fn router(app: &Arc<App>) -> Result<Router, ServeError> {
             IF_MATCH,
             IF_NONE_MATCH,
             RANGE,
+            IF_RANGE,
+            KEY,
             own("prefer"),
             own("last-event-id"),
             own("x-request-id"),
@@ -182,8 +188,11 @@ fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         .expose_headers([
             ETAG,
             LOCATION,
+            CONTENT_RANGE,
+            RETRY_AFTER,
             own("atomkv-version"),
             own("atomkv-sequence"),
+            own("atomkv-time-ms"),
             own("atomkv-expires-at-ms"),
             own("x-request-id"),
         ]);

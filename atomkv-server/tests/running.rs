@@ -355,6 +355,16 @@ fn browsers_of_other_origins_are_let_in_only_by_name() {
     let allowed = preflight(&service, "https://app.example");
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example"), "{allowed:?}");
     assert_eq!(preflight(&service, "https://other.example").header("access-control-allow-origin"), None);
+    let lists = |answer: &Answer, header: &str, names: &[&str]| {
+        let listed = answer.header(header).unwrap_or_default();
+        let missing: Vec<_> =
+            names.iter().filter(|name| !listed.split(',').any(|one| one == **name)).collect();
+        assert!(missing.is_empty(), "{header} lacks {missing:?}: {listed}");
+    };
+    lists(&allowed, "access-control-allow-headers", &["if-match", "if-range", "range", "atomkv-key"]);
+    let read = service.request("GET", "/v1/tables").header("Origin", "https://app.example").send();
+    let told = ["etag", "content-range", "retry-after", "atomkv-version", "atomkv-time-ms"];
+    lists(&read, "access-control-expose-headers", &told);
 }
 
 /// What makes durable writes of many connections fast, however slow the disk or the machine is.
