@@ -253,6 +253,40 @@ fn tokens_say_who_may_do_what() {
     assert_eq!(events.next().expect("an event").data["key"], "open");
 }
 
+/// A scope stands for itself where all tables are concerned, too.
+#[test]
+fn what_administers_neither_reads_nor_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tokens.toml");
+    let all = tokens(
+        &file,
+        &[
+            ("root", r#"["read", "write", "admin"]"#, ""),
+            ("janitor", r#"["admin"]"#, ""),
+            ("keeper", r#"["read", "admin"]"#, ""),
+            ("loader", r#"["write", "admin"]"#, ""),
+            ("clerk", r#"["read", "write"]"#, ""),
+        ],
+    );
+    let [root, janitor, keeper, loader, clerk] = all.as_slice() else { panic!() };
+    let service = Service::with(|config| config.tokens = Some(file.clone()));
+    let send = |token: &str, method: &str, path: &str, body: &[u8]| {
+        let request = service.request(method, path).header("Authorization", &format!("Bearer {token}"));
+        request.header("Content-Type", "application/json").body(body).send()
+    };
+    assert_eq!(send(root, "PUT", "/v1/tables/t", b"{}").status, 201);
+    assert_eq!(send(root, "PUT", "/v1/tables/t/documents/a", b"1").status, 201);
+    let dump = send(root, "GET", "/v1/dump", b"").body;
+    for lacking in [janitor, loader, clerk] {
+        send(lacking, "GET", "/v1/backup", b"").is_problem(403, "forbidden");
+    }
+    for lacking in [janitor, keeper, clerk] {
+        send(lacking, "POST", "/v1/dump", &dump).is_problem(403, "forbidden");
+    }
+    assert_eq!(send(keeper, "GET", "/v1/backup", b"").status, 200);
+    assert_eq!(send(loader, "POST", "/v1/dump", &dump).json()["records"], 1);
+}
+
 #[test]
 fn limits_are_kept() {
     let service = Service::with(|config| (config.rate_per_second, config.rate_burst) = (1, 5));

@@ -301,6 +301,7 @@ pub(crate) async fn dump(
 )]
 pub(crate) async fn backup(State(app): State<Arc<App>>, client: Client) -> Result<Response, Problem> {
     client.allows_all(Scope::Admin)?;
+    client.allows_all(Scope::Read)?;
     let database = app.database.clone();
     written(&app, "application/x-tar", move |writer| {
         database.backup_stream(writer, Watcher::none()).map(|_| ())
@@ -424,6 +425,7 @@ pub(crate) async fn load(
     request: Request,
 ) -> Result<Json<Imported>, Problem> {
     client.allows_all(Scope::Admin)?;
+    client.allows_all(Scope::Write)?;
     let database = app.database.clone();
     read(&app, request, move |input, report| {
         let LoadQuery { if_exists, skip_malformed } = query;
