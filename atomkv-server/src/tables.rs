@@ -183,6 +183,11 @@ impl TableHandle {
         Ok(reader.map(|reader| Written { version: reader.version(), sequence: reader.sequence() }))
     }
 
+    /// How long the key's value is; 0 if it is not there.
+    pub(crate) fn length(&self, key: &[u8]) -> Result<u64> {
+        Ok(self.table.read_stream(key)?.map_or(0, |reader| reader.len()))
+    }
+
     /// Whether a write of so many bytes might wait.
     pub(crate) fn may_wait(&self, bytes: usize, media_type: Option<&str>) -> bool {
         let creates = media_type.is_some() && self.types.get().is_none();

@@ -1,6 +1,7 @@
 //! Documents that are larger than a piece: streamed in and out, read in parts, there as a whole or not at all.
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use crate::common::{Answer, Service, connect};
 
@@ -205,6 +206,37 @@ fn conditions_hold_for_large_documents_too() {
     assert_eq!(second.status, 204, "{second:?}");
     let got = service.request("HEAD", FILM).send();
     assert_eq!(got.header("content-length"), Some("3145728"));
+}
+
+/// It is a write of the whole value.
+#[test]
+fn another_expiry_of_a_large_document_takes_its_turn() {
+    // Those that are begun are to be held for as long as it takes.
+    let service = Service::with(|config| config.request_timeout_ms = 0);
+    service.table("films", "{}");
+    assert_eq!(service.put(FILM, &noise((1 << 20) + 1)).status, 201);
+    assert_eq!(service.put("/v1/tables/films/documents/short", b"short").status, 201);
+    let expire = |key: &str| {
+        service.request("PUT", &format!("/v1/tables/films/documents/{key}/expiry?ttl=1h")).send().status
+    };
+    assert_eq!((expire("kid"), expire("short")), (204, 204));
+    let begun = vec![b'x'; (1 << 20) + 1];
+    let begin = |number| {
+        let mut stream = connect(service.address);
+        let head = format!(
+            "PUT /v1/tables/films/documents/{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            2 << 20
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&begun).expect("sent");
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+        stream
+    };
+    let uploads: Vec<_> = (0..66).map(begin).collect();
+    // When two have been refused there are as many as there may be.
+    while uploads.iter().filter(|upload| upload.peek(&mut [0]).is_ok()).count() < 2 {}
+    assert_eq!((expire("kid"), expire("short")), (503, 204));
+    drop(uploads);
 }
 
 #[test]

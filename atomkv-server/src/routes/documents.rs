@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::IntoParams;
 
 use crate::app::App;
@@ -466,6 +466,12 @@ struct Upload {
     durability: Durability,
 }
 
+/// The right to write a document that is large.
+fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = app.uploads.clone().try_acquire_owned();
+    permit.map_err(|_| Problem::overloaded("too many large documents are being written"))
+}
+
 /// What is sent to the thread that writes it.
 enum Step {
     Data(Bytes),
@@ -481,8 +487,7 @@ impl Upload {
         is_whole: bool,
         pieces: &mut Pieces,
     ) -> Result<Written, Problem> {
-        let permit = app.uploads.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Problem::overloaded("too many large documents are being written"))?;
+        let permit = permit(app)?;
         let (steps, received) = mpsc::channel(4);
         let writer = {
             let app = app.clone();
@@ -623,6 +628,7 @@ pub(crate) struct ExpiryQuery {
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -639,6 +645,9 @@ pub(crate) async fn set_expiry(
     let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
     let durability = app.durability(query.durability.or(preferred).map(Into::into));
     let write = move |app: &App| {
+        // The value is written again.
+        let is_large = handle.length(&key)? > STREAM_FROM_BYTES as u64;
+        let _permit = is_large.then(|| permit(app)).transpose()?;
         with_expectation(&handle, &key, &conditions, |expect| {
             handle.set_expiry(&app.database, &key, Wish { expect, expiry })
         })
