@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -54,18 +57,34 @@ pub(crate) struct Pieces {
     patience: Patience,
     /// Whether some of it has come.
     has_begun: bool,
+    /// The length that it says it has.
+    announced: Option<u64>,
+    is_http2: bool,
 }
 
 impl Pieces {
-    pub(crate) fn of(app: &App, body: Body, limit: u64) -> Pieces {
+    pub(crate) fn of(app: &App, parts: &Parts, body: Body, limit: u64) -> Pieces {
         let patience = Patience::new(app.config.request_timeout_ms, app.config.body_bytes_per_second_min);
-        Pieces { body, left: limit, limit, patience, has_begun: false }
+        let (announced, is_http2) = (announced(&parts.headers), parts.version == Version::HTTP_2);
+        Pieces { body, left: limit, limit, patience, has_begun: false, announced, is_http2 }
     }
 
+    /// Whether the body is wanted, as far as its head tells.
+    ///
     /// # Errors
-    /// 413 if the body says that it is longer than the limit.
+    /// 400 if it is a part of something; 413 if it says that it is longer than the limit; 415 if it is encoded.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        match announced(headers) {
+        if headers.contains_key(CONTENT_RANGE) {
+            // It would take the place of the whole (RFC 9110, section 14.5).
+            return Err(Problem::bad_request("Content-Range: nothing is written by parts; send the whole"));
+        }
+        if !is_plain(headers) {
+            let detail =
+                "Content-Encoding: the service keeps no encodings and undoes none; send the body without";
+            let problem = Problem::unsupported_media_type(detail);
+            return Err(problem.header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        match self.announced {
             Some(length) if length > self.limit => Err(Problem::payload_too_large(self.limit)),
             _ => Ok(()),
         }
@@ -86,7 +105,8 @@ impl Pieces {
                         "the body did not go on, or too slowly; send it faster, or in smaller documents";
                     return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timed-out", detail));
                 }
-                Ok(None) => return Ok(None),
+                Ok(None) if self.is_whole() => return Ok(None),
+                Ok(None) => return Err(Problem::bad_request("the body breaks off")),
                 Ok(Some(Err(error))) => {
                     return Err(Problem::bad_request(format!("the body breaks off: {error}")));
                 }
@@ -100,6 +120,14 @@ impl Pieces {
             self.left = left.ok_or_else(|| Problem::payload_too_large(self.limit))?;
             return Ok(Some(data));
         }
+    }
+
+    /// Whether what came so far is all of the body. A client of HTTP/2 may give a request up without calling it an error
+    /// (RFC 9113, section 8.1), which what is below takes for the end of the body.
+    fn is_whole(&self) -> bool {
+        let is_as_long = self.announced.is_none_or(|length| length == self.limit - self.left);
+        // A body in chunks does not know that it has come to its end.
+        is_as_long && (!self.is_http2 || self.body.is_end_stream())
     }
 
     /// The whole body, or its beginning of at least so many bytes; and whether it is the whole.
@@ -156,6 +184,16 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Whether the body is as it was before anything was done to it on the way.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let is_identity = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    };
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    values.all(|value| value.as_bytes().split(|byte| *byte == b',').all(is_identity))
+}
+
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
@@ -166,9 +204,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         let (parts, body) = request.into_parts();
         if !is_json(&parts.headers) {
             let detail = "the body is to be JSON: Content-Type: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+            return Err(Problem::unsupported_media_type(detail));
         }
-        let mut pieces = Pieces::of(app, body, app.config.body_bytes_max);
+        let mut pieces = Pieces::of(app, &parts, body, app.config.body_bytes_max);
         let bytes = match pieces.check(&parts.headers) {
             Ok(()) => pieces.beginning(usize::MAX).await,
             Err(problem) => Err(problem),

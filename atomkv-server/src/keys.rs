@@ -24,6 +24,15 @@ pub enum KeyEncoding {
 }
 
 impl KeyEncoding {
+    /// As a query says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            KeyEncoding::Text => "text",
+            KeyEncoding::Hex => "hex",
+            KeyEncoding::Base64url => "base64url",
+        }
+    }
+
     /// # Errors
     /// 400 for what is not so encoded.
     pub(crate) fn decode(self, text: Vec<u8>) -> Result<Vec<u8>, Problem> {

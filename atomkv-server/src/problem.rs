@@ -106,6 +106,10 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", detail)
     }
 
+    pub(crate) fn unsupported_media_type(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    }
+
     /// Too much is going on.
     pub(crate) fn overloaded(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)

@@ -9,7 +9,7 @@ use atomkv_engine::Ready;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, HOST, HeaderName, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, HOST, HeaderName, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -173,6 +173,13 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
     Err(problem.header(CONNECTION, HeaderValue::from_static("close")))
 }
 
+/// The host that a request names, with its port.
+fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let text = headers.get(HOST).map(|value| value.to_str().unwrap_or("?"));
+    // HTTP/2 has it in the URL.
+    uri.authority().map(Authority::as_str).or(text)
+}
+
 struct Admitted {
     client: Client,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
@@ -187,9 +194,8 @@ fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> 
     if app.config.tokens.is_some() || app.config.allow_anonymous {
         return Ok(());
     }
-    let text = headers.get(HOST).map(|value| value.to_str().unwrap_or("?"));
-    // HTTP/2 has it in the URL. No browser leaves it out.
-    let Some(text) = uri.authority().map(Authority::as_str).or(text) else { return Ok(()) };
+    // No browser leaves it out.
+    let Some(text) = asked_host(uri, headers) else { return Ok(()) };
     let host = match text.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
         None => text.split(':').next(),
@@ -209,8 +215,49 @@ fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> 
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", detail))
 }
 
+/// A page from anywhere can send what a form can send, an import and a dump too, to an address that only the browser reaches
+/// (CSRF). It does not see the answer, but a write is a write. Where no token tells clients apart, browsers tell whose page it
+/// is.
+///
 /// # Errors
-/// 401; 421; 429; 501; 503.
+/// 403 to a page of another origin that the settings do not name, unless it only asks.
+fn check_origin(app: &App, request: &Request) -> Result<(), Problem> {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let named = &app.config.cors_origins;
+    if is_safe || app.config.tokens.is_some() || named.iter().any(|origin| origin == "*") {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let host = asked_host(request.uri(), headers);
+    let is_welcome = |origin: &HeaderValue| {
+        let is_own = host.is_some_and(|host| is_at(origin, host)) && !is_cross_site;
+        is_own || named.iter().any(|named| origin == named.as_str())
+    };
+    let mut origins = headers.get_all(ORIGIN).iter().peekable();
+    let is_admitted = if origins.peek().is_some() { origins.all(is_welcome) } else { !is_cross_site };
+    if is_admitted {
+        return Ok(());
+    }
+    let detail = "without tokens the service takes writes from its own pages and from those of cors_origins: name the page's \
+                  origin there (--cors-origin), or set tokens (--tokens)";
+    Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail))
+}
+
+/// Whether an origin is at this host. What a proxy in front has to do with HTTPS is not known, so the scheme does not count.
+fn is_at(origin: &HeaderValue, host: &str) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let (authority, port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {
+        (Some(authority), _) => (authority, ":80"),
+        (_, Some(authority)) => (authority, ":443"),
+        (None, None) => return false,
+    };
+    let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+/// # Errors
+/// 401; 403; 421; 429; 501; 503.
 fn admit(
     app: &Arc<App>,
     request: &Request,
@@ -223,6 +270,7 @@ fn admit(
         return Ok(Admitted { client: Client::nobody(), permit: None });
     }
     check_host(app, request.uri(), request.headers())?;
+    check_origin(app, request)?;
     let client = app.guard.identify(request.headers())?;
     app.rates.admit(&client, address.map(|address| address.ip()))?;
     let permit = app

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atomkv_engine::{Database, Options};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, RANGE};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
+    RETRY_AFTER,
+};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::IntoResponse;
 use axum::{Router, middleware};
 use axum_server::Handle;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -18,6 +22,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::ServeError;
 use crate::front::Front;
+use crate::keys::KEY;
 use crate::listen::Door;
 use crate::problem::Problem;
 use crate::resp::Redis;
@@ -28,6 +33,14 @@ use crate::{logs, openapi, request};
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a connection may take to send the head of a request, and may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest head of a request by HTTP/2, with 32 bytes for each header (RFC 9113, section 6.5.2): the longest path and the
+/// longest key fit in.
+const HEAD_BYTES_MAX: u32 = 256 << 10;
+/// How often a client of HTTP/2 that sends nothing is asked whether it is there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many calls of the engine may wait at once, each on a thread, besides those of watches.
+const CALLS_MAX: usize = 512;
 
 /// A service whose database is open and whose address is taken.
 pub struct Server {
@@ -72,6 +85,10 @@ impl Server {
     /// Answers requests until `shutdown` is there; then takes no more, ends watches and operations, lets requests under way
     /// end, and closes the database.
     ///
+    /// Every watch takes one of the runtime's threads for blocking calls, of which there are 512 unless its builder is told
+    /// otherwise, and so does whatever has to wait for the disk. A runtime with which [`Config::watches_max`] is set higher
+    /// than to its default is to have that many threads more (`max_blocking_threads`), else watches leave none for the rest.
+    ///
     /// # Errors
     /// [`ServeError::Engine`] for what closing the database said; [`ServeError::File`] for a certificate that makes no sense;
     /// [`ServeError::Io`].
@@ -87,7 +104,12 @@ impl Server {
             .handle(handle.clone())
             .first_request_timeout(HEAD_TIMEOUT)
             .accept_error_handler(|_, error| tracing::debug!(%error, "connection"));
-        server.http_builder().http1().header_read_timeout(HEAD_TIMEOUT);
+        let http = server.http_builder();
+        http.http1().header_read_timeout(HEAD_TIMEOUT);
+        http.http2()
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
         let certificate = Certificate::open(&app.config).await?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
         tracing::info!(url = format!("{scheme}://{address}/"), path = %app.database.path().display(), "listening");
@@ -157,6 +179,8 @@ fn router(app: &Arc<App>) -> Result<Router, ServeError> {
             IF_MATCH,
             IF_NONE_MATCH,
             RANGE,
+            IF_RANGE,
+            KEY,
             own("prefer"),
             own("last-event-id"),
             own("x-request-id"),
@@ -164,8 +188,11 @@ fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         .expose_headers([
             ETAG,
             LOCATION,
+            CONTENT_RANGE,
+            RETRY_AFTER,
             own("atomkv-version"),
             own("atomkv-sequence"),
+            own("atomkv-time-ms"),
             own("atomkv-expires-at-ms"),
             own("x-request-id"),
         ]);
@@ -228,12 +255,17 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 pub fn run(config: Config) -> Result<(), ServeError> {
     config.validate()?;
     logs::start(&config)?;
+    let runtime = runtime(&config).map_err(|error| ServeError::io("start threads", error))?;
+    runtime.block_on(serve(config, until_told()))
+}
+
+/// A runtime whose watches leave threads for everything else.
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
         builder.worker_threads(config.threads);
     }
-    let runtime = builder.enable_all().build().map_err(|error| ServeError::io("start threads", error))?;
-    runtime.block_on(serve(config, until_told()))
+    builder.max_blocking_threads(CALLS_MAX.saturating_add(config.watches_max)).enable_all().build()
 }
 
 /// Until the process is told to end.
@@ -251,4 +283,27 @@ async fn until_told() {
         }
     }
     let _ = interrupted.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn all_watches_together_leave_threads_for_the_rest() {
+        let config = Config { watches_max: CALLS_MAX, threads: 1, ..Config::new("data") };
+        let runtime = runtime(&config).expect("a runtime");
+        let mut watches = Vec::new();
+        for _ in 0..config.watches_max {
+            let (end, ended) = mpsc::channel::<()>();
+            runtime.spawn_blocking(move || ended.recv());
+            watches.push(end);
+        }
+        let (done, is_done) = mpsc::channel();
+        runtime.spawn_blocking(move || done.send(()));
+        is_done.recv_timeout(Duration::from_secs(60)).expect("a thread for another call");
+        drop(watches);
+    }
 }

@@ -183,6 +183,11 @@ impl TableHandle {
         Ok(reader.map(|reader| Written { version: reader.version(), sequence: reader.sequence() }))
     }
 
+    /// How long the key's value is; 0 if it is not there.
+    pub(crate) fn length(&self, key: &[u8]) -> Result<u64> {
+        Ok(self.table.read_stream(key)?.map_or(0, |reader| reader.len()))
+    }
+
     /// Whether a write of so many bytes might wait.
     pub(crate) fn may_wait(&self, bytes: usize, media_type: Option<&str>) -> bool {
         let creates = media_type.is_some() && self.types.get().is_none();
@@ -227,7 +232,8 @@ impl TableHandle {
                 let types = self.types_for_writing(database)?;
                 batch.put_with(types, key, media_type.as_bytes(), WriteOptions::new().expiry(expiry));
             }
-            (None, Some(types)) if types.contains(key)? => {
+            // What the batch does before may give the key a type, which nothing tells of yet.
+            (None, Some(types)) if !batch.is_empty() || types.contains(key)? => {
                 batch.delete(types, key);
             }
             (None, _) => {}

@@ -50,6 +50,23 @@ fn what_is_put_is_got_with_its_type_and_its_tag() {
     service.request("DELETE", ADA).send().is_problem(404, "document-not-found");
 }
 
+#[test]
+fn the_place_of_a_new_document_can_be_read() {
+    let service = service();
+    for (path, place) in [
+        ("a?durability=buffered&ttl=30m", "a"),
+        ("%FF%2f?", "%FF%2f"),
+        ("text?key_encoding=text", "text"),
+        ("ff00?durability=buffered&key_encoding=hex", "ff00?key_encoding=hex"),
+        ("_w0?key_encoding=base64url&ttl=1h", "_w0?key_encoding=base64url"),
+    ] {
+        let put = service.put(&format!("/v1/tables/users/documents/{path}"), path.as_bytes());
+        let location = put.header("location").unwrap_or_else(|| panic!("{path}: {put:?}"));
+        assert_eq!(location, format!("/v1/tables/users/documents/{place}"));
+        assert_eq!(service.get(location).text(), path);
+    }
+}
+
 /// Most reads are answered before the router: nobody may see that from the answer. A question mark without a query takes the
 /// long way.
 #[test]

@@ -1,6 +1,7 @@
 //! Documents that are larger than a piece: streamed in and out, read in parts, there as a whole or not at all.
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use crate::common::{Answer, Service, connect};
 
@@ -108,8 +109,44 @@ fn a_transfer_coding_that_nobody_undoes_is_refused() {
     service.get(FILM).is_problem(404, "document-not-found");
     let mut stream = send("PUT", &["Chunked "]);
     assert_eq!(Answer::read(&mut stream, false).expect("an answer").status, 201);
-    let plain = service.request("PUT", FILM).header("Content-Encoding", "gzip").body(b"abcd").send();
-    assert_eq!((plain.status, service.get(FILM).text()), (204, "abcd"), "of another kind");
+    assert_eq!(service.get(FILM).text(), "abc");
+}
+
+/// It would come back as if it were what the client had before it was encoded.
+#[test]
+fn a_body_that_was_encoded_is_refused() {
+    let service = service();
+    assert_eq!(service.put(FILM, b"before").status, 201);
+    for request in ["PUT /v1/tables/films/documents/kid", "POST /v1/tables/films/import", "POST /v1/dump"] {
+        let (method, path) = request.split_once(' ').expect("both");
+        for encoding in ["gzip", "identity, br"] {
+            let answer =
+                service.request(method, path).header("Content-Encoding", encoding).body(b"{}").send();
+            answer.is_problem(415, "unsupported-media-type");
+            assert_eq!(answer.header("accept-encoding"), Some("identity"), "{request}");
+        }
+    }
+    assert_eq!(service.get(FILM).text(), "before");
+    let plain = service.request("PUT", FILM).header("Content-Encoding", "Identity").body(b"plain").send();
+    assert_eq!((plain.status, service.get(FILM).text()), (204, "plain"));
+}
+
+#[test]
+fn a_part_does_not_take_the_place_of_the_whole() {
+    let service = service();
+    assert_eq!(service.put(FILM, b"before").status, 201);
+    let part = service.request("PUT", FILM).header("Content-Range", "bytes 0-3/6").body(b"part").send();
+    part.is_problem(400, "bad-request");
+    assert_eq!(service.get(FILM).text(), "before");
+    // Before the client sends it all for nothing.
+    let mut stream = connect(service.address);
+    let head = format!(
+        "PUT {FILM} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Range: bytes 0-3/6\r\n\
+         Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let refused = Answer::read(&mut std::io::BufReader::new(stream), false).expect("an answer");
+    refused.is_problem(400, "bad-request");
 }
 
 #[test]
@@ -169,6 +206,37 @@ fn conditions_hold_for_large_documents_too() {
     assert_eq!(second.status, 204, "{second:?}");
     let got = service.request("HEAD", FILM).send();
     assert_eq!(got.header("content-length"), Some("3145728"));
+}
+
+/// It is a write of the whole value.
+#[test]
+fn another_expiry_of_a_large_document_takes_its_turn() {
+    // Those that are begun are to be held for as long as it takes.
+    let service = Service::with(|config| config.request_timeout_ms = 0);
+    service.table("films", "{}");
+    assert_eq!(service.put(FILM, &noise((1 << 20) + 1)).status, 201);
+    assert_eq!(service.put("/v1/tables/films/documents/short", b"short").status, 201);
+    let expire = |key: &str| {
+        service.request("PUT", &format!("/v1/tables/films/documents/{key}/expiry?ttl=1h")).send().status
+    };
+    assert_eq!((expire("kid"), expire("short")), (204, 204));
+    let begun = vec![b'x'; (1 << 20) + 1];
+    let begin = |number| {
+        let mut stream = connect(service.address);
+        let head = format!(
+            "PUT /v1/tables/films/documents/{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            2 << 20
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(&begun).expect("sent");
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+        stream
+    };
+    let uploads: Vec<_> = (0..66).map(begin).collect();
+    // When two have been refused there are as many as there may be.
+    while uploads.iter().filter(|upload| upload.peek(&mut [0]).is_ok()).count() < 2 {}
+    assert_eq!((expire("kid"), expire("short")), (503, 204));
+    drop(uploads);
 }
 
 #[test]

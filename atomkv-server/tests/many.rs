@@ -180,6 +180,50 @@ fn a_batch_happens_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn of_several_writes_of_a_batch_on_one_key_the_last_says_the_type() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let apply = |operations: Value| {
+        let applied = service.post_json("/v1/batch", &json!({"operations": operations}).to_string());
+        assert_eq!(applied.status, 200, "{applied:?}");
+    };
+    let put = |key: &str, content_type: &str| json!({"op": "put", "table": "t", "key": key, "value": content_type, "content_type": content_type});
+    let plain = |key: &str| json!({"op": "put", "table": "t", "key": key, "value": ""});
+    let delete = |key: &str| json!({"op": "delete", "table": "t", "key": key});
+    let none = "application/octet-stream";
+    // First without a type in the database, then with one.
+    for round in ["new", "typed"] {
+        let key = |name: &str| format!("{round}:{name}");
+        if round == "typed" {
+            apply(json!([
+                put("typed:a", "text/old"),
+                put("typed:b", "text/old"),
+                put("typed:c", "text/old")
+            ]));
+        }
+        apply(json!([
+            put(&key("a"), "text/x"),
+            plain(&key("a")),
+            plain(&key("b")),
+            put(&key("b"), "text/x"),
+            put(&key("c"), "text/x"),
+            delete(&key("c")),
+            plain(&key("c")),
+            put(&key("d"), "text/x"),
+            delete(&key("d")),
+            put(&key("e"), "text/x"),
+            plain(&key("e")),
+            put(&key("e"), "text/y"),
+        ]));
+        for (name, content_type) in [("a", none), ("b", "text/x"), ("c", none), ("e", "text/y")] {
+            let got = service.get(&format!("/v1/tables/t/documents/{}", key(name)));
+            assert_eq!(got.header("content-type"), Some(content_type), "{}", key(name));
+        }
+        service.get(&format!("/v1/tables/t/documents/{}", key("d"))).is_problem(404, "document-not-found");
+    }
+}
+
+#[test]
 fn many_are_read_at_one_moment() {
     let service = Service::start();
     service.table("a", "{}");
@@ -368,4 +412,51 @@ fn the_old_interface_is_there() {
     assert_eq!(service.get("/v1/tables/documents/documents/k%2F1").text(), "test2");
     put("not base64").is_problem(422, "unprocessable");
     service.request("PUT", "/document/k").json("{}").send().is_problem(422, "unprocessable");
+}
+
+#[test]
+fn the_old_interface_tells_no_document_that_is_too_long_for_a_body() {
+    let service = Service::with(|config| config.body_bytes_max = 2 << 20);
+    service.table("documents", "{}");
+    // The last two are too large to be told without waiting.
+    for (length, status) in [(1000, 200), (2 << 20, 200), ((2 << 20) + 1, 413), (20 << 20, 413)] {
+        let path = format!("/v1/tables/documents/documents/{length}");
+        assert_eq!(service.put(&path, &vec![b'x'; length]).status, 201);
+        let got = service.get(&format!("/document/{length}"));
+        assert_eq!(got.status, status, "{length}");
+        if status == 413 {
+            got.is_problem(413, "payload-too-large");
+            assert!(got.text().contains("/v1/tables/documents/documents/"), "{}", got.text());
+        } else {
+            let told = got.json()["document"].as_str().expect("in base64").len();
+            assert_eq!(told, length.div_ceil(3) * 4);
+        }
+    }
+}
+
+/// Ten thousand of the longest keys would be 640 MiB.
+#[test]
+fn a_page_of_long_keys_ends_early() {
+    let service = Service::start();
+    service.table("t", "{}");
+    let (count, length) = (1100, 32 << 10);
+    let keys: Vec<Value> = (0..count).map(|n| format!("{n:0length$}").into()).collect();
+    for keys in keys.chunks(400) {
+        let put = |key: &Value| json!({"op": "put", "table": "t", "key": key, "value": "v"});
+        let operations: Vec<Value> = keys.iter().map(put).collect();
+        let batch = json!({"operations": operations, "durability": "buffered"});
+        assert_eq!(service.post_json("/v1/batch", &batch.to_string()).status, 200);
+    }
+    for query in ["limit=10000", "limit=10000&values=true"] {
+        let first = service.get(&format!("/v1/tables/t/documents?{query}"));
+        assert!(first.body.len() < 34 << 20, "{}", first.body.len());
+        let cursor = first.json()["cursor"].as_str().expect("more").to_string();
+        let second = service.get(&format!("/v1/tables/t/documents?{query}&cursor={cursor}"));
+        let all: BTreeSet<String> = keys_of(&[&first, &second]);
+        assert_eq!((all.len(), &second.json()["cursor"]), (count, &Value::Null), "{query}");
+    }
+}
+
+fn keys_of(pages: &[&Answer]) -> BTreeSet<String> {
+    pages.iter().flat_map(|page| keys(page)).collect()
 }

@@ -80,6 +80,64 @@ fn without_tokens_names_that_anybody_can_give_are_not_answered() {
     assert_eq!(ask(&open, "db.example", "/v1/tables").status, 200);
 }
 
+/// A page can send it from the browser of whoever looks at it, to an address that only this browser reaches.
+#[test]
+fn without_tokens_pages_of_others_do_not_write() {
+    const APP: &str = "https://app.example";
+    let send = |service: &Service, path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let request = service.request("POST", path).header("Content-Type", "text/plain");
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value)).body(body).send()
+    };
+    let source = Service::start();
+    source.table("t", "{}");
+    assert_eq!(source.put("/v1/tables/t/documents/a", b"1").status, 201);
+    let dump = source.get("/v1/dump").body;
+    for anonymous in [false, true] {
+        let service = Service::with(|config| {
+            config.allow_anonymous = anonymous;
+            config.cors_origins = vec![APP.to_string()];
+        });
+        service.table("t", "{}");
+        for (path, body) in
+            [("/v1/tables/t/import", &b"{\"key\":\"a\",\"value\":\"1\"}"[..]), ("/v1/dump", &dump)]
+        {
+            for foreign in [
+                &[("Origin", "https://evil.example")][..],
+                &[("Origin", "null")],
+                &[("Origin", "http://localhost.evil.example")],
+                &[("Origin", "http://localhost:81")],
+                &[("Origin", "localhost")],
+                &[("Origin", APP), ("Origin", "https://evil.example")],
+                &[("Sec-Fetch-Site", "cross-site")],
+                &[("Origin", "http://localhost"), ("Sec-Fetch-Site", "cross-site")],
+            ] {
+                send(&service, path, foreign, body).is_problem(403, "foreign-origin");
+            }
+            service.get("/v1/tables/t/documents/a").is_problem(404, "document-not-found");
+            for own in [
+                &[][..],
+                &[("Origin", "http://localhost")],
+                &[("Origin", "https://LOCALHOST:443"), ("Sec-Fetch-Site", "same-origin")],
+                &[("Origin", APP), ("Sec-Fetch-Site", "cross-site")],
+            ] {
+                let answer = send(&service, path, own, body);
+                assert_eq!(answer.status, 200, "{own:?}: {answer:?}");
+            }
+            let gone = service.request("DELETE", "/v1/tables/t/documents/a").send();
+            assert_eq!(gone.status, 204);
+        }
+        let delete = service.request("DELETE", "/v1/tables/t/documents/a").header("Origin", "null").send();
+        delete.is_problem(403, "foreign-origin");
+        let read = service.request("GET", "/v1/tables").header("Origin", "https://evil.example").send();
+        assert_eq!(read.status, 200, "the browser keeps the answer to itself");
+    }
+    let any = Service::with(|config| config.cors_origins = vec!["*".to_string()]);
+    any.table("t", "{}");
+    let answer =
+        send(&any, "/v1/tables/t/import", &[("Origin", "null"), ("Sec-Fetch-Site", "cross-site")], b"");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 #[test]
 fn nonsense_on_the_wire_ends_the_connection_and_nothing_else() {
     let service = Service::start();
@@ -195,6 +253,40 @@ fn tokens_say_who_may_do_what() {
     assert_eq!(events.next().expect("an event").data["key"], "open");
 }
 
+/// A scope stands for itself where all tables are concerned, too.
+#[test]
+fn what_administers_neither_reads_nor_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("tokens.toml");
+    let all = tokens(
+        &file,
+        &[
+            ("root", r#"["read", "write", "admin"]"#, ""),
+            ("janitor", r#"["admin"]"#, ""),
+            ("keeper", r#"["read", "admin"]"#, ""),
+            ("loader", r#"["write", "admin"]"#, ""),
+            ("clerk", r#"["read", "write"]"#, ""),
+        ],
+    );
+    let [root, janitor, keeper, loader, clerk] = all.as_slice() else { panic!() };
+    let service = Service::with(|config| config.tokens = Some(file.clone()));
+    let send = |token: &str, method: &str, path: &str, body: &[u8]| {
+        let request = service.request(method, path).header("Authorization", &format!("Bearer {token}"));
+        request.header("Content-Type", "application/json").body(body).send()
+    };
+    assert_eq!(send(root, "PUT", "/v1/tables/t", b"{}").status, 201);
+    assert_eq!(send(root, "PUT", "/v1/tables/t/documents/a", b"1").status, 201);
+    let dump = send(root, "GET", "/v1/dump", b"").body;
+    for lacking in [janitor, loader, clerk] {
+        send(lacking, "GET", "/v1/backup", b"").is_problem(403, "forbidden");
+    }
+    for lacking in [janitor, keeper, clerk] {
+        send(lacking, "POST", "/v1/dump", &dump).is_problem(403, "forbidden");
+    }
+    assert_eq!(send(keeper, "GET", "/v1/backup", b"").status, 200);
+    assert_eq!(send(loader, "POST", "/v1/dump", &dump).json()["records"], 1);
+}
+
 #[test]
 fn limits_are_kept() {
     let service = Service::with(|config| (config.rate_per_second, config.rate_burst) = (1, 5));
@@ -297,6 +389,16 @@ fn browsers_of_other_origins_are_let_in_only_by_name() {
     let allowed = preflight(&service, "https://app.example");
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example"), "{allowed:?}");
     assert_eq!(preflight(&service, "https://other.example").header("access-control-allow-origin"), None);
+    let lists = |answer: &Answer, header: &str, names: &[&str]| {
+        let listed = answer.header(header).unwrap_or_default();
+        let missing: Vec<_> =
+            names.iter().filter(|name| !listed.split(',').any(|one| one == **name)).collect();
+        assert!(missing.is_empty(), "{header} lacks {missing:?}: {listed}");
+    };
+    lists(&allowed, "access-control-allow-headers", &["if-match", "if-range", "range", "atomkv-key"]);
+    let read = service.request("GET", "/v1/tables").header("Origin", "https://app.example").send();
+    let told = ["etag", "content-range", "retry-after", "atomkv-version", "atomkv-time-ms"];
+    lists(&read, "access-control-expose-headers", &told);
 }
 
 /// What makes durable writes of many connections fast, however slow the disk or the machine is.

@@ -7,6 +7,7 @@ mod changes;
 mod console;
 mod documents;
 mod guide;
+mod http2;
 mod interface;
 mod kill_nine;
 mod large_documents;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atomkv_engine::{Changed, Ready};
+use atomkv_engine::{Changed, Ready, Table};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -92,17 +92,19 @@ pub(crate) async fn put(
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get(State(app): State<Arc<App>>, client: Client, uri: Uri) -> Result<Response, Problem> {
     client.allows(Scope::Read, TABLE)?;
     let key = segment(&uri, 2)?.into_owned();
+    let longest = app.config.body_bytes_max;
     let value = match app.tables.open(&app.database, TABLE) {
         Err(atomkv_engine::Error::TableNotFound { .. }) => None,
         Err(error) => return Err(error.into()),
-        Ok(handle) => match handle.table.get_at_once(&key, <[u8]>::to_vec)? {
-            Ready::Now(value) => value,
-            Ready::Later => call(move || handle.table.get(&key)).await?,
+        Ok(handle) => match handle.table.get_at_once(&key, |value| taken(value, longest))? {
+            Ready::Now(value) => value.transpose()?,
+            Ready::Later => call(move || read(&handle.table, &key, longest)).await?,
         },
     };
     let told = match value {
@@ -110,4 +112,33 @@ pub(crate) async fn get(State(app): State<Arc<App>>, client: Client, uri: Uri) -
         None => OldGet { status: "KeyNotExist", document: None },
     };
     Ok((StatusCode::OK, Json(told)).into_response())
+}
+
+fn taken(value: &[u8], longest: u64) -> Result<Vec<u8>, Problem> {
+    check_length(value.len() as u64, longest)?;
+    Ok(value.to_vec())
+}
+
+fn read(table: &Table, key: &[u8], longest: u64) -> Result<Option<Vec<u8>>, Problem> {
+    let Some(reader) = table.read_stream(key)? else { return Ok(None) };
+    check_length(reader.len(), longest)?;
+    let mut value = vec![0; reader.len() as usize];
+    let read = reader.read_at(0, &mut value)?;
+    value.truncate(read);
+    Ok(Some(value))
+}
+
+/// An answer of this interface is in memory as a whole, three times over.
+///
+/// # Errors
+/// 413 for a document that is longer than the bodies of requests may be.
+fn check_length(length: u64, longest: u64) -> Result<(), Problem> {
+    if length <= longest {
+        return Ok(());
+    }
+    let detail = format!(
+        "the document has {length} bytes, more than the {longest} that are told in base64: read it at \
+         /v1/tables/{TABLE}/documents/{{key}}, where it is streamed"
+    );
+    Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", detail))
 }

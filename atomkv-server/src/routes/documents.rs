@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atomkv_engine::{Durability, Error, Expect, Ready, StreamReader, Table, Written};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_RANGE,
     LAST_MODIFIED, LOCATION, RANGE,
@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::IntoParams;
 
 use crate::app::App;
@@ -319,6 +319,7 @@ pub(crate) struct PutQuery {
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
     )
@@ -326,17 +327,17 @@ pub(crate) struct PutQuery {
 pub(crate) async fn put(
     State(app): State<Arc<App>>,
     client: Client,
-    uri: Uri,
     Query(query): Query<PutQuery>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let mut pieces = Pieces::of(&app, body, app.config.document_bytes_max);
-    let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
-    let written = match write(&app, &client, &uri, &query, &headers, &mut pieces).await {
+    let (parts, body) = request.into_parts();
+    let (uri, headers) = (&parts.uri, &parts.headers);
+    let mut pieces = Pieces::of(&app, &parts, body, app.config.document_bytes_max);
+    let preferred = if query.durability.is_none() { preferred(headers) } else { None };
+    let written = match write(&app, &client, uri, &query, headers, &mut pieces).await {
         Ok(written) => written,
         Err(problem) => {
-            pieces.discard(&headers).await;
+            pieces.discard(headers).await;
             return Err(problem);
         }
     };
@@ -345,10 +346,18 @@ pub(crate) async fn put(
         *response.status_mut() = StatusCode::CREATED;
     }
     if written.version == 1 && !headers.contains_key(KEY) {
-        response.headers_mut().insert(LOCATION, header(&uri.to_string())?);
+        response.headers_mut().insert(LOCATION, header(&location(uri, query.key_encoding))?);
     }
     tell(&mut response, written, preferred)?;
     Ok(response)
+}
+
+/// Where a document is to be read: its path, without what its write asked for besides.
+fn location(uri: &Uri, encoding: KeyEncoding) -> String {
+    match encoding {
+        KeyEncoding::Text => uri.path().to_string(),
+        other => format!("{}?key_encoding={}", uri.path(), other.name()),
+    }
 }
 
 async fn write(
@@ -457,6 +466,12 @@ struct Upload {
     durability: Durability,
 }
 
+/// The right to write a document that is large.
+fn permit(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = app.uploads.clone().try_acquire_owned();
+    permit.map_err(|_| Problem::overloaded("too many large documents are being written"))
+}
+
 /// What is sent to the thread that writes it.
 enum Step {
     Data(Bytes),
@@ -472,8 +487,7 @@ impl Upload {
         is_whole: bool,
         pieces: &mut Pieces,
     ) -> Result<Written, Problem> {
-        let permit = app.uploads.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Problem::overloaded("too many large documents are being written"))?;
+        let permit = permit(app)?;
         let (steps, received) = mpsc::channel(4);
         let writer = {
             let app = app.clone();
@@ -614,6 +628,7 @@ pub(crate) struct ExpiryQuery {
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -630,6 +645,9 @@ pub(crate) async fn set_expiry(
     let preferred = if query.durability.is_none() { preferred(&headers) } else { None };
     let durability = app.durability(query.durability.or(preferred).map(Into::into));
     let write = move |app: &App| {
+        // The value is written again.
+        let is_large = handle.length(&key)? > STREAM_FROM_BYTES as u64;
+        let _permit = is_large.then(|| permit(app)).transpose()?;
         with_expectation(&handle, &key, &conditions, |expect| {
             handle.set_expiry(&app.database, &key, Wish { expect, expiry })
         })

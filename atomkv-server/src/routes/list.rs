@@ -28,7 +28,7 @@ const LIMIT: u64 = 100;
 const LIMIT_MAX: u64 = 10_000;
 /// Longer values are not told in lists and by many.
 const VALUE_BYTES_MAX: u64 = 1 << 20;
-/// Once the values of an answer have so many bytes, it ends.
+/// Once the keys and values of an answer have so many bytes, it ends.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
 #[derive(Deserialize, IntoParams)]
@@ -48,12 +48,13 @@ pub(crate) struct ListQuery {
     /// From the last key to the first; of ordered tables only.
     #[serde(default)]
     reverse: bool,
-    /// How many at most, 1 to 10,000. Default 100. As lines any number, by default all.
+    /// How many at most, 1 to 10,000. Default 100. A page with 32 MiB of keys and values ends all the same. As lines any
+    /// number, by default all.
     #[param(minimum = 1)]
     limit: Option<u64>,
     /// Goes on behind an earlier page: its `cursor`, with the same other parameters.
     cursor: Option<String>,
-    /// With values, of up to 1 MiB each; the page ends at 32 MiB of them.
+    /// With values, of up to 1 MiB each.
     #[serde(default)]
     values: bool,
     /// How `prefix`, `start`, `end` and `contains` are written, and the keys of the answer.
@@ -204,6 +205,7 @@ fn page(
     while told_bytes < ANSWER_BYTES_MAX
         && let Some(entry) = scan.next_entry().transpose()?
     {
+        told_bytes += entry.key.len() as u64;
         let document = Listed::of(&snapshot, handle, entry, how)?;
         told_bytes += document.bytes.filter(|_| document.too_large.is_none()).unwrap_or(0);
         documents.push(document);
@@ -220,7 +222,7 @@ impl Listed {
         entry: ScanEntry,
         how: How,
     ) -> Result<Listed, Error> {
-        let told = if how.values { tell(snapshot, handle, &entry.key)? } else { None };
+        let told = if how.values { tell(snapshot, handle, &entry.key, u64::MAX)? } else { None };
         let told = told.unwrap_or_default();
         let written = atomkv_engine::Written { version: entry.version, sequence: entry.sequence };
         Ok(Listed {
@@ -248,7 +250,8 @@ struct Told {
     about: Option<(atomkv_engine::Written, u64, Option<u64>)>,
 }
 
-fn tell(snapshot: &Snapshot, handle: &TableHandle, key: &[u8]) -> Result<Option<Told>, Error> {
+/// `left` is how long the value may be if it is to be told; one that is not told is not read either.
+fn tell(snapshot: &Snapshot, handle: &TableHandle, key: &[u8], left: u64) -> Result<Option<Told>, Error> {
     let Some(reader) = snapshot.read_stream(&handle.table, key)? else { return Ok(None) };
     let sequence = reader.sequence();
     let written = atomkv_engine::Written { version: reader.version(), sequence };
@@ -258,7 +261,7 @@ fn tell(snapshot: &Snapshot, handle: &TableHandle, key: &[u8]) -> Result<Option<
         about: Some((written, reader.time_ms(), reader.expires_at_ms())),
         ..Told::default()
     };
-    if reader.len() > VALUE_BYTES_MAX {
+    if reader.len() > VALUE_BYTES_MAX.min(left) {
         told.too_large = Some(true);
         return Ok(Some(told));
     }
@@ -454,14 +457,10 @@ pub(crate) async fn get_many(
 }
 
 fn find(snapshot: &Snapshot, handle: &TableHandle, key: &[u8], left: &mut u64) -> Result<Found, Error> {
-    let told = tell(snapshot, handle, key)?;
+    let told = tell(snapshot, handle, key, *left)?;
     let found = told.is_some();
-    let mut told = told.unwrap_or_default();
-    let told_bytes = told.bytes.filter(|_| told.too_large.is_none()).unwrap_or(0);
-    match left.checked_sub(told_bytes) {
-        Some(rest) => *left = rest,
-        None => (told.value, told.too_large) = (Value::default(), Some(true)),
-    }
+    let told = told.unwrap_or_default();
+    *left -= told.bytes.filter(|_| told.too_large.is_none()).unwrap_or(0);
     let about = told.about;
     Ok(Found {
         found,
@@ -475,4 +474,49 @@ fn find(snapshot: &Snapshot, handle: &TableHandle, key: &[u8], left: &mut u64) -
         value: told.value,
         too_large: told.too_large,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use atomkv_engine::{Database, TableOptions};
+
+    use super::*;
+    use crate::tables::{Tables, Wish};
+
+    /// Ten thousand values would be read and encoded for an answer that has room for a few.
+    #[test]
+    fn what_an_answer_has_no_room_for_is_not_read() {
+        let database = Database::in_memory().expect("opens");
+        database.table("t", TableOptions::new()).expect("a table");
+        let handle = Tables::default().open(&database, "t").expect("there");
+        for (key, value) in [(b"a", &b"12345"[..]), (b"b", b"123"), (b"c", b"")] {
+            handle.put(&database, key, value, None, Wish::default()).expect("put");
+        }
+        let snapshot = database.snapshot().expect("a snapshot");
+        let tell = |key: &[u8], left| tell(&snapshot, &handle, key, left).expect("read").expect("there");
+        assert_eq!(tell(b"a", 5).value.value.as_deref(), Some("12345"));
+        let without = tell(b"a", 4);
+        assert_eq!(
+            (without.value, without.bytes, without.too_large),
+            (Value::default(), Some(5), Some(true))
+        );
+        let mut left = 7;
+        let mut find = |key: &[u8]| find(&snapshot, &handle, key, &mut left).expect("read");
+        let found = [&b"a"[..], b"b", b"c", b"none", b"a"].map(&mut find);
+        let told = found.map(|found| (found.found, found.value.value, found.too_large));
+        let value = |text: &str| Some(text.to_string());
+        assert_eq!(
+            told,
+            [
+                (true, value("12345"), None),
+                (true, None, Some(true)),
+                (true, value(""), None),
+                (false, None, None),
+                (true, None, Some(true)),
+            ]
+        );
+        assert_eq!(left, 2);
+        drop(snapshot);
+        database.close().expect("closes");
+    }
 }

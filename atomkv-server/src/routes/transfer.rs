@@ -12,7 +12,7 @@ use atomkv_engine::{
 };
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
@@ -301,6 +301,7 @@ pub(crate) async fn dump(
 )]
 pub(crate) async fn backup(State(app): State<Arc<App>>, client: Client) -> Result<Response, Problem> {
     client.allows_all(Scope::Admin)?;
+    client.allows_all(Scope::Read)?;
     let database = app.database.clone();
     written(&app, "application/x-tar", move |writer| {
         database.backup_stream(writer, Watcher::none()).map(|_| ())
@@ -370,6 +371,7 @@ impl Imported {
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
@@ -378,16 +380,15 @@ impl Imported {
 pub(crate) async fn import(
     State(app): State<Arc<App>>,
     client: Client,
-    uri: Uri,
     Query(query): Query<ImportQuery>,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Imported>, Problem> {
-    let handle = app.table(&client, Scope::Write, &table_name(&uri)?)?;
+    let handle = app.table(&client, Scope::Write, &table_name(request.uri())?)?;
     if query.bookmark.is_some() {
         client.allows(Scope::Write, BOOKMARKS)?;
     }
     let database = app.database.clone();
-    read(&app, body, move |input, report| {
+    read(&app, request, move |input, report| {
         let mut options = options(&query, report);
         if let Some(name) = &query.bookmark {
             let bookmarks = database.table(BOOKMARKS, TableOptions::new())?;
@@ -411,6 +412,7 @@ pub(crate) async fn import(
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 412, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
@@ -420,11 +422,12 @@ pub(crate) async fn load(
     State(app): State<Arc<App>>,
     client: Client,
     Query(query): Query<LoadQuery>,
-    body: Body,
+    request: Request,
 ) -> Result<Json<Imported>, Problem> {
     client.allows_all(Scope::Admin)?;
+    client.allows_all(Scope::Write)?;
     let database = app.database.clone();
-    read(&app, body, move |input, report| {
+    read(&app, request, move |input, report| {
         let LoadQuery { if_exists, skip_malformed } = query;
         let format = AskedFormat::Dump;
         let query = ImportQuery { format, encoding: None, if_exists, skip_malformed, bookmark: None };
@@ -464,22 +467,31 @@ fn options(query: &ImportQuery, report: &ReportHandle) -> ImportOptions {
 
 /// A body as the engine's input.
 struct Incoming {
-    pieces: mpsc::Receiver<Result<Bytes, Problem>>,
+    /// `None` is the end. Without it the body was cut: the request has gone, and whoever read it with it.
+    pieces: mpsc::Receiver<Result<Option<Bytes>, Problem>>,
     piece: Bytes,
+    has_ended: bool,
     /// Why there is nothing more, if that is not the end.
     broken: Option<Problem>,
 }
 
+impl Incoming {
+    fn of(pieces: mpsc::Receiver<Result<Option<Bytes>, Problem>>) -> Incoming {
+        Incoming { pieces, piece: Bytes::new(), has_ended: false, broken: None }
+    }
+}
+
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() && self.broken.is_none() {
+        while self.piece.is_empty() && !self.has_ended && self.broken.is_none() {
             match self.pieces.blocking_recv() {
-                Some(Ok(piece)) => self.piece = piece,
+                Some(Ok(Some(piece))) => self.piece = piece,
+                Some(Ok(None)) => self.has_ended = true,
                 Some(Err(problem)) => self.broken = Some(problem),
-                None => return Ok(0),
+                None => self.broken = Some(Problem::bad_request("the body breaks off")),
             }
         }
-        if self.piece.is_empty() {
+        if self.broken.is_some() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body breaks off"));
         }
         let length = buffer.len().min(self.piece.len());
@@ -493,18 +505,23 @@ impl Read for Incoming {
 /// that a client that only sends sees the answer.
 async fn read(
     app: &Arc<App>,
-    body: Body,
+    request: Request,
     import: impl FnOnce(&mut io::BufReader<&mut Incoming>, &ReportHandle) -> Result<TransferReport, Error>
     + Send
     + 'static,
 ) -> Result<Json<Imported>, Problem> {
+    let (parts, body) = request.into_parts();
+    let mut pieces = Pieces::of(app, &parts, body, u64::MAX);
+    if let Err(problem) = pieces.check(&parts.headers) {
+        pieces.discard(&parts.headers).await;
+        return Err(problem);
+    }
     let permit = permit(&app.uploads)?;
-    let mut pieces = Pieces::of(app, body, u64::MAX);
     let (sender, received) = mpsc::channel(QUEUE);
     let reading = tokio::spawn(call(move || {
         let _permit = permit;
         let report = ReportHandle::new();
-        let mut incoming = Incoming { pieces: received, piece: Bytes::new(), broken: None };
+        let mut incoming = Incoming::of(received);
         let outcome = import(&mut io::BufReader::new(&mut incoming), &report);
         outcome.map_err(|error| {
             let report = report.get();
@@ -515,10 +532,8 @@ async fn read(
     let is_broken = loop {
         let next = pieces.next().await;
         let (is_last, is_broken) = (!matches!(next, Ok(Some(_))), next.is_err());
-        if let Some(piece) = next.transpose() {
-            // Fails if the engine has ended.
-            let _ = sender.send(piece).await;
-        }
+        // Fails if the engine has ended.
+        let _ = sender.send(next).await;
         if is_last {
             break is_broken;
         }
@@ -529,4 +544,42 @@ async fn read(
     }
     let report = reading.await.map_err(|_| Problem::defect("an import panicked"))??;
     Ok(Json(Imported::of(&report)))
+}
+
+#[cfg(test)]
+mod tests {
+    use atomkv_engine::Database;
+
+    use super::*;
+
+    /// The last line would be taken for a row, and the place that the import has come to for the end.
+    #[test]
+    fn an_input_that_nobody_has_ended_is_not_at_its_end() {
+        let database = Database::in_memory().expect("opens");
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        let bookmarks = database.table(BOOKMARKS, TableOptions::new()).expect("a table");
+        let options = ImportOptions::new().format(Format::Csv).bookmark(&bookmarks, b"here");
+        let import = |pieces: Vec<Option<Bytes>>| {
+            let (sender, received) = mpsc::channel(QUEUE);
+            for piece in pieces {
+                sender.try_send(Ok(piece)).expect("room");
+            }
+            drop(sender);
+            let mut incoming = Incoming::of(received);
+            let outcome = table.import(&mut io::BufReader::new(&mut incoming), &options, Watcher::none());
+            outcome.map_err(|_| incoming.broken.expect("the body is to blame"))
+        };
+        let cut = import(vec![Some(Bytes::from_static(b"key,value\nb,all\na,cou"))]);
+        let problem = cut.expect_err("it was cut");
+        assert_eq!((problem.status().as_u16(), problem.detail()), (400, "the body breaks off"));
+        assert_eq!(table.get(b"b").expect("read").as_deref(), Some(&b"all"[..]));
+        assert!(table.get(b"a").expect("read").is_none());
+        assert!(bookmarks.get(b"here").expect("read").is_some());
+        let whole =
+            [Some(Bytes::from_static(b"key,value\nb,all\na,cou")), Some(Bytes::from_static(b"nt")), None];
+        assert_eq!(import(whole.to_vec()).expect("it was whole").records, 1);
+        assert_eq!(table.get(b"a").expect("read").as_deref(), Some(&b"count"[..]));
+        assert!(bookmarks.get(b"here").expect("read").is_none());
+        database.close().expect("closes");
+    }
 }

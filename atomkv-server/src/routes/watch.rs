@@ -1,6 +1,6 @@
 //! The change feed as server-sent events: `/v1/watch`.
 //!
-//! A watch has a thread that reads the log and waits at its end, and a short queue to the connection. A client that takes its
+//! A watch has a thread that reads the log and waits at its end, and a short queue to the connection, short in bytes too. A client that takes its
 //! events slowly is waited for by this thread alone; when it has fallen too far behind, it is told so and its watch ends.
 
 use std::convert::Infallible;
@@ -13,7 +13,9 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,8 +29,10 @@ use crate::tables::OWN_PREFIX;
 
 /// How long a watch waits before it looks whether its client is still there.
 const TURN: Duration = Duration::from_millis(250);
-/// How many events wait for the connection.
+/// How many events wait for the connection,
 const QUEUE: usize = 64;
+/// and how many bytes they have together, unless a single one has more.
+const QUEUE_BYTES: u32 = 2 << 20;
 /// So often something is sent in any case, so that nobody takes the connection for a dead one.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Longer values are not told.
@@ -126,7 +130,7 @@ pub(crate) async fn watch(
     let permit = permit.map_err(|_| Problem::overloaded("too many watches; end one, or ask later"))?;
     let database = app.database.clone();
     let watch = call(move || database.watch(options)).await?;
-    let (events, received) = mpsc::channel::<Result<Event, Infallible>>(QUEUE);
+    let (events, queued) = Events::new(Handle::current());
     let (how, is_open) = (How { values: query.values, follow: query.follow.unwrap_or(true) }, app.clone());
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -134,7 +138,9 @@ pub(crate) async fn watch(
         tell(watch, &client, how, &events, || *is_open.ending.borrow());
         is_open.metrics.watches.dec();
     });
-    let stream = Sse::new(ReceiverStream::new(received)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // What has been taken makes room.
+    let events = ReceiverStream::new(queued).map(|(event, _room)| Ok::<_, Infallible>(event));
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(stream.into_response())
 }
 
@@ -164,6 +170,34 @@ fn options(
     }
 }
 
+/// An event that waits, and the room that it takes.
+type Queued = (Event, OwnedSemaphorePermit);
+
+/// The way to the connection, for the thread of the watch.
+struct Events {
+    queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+impl Events {
+    fn new(runtime: Handle) -> (Events, mpsc::Receiver<Queued>) {
+        let (queue, queued) = mpsc::channel(QUEUE);
+        (Events { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)), runtime }, queued)
+    }
+
+    /// Hands over an event with so many bytes of data when there is room for it. False if the client has gone.
+    fn send(&self, event: Event, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).map_or(QUEUE_BYTES, |bytes| bytes.min(QUEUE_BYTES));
+        let sent = async {
+            // With the queue goes what is in it, which frees the room, so that this does not wait for nobody.
+            let room = self.room.clone().acquire_many_owned(bytes).await.ok()?;
+            self.queue.send((event, room)).await.ok()
+        };
+        self.runtime.block_on(sent).is_some()
+    }
+}
+
 /// How a watch is told.
 #[derive(Clone, Copy)]
 struct How {
@@ -172,25 +206,19 @@ struct How {
 }
 
 /// Hands the changes over until the client has gone, the service ends, or the watch cannot go on.
-fn tell(
-    mut watch: Watch,
-    client: &Client,
-    how: How,
-    events: &mpsc::Sender<Result<Event, Infallible>>,
-    is_ending: impl Fn() -> bool,
-) {
+fn tell(mut watch: Watch, client: &Client, how: How, events: &Events, is_ending: impl Fn() -> bool) {
     // A change of which it is not known yet whether others follow that the client sees.
     let mut held: Option<(ChangeEvent, u64)> = None;
     // From where to go on if the connection breaks off before anything has changed.
     if watch.resume_from() > 0 {
-        let _ = events.blocking_send(Ok(Event::default().id(watch.resume_from().to_string())));
+        events.send(Event::default().id(watch.resume_from().to_string()), 0);
     }
-    while !events.is_closed() && !is_ending() {
+    while !events.queue.is_closed() && !is_ending() {
         let next = if how.follow { watch.next(TURN) } else { watch.try_next() };
         let ready = match next {
             Ok(None) if !how.follow && held.is_none() => {
                 let end = Event::default().event("end").id(watch.resume_from().to_string()).data("{}");
-                let _ = events.blocking_send(Ok(end));
+                events.send(end, 0);
                 return;
             }
             Ok(None) => held.take(),
@@ -214,20 +242,22 @@ fn tell(
             Err(error) => {
                 let problem = Problem::from(&error);
                 let event = Event::default().event("error").json_data(&problem);
-                let _ = events.blocking_send(Ok(event.unwrap_or_default()));
+                events.send(event.unwrap_or_default(), 0);
                 return;
             }
         };
         let whole = held.take_if(|(change, _)| change.last_of_commit);
         for (change, resume_from) in ready.into_iter().chain(whole) {
-            if events.blocking_send(Ok(told(change, resume_from, how.values))).is_err() {
+            let (event, bytes) = told(change, resume_from, how.values);
+            if !events.send(event, bytes) {
                 return;
             }
         }
     }
 }
 
-fn told(change: ChangeEvent, resume_from: u64, values: bool) -> Event {
+/// The event of a change, and how many bytes its data have.
+fn told(change: ChangeEvent, resume_from: u64, values: bool) -> (Event, usize) {
     let name = match change.kind {
         ChangeKind::Delete => "delete",
         ChangeKind::State => "state",
@@ -250,5 +280,46 @@ fn told(change: ChangeEvent, resume_from: u64, values: bool) -> Event {
     let event = Event::default().event(name);
     // The state cannot be taken up again in the middle.
     let event = if resume_from == 0 { event } else { event.id(resume_from.to_string()) };
-    event.json_data(&data).unwrap_or_default()
+    let data = serde_json::to_string(&data).unwrap_or_default();
+    (event.data(&data), data.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A queue of long events for every client that does not read would be all the memory there is.
+    #[test]
+    fn events_wait_for_room_and_for_nobody_who_has_gone() {
+        const EVENT_BYTES: usize = 1 << 20;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (events, mut queued) = Events::new(runtime.handle().clone());
+        let sent = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                // One that would never have room is taken by itself.
+                let lengths = [vec![EVENT_BYTES; 20], vec![usize::MAX, 0, 8 * EVENT_BYTES]].concat();
+                for bytes in lengths {
+                    assert!(events.send(Event::default(), bytes));
+                    sent.fetch_add(1, Ordering::SeqCst);
+                }
+                (0..).take_while(|_| events.send(Event::default(), EVENT_BYTES)).count()
+            });
+            // Time enough for more than there is room for.
+            let began = Instant::now();
+            while sent.load(Ordering::SeqCst) < 20 && began.elapsed() < Duration::from_millis(300) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(sent.load(Ordering::SeqCst) <= 2, "{sent:?}");
+            for _ in 0..23 {
+                drop(queued.blocking_recv().expect("an event"));
+            }
+            drop(queued);
+            assert!(sender.join().expect("it ends") <= 2);
+        });
+    }
 }
