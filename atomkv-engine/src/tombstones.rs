@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::compaction::{self, Survivor, Victim};
 use crate::database::Inner;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::record::Kind;
 use crate::format::segment::{FooterEntry, SegmentKind};
 use crate::page;
