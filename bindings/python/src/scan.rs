@@ -172,9 +172,20 @@ impl Source {
         Ok((key, value, rest.0, rest.1, rest.2, rest.3).into_pyobject(py)?.into_any())
     }
 
+    /// The next entry of a piece, which has one, as an object of Python.
+    fn take_object<'py>(&self, py: Python<'py>, piece: &mut Piece) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(entry) = piece.entries.pop_front() {
+            return self.entry_object(py, &entry);
+        }
+        let (start, middle, end) = piece.take_next();
+        let key = (self.part != Part::Values).then(|| PyBytes::new(py, &piece.bytes[start..middle]));
+        let value = (self.part != Part::Keys).then(|| PyBytes::new(py, &piece.bytes[middle..end]));
+        self.object(py, key, value)
+    }
+
     /// All of the next piece, as a list.
     fn next_piece<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let piece = {
+        let mut piece = {
             let mut state = self.state.lock_attached(py)?;
             if state.piece.is_empty() && !self.fill(py, &mut state)? {
                 return Ok(None);
@@ -183,12 +194,8 @@ impl Source {
             std::mem::replace(&mut state.piece, rest)
         };
         let list = PyList::empty(py);
-        let mut start = 0;
-        for &(middle, end) in &piece.ends {
-            let key = (self.part != Part::Values).then(|| PyBytes::new(py, &piece.bytes[start..middle]));
-            let value = (self.part != Part::Keys).then(|| PyBytes::new(py, &piece.bytes[middle..end]));
-            list.append(self.object(py, key, value)?)?;
-            start = end;
+        while !piece.is_empty() {
+            list.append(self.take_object(py, &mut piece)?)?;
         }
         // Its memory serves again, unless another thread has read on meanwhile.
         let mut state = self.state.lock_attached(py)?;
@@ -229,6 +236,7 @@ impl Piece {
         self.ends.clear();
         self.done = 0;
         self.done_bytes = 0;
+        self.entries.clear();
     }
 
     /// Where the next entry begins, where its value does, and where it ends.

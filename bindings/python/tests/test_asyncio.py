@@ -33,6 +33,18 @@ def test_calls(path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
+def test_scans_of_every_part(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t = db.table("t", ordered=True)
+            t.put_many((f"{number:04}", f"{number}") for number in range(1000))
+            for part in ("keys", "values", "items", "entries"):
+                found = [one async for one in t.ascan(part=part)]
+                assert found == list(t.scan(part=part)) and len(found) == 1000
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_the_loop_goes_on(path: pathlib.Path) -> None:
     async def main() -> None:
         with atomkv.open(path) as db:
