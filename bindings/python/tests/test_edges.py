@@ -3,9 +3,10 @@
 import asyncio
 import copy
 import errno
+import functools
 import gc
-import itertools
 import math
+import operator
 import os
 import pathlib
 import sys
@@ -246,7 +247,8 @@ def test_none_is_a_document(db: atomkv.Database) -> None:
     assert "a" in documents and documents.setdefault("a", 5) is None
 
 
-def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
+def has_turns(call: Callable[[], Any]) -> bool:
+    """Whether another thread has turns during a call."""
     turns: List[int] = []
     ended = threading.Event()
 
@@ -256,17 +258,41 @@ def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
+    # The interpreter itself gives the other a turn between two of its steps, so these are one; before, the other comes to ask.
+    steps = functools.partial(sum, range(1_000_000)), turns.__len__, call, turns.__len__
     has_had_turns = False
     # On a machine with much else to do the other thread may not be woken in time.
     for _ in range(30):
-        before = len(turns)
-        t.delete_many(itertools.repeat(b"none", 1_000_000))
-        has_had_turns = len(turns) > before
+        _, before, _, after = map(operator.methodcaller("__call__"), steps)
+        has_had_turns = after > before
         if has_had_turns:
             break
     ended.set()
     thread.join()
-    assert has_had_turns
+    return has_had_turns
+
+
+def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
+    assert has_turns(functools.partial(t.delete_many, [b"none"] * 100_000))
+    assert has_turns(functools.partial(t.delete_many, [b"none"]))
+    assert has_turns(functools.partial(t.delete, b"none"))
+
+
+def test_other_threads_go_on_while_a_key_is_modified(db: atomkv.Database, t: Table) -> None:
+    class Holder:
+        value = b"v"
+
+    # Called with what is there, which is what getattr gives if there is no value.
+    function = functools.partial(getattr, Holder, "value")
+    for table in (t, db.table("synced", sync=True)):
+        assert has_turns(functools.partial(table.modify, "a", function))
+
+
+def test_keys_before_one_that_is_none_are_removed(t: Table) -> None:
+    t.update({"a": "1", "b": "2", "c": "3"})
+    with pytest.raises(TypeError, match="key must be"):
+        t.delete_many(["a", "b", 5, "c"])
+    assert list(t) == [b"c"]
 
 
 def test_streams_are_not_copied(t: Table) -> None:
