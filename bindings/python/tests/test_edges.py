@@ -74,6 +74,32 @@ def test_a_change_that_cannot_be_read_takes_no_other_with_it(db: atomkv.Database
     assert asyncio.run(main()) == ["a", UnicodeDecodeError, "b", "c"]
 
 
+def test_a_watch_of_a_loop_tells_of_state_that_cannot_be_read(db: atomkv.Database) -> None:
+    def decompress(value: bytes) -> bytes:
+        plain = zlib.decompress(value)
+        if plain.startswith(b"5"):
+            raise ZeroDivisionError("bad value")
+        return plain
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table.put_many((f"{number}", f"{number}" * 1000) for number in range(10))
+
+    async def main() -> List[Any]:
+        found: List[Any] = []
+        with table.watch(state_first=True) as changes:
+            while len(found) < 10:
+                try:
+                    async for change in changes:
+                        found.append(change.key.decode())
+                        if len(found) == 10:
+                            break
+                except ZeroDivisionError:
+                    found.append("raised")
+        return found
+
+    assert sorted(asyncio.run(asyncio.wait_for(main(), 60))) == [*"012346789", "raised"]
+
+
 def test_a_loop_of_attempts_that_is_left_tells_of_its_conflict(db: atomkv.Database) -> None:
     counters = db.table("counters", serializer="json")
     counters["visits"] = 0
