@@ -7,6 +7,7 @@ use crate::errors::{OrRaise, raise, refuse_pickle};
 use crate::exclusive::{Exclusive, Refusal};
 use crate::input::Input;
 use crate::options;
+use crate::table::Table;
 use crate::written::Written;
 
 /// The largest part that is read at once.
@@ -81,11 +82,14 @@ impl StreamReader {
 #[pyclass(frozen, module = "atomkv._atomkv")]
 pub struct StreamWriter {
     writer: Exclusive<Option<atomkv_engine::StreamWriter>>,
+    /// Keeps the database open.
+    _owner: atomkv_engine::Database,
 }
 
 impl StreamWriter {
-    pub fn new(writer: atomkv_engine::StreamWriter) -> StreamWriter {
-        StreamWriter { writer: Exclusive::new(Some(writer)) }
+    /// What the engine has begun in a table.
+    pub fn new(writer: atomkv_engine::StreamWriter, table: &Table) -> StreamWriter {
+        StreamWriter { writer: Exclusive::new(Some(writer)), _owner: table.owner.clone() }
     }
 }
 

@@ -572,7 +572,7 @@ impl Table {
     fn _write_stream(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<StreamWriter> {
         let key = self.form.key(key)?;
         let key = key.get();
-        Ok(StreamWriter::new(py.detach(|| self.inner.write_stream(key)).or_raise(py)?))
+        Ok(StreamWriter::new(py.detach(|| self.inner.write_stream(key)).or_raise(py)?, self))
     }
 
     /// The key's slot, 0 to 16,383: the same for ever.

@@ -388,3 +388,10 @@ def test_what_comes_of_a_database_keeps_it_open(path: pathlib.Path) -> None:
     del found
     gc.collect()
     atomkv.open(path.parent / "2").close()
+    with atomkv.open(path.parent / "3")["t"].stream("k", "w") as stream:
+        gc.collect()
+        stream.write(b"v")
+    del stream
+    gc.collect()
+    with atomkv.open(path.parent / "3") as db:
+        assert db["t"]["k"] == b"v"
