@@ -182,6 +182,9 @@ def test_documents(path: pathlib.Path) -> None:
                 assert snapshot[t]["k"] == document
             with t.watch(state_first=True) as watch:
                 assert watch.next(1)[1:4] == ("k", "state", document)
+        by_number = {1: "a", 2.5: {None: "b"}}
+        db["msgpack"]["numbers"] = by_number
+        assert db["msgpack"]["numbers"] == by_number
         json_table = db["json"]
         with pytest.raises(TypeError):
             json_table["x"] = object()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as _json
 import pickle as _pickle
 import warnings
@@ -132,7 +133,8 @@ def _serializer_named(name: str) -> Optional[Serializer]:
             import msgpack  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
             raise ImportError("the serializer 'msgpack' needs the package msgpack: pip install msgpack") from None
-        return Serializer("msgpack", msgpack.packb, msgpack.unpackb)
+        # Else maps would be stored whose keys are numbers, and not be read.
+        return Serializer("msgpack", msgpack.packb, functools.partial(msgpack.unpackb, strict_map_key=False))
     if name == "pickle":
         warnings.warn(
             "a table with the serializer 'pickle' runs the code that is in its values when they are read: "
