@@ -142,6 +142,20 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
             except _errors.ConflictError:
                 continue
 
+    def popitem(self) -> Tuple[K, V]:
+        """Removes some key, the first if the table is ordered, and returns it with its value, atomically; ``KeyError`` if there is
+        none."""
+        while True:
+            for key in self:
+                break
+            else:
+                raise KeyError("popitem(): the table is empty")
+            try:
+                return key, self.pop(key)
+            except KeyError:
+                # Somebody else was faster.
+                continue
+
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of a key; stores ``default`` first, atomically, if the key is not there."""
         while True:
