@@ -328,3 +328,19 @@ def test_streams_are_not_copied(t: Table) -> None:
             copy.copy(writer)
         writer.write(b"y")
     assert t["a"] == b"xy"
+
+
+def test_looking_for_a_value_minds_no_key_that_goes(db: atomkv.Database) -> None:
+    documents = db.table("documents", serializer="json")
+    documents.update({"a": 1, "b": 2, "c": 3})
+
+    class Remover:
+        """Removes everything when it is compared."""
+
+        def __eq__(self, other: object) -> bool:
+            documents.clear()
+            return other == 5
+
+    assert 2 in documents.values() and 4 not in documents.values()
+    assert Remover() not in documents.values()
+    assert len(documents) == 0

@@ -60,6 +60,10 @@ class _Values(ValuesView[V]):
     def __iter__(self) -> Iterator[V]:
         return chain.from_iterable(self._mapping._chunks("values", ALL))
 
+    # That of ValuesView reads each key again, which may be gone by then.
+    def __contains__(self, value: object) -> bool:
+        return any(found is value or found == value for found in self)
+
 
 class _Items(ItemsView[K, V]):
     _mapping: "Table[K, V]"
@@ -99,7 +103,7 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
     def __init_subclass__(cls) -> None:
         raise TypeError("atomkv.Table cannot be subclassed: tables are made by Database.table")
 
-    # Two handles are two objects: comparing the contents of tables is dict(a) == dict(b).
+    # Two handles are two objects: comparing the contents of tables is dict(a.items()) == dict(b.items()).
     def __eq__(self, other: object) -> bool:
         return self is other
 
