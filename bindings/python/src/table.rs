@@ -678,12 +678,16 @@ pub fn entry_object<'py>(
     Ok(parts.into_pyobject(py)?.into_any())
 }
 
+/// Value, version, sequence, time, expiry and whether it is a deletion, as a tuple.
 fn version_object<'py>(
     py: Python<'py>,
     form: &Form,
     version: &atomkv_engine::Version,
 ) -> PyResult<Bound<'py, PyAny>> {
     let value = version.value.as_ref().map(|value| form.value_object(PyBytes::new(py, value))).transpose()?;
-    let parts = (value, version.version, version.sequence, version.time_ms, version.expires_at_ms);
+    // A document may be None as well.
+    let is_tombstone = version.value.is_none();
+    let parts =
+        (value, version.version, version.sequence, version.time_ms, version.expires_at_ms, is_tombstone);
     Ok(parts.into_pyobject(py)?.into_any())
 }

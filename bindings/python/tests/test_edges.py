@@ -271,6 +271,13 @@ def test_none_is_a_document(db: atomkv.Database) -> None:
     documents = db.table("documents", serializer="json")
     assert documents.setdefault("a", None) is None
     assert "a" in documents and documents.setdefault("a", 5) is None
+    with pytest.warns(atomkv.PickleWarning):
+        pickled = db.table("pickled", serializer="pickle", retention=5)
+    for past in (db.table("past", serializer="json", retention=5), pickled):
+        past["a"] = None
+        past.delete("a")
+        assert [(version.value, version.is_tombstone) for version in past.history("a")] == [(None, True), (None, False)]
+        assert not past.get_version("a", 1).is_tombstone
 
 
 def has_turns(call: Callable[[], Any]) -> bool:
