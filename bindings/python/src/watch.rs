@@ -91,16 +91,22 @@ impl Watch {
 
     /// The next change; waits for so many seconds, `None` for ever. `None` if none has come.
     fn _next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let is_poll = timeout == Some(0.0);
         let deadline = timeout
             .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
             .and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let wait = left.map_or(SLICE, |left| left.min(SLICE));
-            if let Some(change) = self.with(py, |watch| watch.next(wait))? {
+            let next = |watch: &mut atomkv_engine::Watch| match is_poll {
+                // The other would give up behind the first stretch of the log that is not watched.
+                true => watch.try_next(),
+                false => watch.next(wait),
+            };
+            if let Some(change) = self.with(py, next)? {
                 return self.object(py, &change).map(Some);
             }
-            if left.is_some_and(|left| left.is_zero()) {
+            if is_poll || left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
             py.check_signals()?;

@@ -285,6 +285,15 @@ def test_watches(db: atomkv.Database, t: Table) -> None:
         assert change.key == b"a2" and change.last_of_commit and change.expires_at is None and change.time
 
 
+def test_polling_passes_over_what_is_not_watched(db: atomkv.Database, t: Table) -> None:
+    with t.watch() as polled, t.watch() as asked:
+        db["other"].put_many((str(number), os.urandom(10_000)) for number in range(300))
+        t["a"] = "1"
+        change = polled.poll()
+        assert change is not None and change.key == b"a" and polled.poll() is None
+        assert asked.next(0).key == b"a"
+
+
 def test_care(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
     t.put_many((b"%05d" % number, b"v" * 100) for number in range(20_000))
     told: List[atomkv.Progress] = []
