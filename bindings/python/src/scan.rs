@@ -65,6 +65,8 @@ struct State {
     entries: usize,
     /// The key that was handed over last, of scans that may be continued.
     last: Option<Vec<u8>>,
+    /// Where a later scan goes on, once this one was closed.
+    token: Option<Vec<u8>>,
     /// What comes behind the last entry of the piece: an exception already, because what a service has raised is only known
     /// to the thread that read the piece.
     raised: Option<PyErr>,
@@ -89,6 +91,7 @@ impl Source {
             piece: Piece::default(),
             entries: FIRST_ENTRIES,
             last: None,
+            token: None,
             raised: None,
         };
         Source { state: Exclusive::new(state), form, _owner, part, is_paged }
@@ -213,16 +216,26 @@ impl Source {
                 "a scan has a token if it was begun with paged=True or a limit",
             ));
         }
-        let (Some(scan), Some(last)) = (&state.scan, &state.last) else { return Ok(None) };
-        Ok(scan.page_token_behind(last).map(|token| PyBytes::new(py, &token)))
+        Ok(state.token().map(|token| PyBytes::new(py, &token)))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock_attached(py)?;
+        state.token = state.token();
         state.scan = None;
         state.piece = Piece { is_last: true, ..Piece::default() };
         state.raised = None;
         Ok(())
+    }
+}
+
+impl State {
+    /// Where a later scan goes on behind the key that was handed over last.
+    fn token(&self) -> Option<Vec<u8>> {
+        match (&self.scan, &self.last) {
+            (Some(scan), Some(last)) => scan.page_token_behind(last),
+            _ => self.token.clone(),
+        }
     }
 }
 
@@ -316,7 +329,8 @@ impl Scan {
 
     /// Where a later scan goes on behind the last key that came: for `scan(after=...)`. `None` before the first key.
     ///
-    /// Only of scans with a `limit` or with `paged=True`. Stays good across restarts of the program.
+    /// Only of scans with a `limit` or with `paged=True`. Stays good across restarts of the program, and is there after the
+    /// scan was closed.
     #[getter]
     fn token<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.source.token(py)

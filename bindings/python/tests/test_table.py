@@ -207,6 +207,14 @@ def test_scans(ordered: Table, t: Table) -> None:
             if len(seen) == 3000:
                 break
         assert sorted(seen) == pairs
+        seen, token = [], None
+        while len(seen) < 3000:
+            with table.scan(paged=True, after=token) as page:
+                seen += [next(page) for _ in range(500)]
+            token = page.token
+            page.close()
+            assert page.token == token
+        assert sorted(seen) == pairs
     with ordered.scan() as scan:
         assert next(scan) == pairs[0]
     assert list(scan) == []
