@@ -264,9 +264,13 @@ impl Piece {
     fn read(&mut self, scan: &mut atomkv_engine::Scan, part: Part, most: usize) {
         self.clear();
         if part == Part::Entries {
-            while self.entries.len() < most {
+            let mut bytes = 0;
+            while self.entries.len() < most && bytes < MOST_BYTES {
                 match scan.next_entry() {
-                    Some(Ok(entry)) => self.entries.push_back(entry),
+                    Some(Ok(entry)) => {
+                        bytes += entry.key.len() + entry.value.len();
+                        self.entries.push_back(entry);
+                    }
                     Some(Err(error)) => {
                         self.failure = Some(error);
                         return;

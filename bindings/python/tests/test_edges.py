@@ -217,6 +217,23 @@ def test_what_a_service_raises_belongs_to_the_scan_that_called_it(db: atomkv.Dat
         next(scan)
 
 
+def test_a_scan_reads_some_large_values_ahead(db: atomkv.Database) -> None:
+    read: List[int] = []
+
+    def decompress(value: bytes) -> bytes:
+        read.append(1)
+        return zlib.decompress(value)
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table.put_many((f"{number}", b"%03d" % number * 40_000) for number in range(200))
+    for part in ("items", "entries"):
+        read.clear()
+        with table.scan(part=part) as scan:
+            for _ in range(49):
+                next(scan)
+        assert 49 <= len(read) < 64
+
+
 def test_paths_of_all_kinds(tmp_path: pathlib.Path) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff"
     with atomkv.open(odd + b"1") as db:
