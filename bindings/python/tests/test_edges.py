@@ -197,6 +197,40 @@ def test_a_service_may_not_use_what_has_called_it(db: atomkv.Database) -> None:
     changes.close()
 
 
+def test_what_is_put_into_a_batch_while_it_is_applied_is_kept(db: atomkv.Database) -> None:
+    calls: List[Callable[[], Any]] = []
+
+    def compress(value: bytes) -> bytes:
+        for call in calls:
+            call()
+        return zlib.compress(value)
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", compress, zlib.decompress))
+    batch = db.batch()
+    batch.put(table, "a", "1" * 1000)
+    calls[:] = [lambda: batch.put(table, "b", "2")]
+    with pytest.raises(RuntimeError, match="cannot use it itself"):
+        batch.apply()
+    assert len(batch) == 1
+    threads: List[threading.Thread] = []
+
+    def put_meanwhile() -> None:
+        threads.append(threading.Thread(target=batch.put, args=(table, "c", "3")))
+        threads[-1].start()
+        # It may not be there before this call has failed, but begins to wait most times.
+        threads[-1].join(0.05)
+        raise ZeroDivisionError
+
+    calls[:] = [put_meanwhile]
+    with pytest.raises(ZeroDivisionError):
+        batch.apply()
+    threads[0].join()
+    assert len(batch) == 2 and len(table) == 0
+    calls.clear()
+    assert batch.apply() is not None and len(batch) == 0
+    assert sorted(table.items()) == [(b"a", b"1" * 1000), (b"c", b"3")]
+
+
 def test_what_a_service_raises_belongs_to_the_scan_that_called_it(db: atomkv.Database) -> None:
     bad: List[bytes] = []
 
