@@ -56,6 +56,35 @@ def test_a_watch_that_was_read_ahead_may_be_polled(t: Table) -> None:
     asyncio.run(main())
 
 
+def test_threads_share_a_watch_that_was_read_ahead(t: Table) -> None:
+    async def read_ahead(changes: atomkv.Watch) -> bytes:
+        return (await changes.__anext__()).key  # type: ignore[no-any-return]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            with t.watch() as changes:
+                t.put_many((f"{number:03}", "v") for number in range(200))
+                found = [asyncio.run(read_ahead(changes))]
+                failures: List[BaseException] = []
+
+                def poll() -> None:
+                    try:
+                        found.extend(change.key for change in iter(changes.poll, None))
+                    except BaseException as failure:
+                        failures.append(failure)
+
+                threads = [threading.Thread(target=poll) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            assert failures == [] and sorted(found) == [b"%03d" % number for number in range(200)]
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_a_change_that_cannot_be_read_takes_no_other_with_it(db: atomkv.Database) -> None:
     texts = db.table("texts", text_keys=True)
 
