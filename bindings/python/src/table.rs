@@ -569,10 +569,21 @@ impl Table {
         Ok(py.detach(|| self.inner.read_stream(key)).or_raise(py)?.map(StreamReader::new))
     }
 
-    fn _write_stream(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<StreamWriter> {
+    #[pyo3(signature = (key, sync, expect, ttl, expires_at))]
+    fn _write_stream(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        sync: Option<options::Sync>,
+        expect: Option<&Bound<'_, PyAny>>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        expires_at: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<StreamWriter> {
         let key = self.form.key(key)?;
         let key = key.get();
-        Ok(StreamWriter::new(py.detach(|| self.inner.write_stream(key)).or_raise(py)?, self))
+        let options = options::write(sync, expect, ttl, expires_at)?;
+        let writer = py.detach(|| self.inner.write_stream(key)).or_raise(py)?;
+        Ok(StreamWriter::new(writer, options, self))
     }
 
     /// The key's slot, 0 to 16,383: the same for ever.

@@ -320,6 +320,16 @@ def test_streams(t: Table, db: atomkv.Database) -> None:
         t.stream("nix")
     with pytest.raises(ValueError):
         film.write(b"x")
+    for settings, error in (
+        ({"ttl": "x"}, TypeError), ({"ttl": -1}, ValueError), ({"expect": 1.5}, TypeError), ({"sync": 1}, TypeError),
+        ({"ttl": 1, "expires_at": 2e9}, TypeError),
+    ):
+        with pytest.raises(error):
+            t.stream("other", "w", **settings)
+    with t.stream("other", "w", ttl=60, expect="absent", sync=True) as film:
+        film.write(b"x")
+    entry = t.get_entry("other")
+    assert abs(entry.expires_at_ms - entry.time_ms - 60_000) < 1000
     t["small"] = "abc"
     with t.stream("small") as small, db.snapshot() as snapshot:
         t["small"] = "d"

@@ -361,7 +361,7 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 raise KeyError(key)
             return io.BufferedReader(Reader(reader), 1 << 16)
         if mode in ("w", "wb"):
-            return Writer(self._write_stream(key), sync, expect, ttl, expires_at)  # type: ignore[return-value]
+            return Writer(self._write_stream(key, sync, expect, ttl, expires_at))  # type: ignore[return-value]
         raise ValueError(f'mode must be "r" or "w", not {mode!r}')
 
     def watch(
