@@ -341,10 +341,13 @@ impl Table {
         // One sync at the end serves all.
         let options = options::write(Some(options::Sync(false)), None, ttl, expires_at)?;
         let durability = options::durability(sync).unwrap_or_else(|| self.inner.durability());
-        let pairs = if items.is_instance_of::<PyDict>() || items.hasattr("keys")? {
-            items.call_method0("items")?
-        } else {
-            items.clone()
+        let is_mapping = items.is_instance_of::<PyDict>() || items.hasattr("keys")?;
+        // All that `dict` asks of a mapping is keys() and subscription.
+        let is_by_key = is_mapping && !items.hasattr("items")?;
+        let pairs = match (is_mapping, is_by_key) {
+            (_, true) => items.call_method0("keys")?,
+            (true, false) => items.call_method0("items")?,
+            (false, false) => items.clone(),
         };
         let mut pairs = pairs.try_iter()?;
         let mut inputs = Vec::with_capacity(CHUNK);
@@ -354,7 +357,11 @@ impl Table {
             let mut bytes = 0;
             while inputs.len() < CHUNK && bytes < CHUNK_BYTES {
                 let Some(pair) = pairs.next() else { break };
-                let (key, value) = pair_of(&pair?)?;
+                let pair = pair?;
+                let (key, value) = match is_by_key {
+                    true => (pair.clone(), items.get_item(&pair)?),
+                    false => pair_of(&pair)?,
+                };
                 let (key, value) = (self.form.key(&key)?, self.form.value(&value)?);
                 bytes += key.get().len() + value.get().len();
                 inputs.push((key, value));

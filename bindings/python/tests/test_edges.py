@@ -333,6 +333,25 @@ def test_pairs_are_what_dict_takes(t: Table) -> None:
             t.put_many([pair])
 
 
+def test_mappings_are_what_dict_takes(t: Table) -> None:
+    sqlite3 = pytest.importorskip("sqlite3")
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    row = connection.execute("select 'x' as a, 'y' as b").fetchone()
+    connection.close()
+    t.update(row)
+    assert dict(t) == {b"a": b"x", b"b": b"y"}
+
+    class Keyed:
+        def keys(self) -> List[str]:
+            return ["c", "d"]
+
+        def __getitem__(self, key: str) -> str:
+            return key * 2
+
+    assert t.put_many(Keyed()) == 2 and t.get_many(["c", "d"]) == [b"cc", b"dd"]  # type: ignore[arg-type]
+
+
 def test_arguments_are_named(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
     for timeout, error in (("5", TypeError), (True, TypeError), (math.nan, ValueError), (-1, ValueError)):
         with pytest.raises(error, match="timeout"):
