@@ -100,6 +100,7 @@ def test_values_out_of_range_are_refused(t: Table, db: atomkv.Database) -> None:
         (lambda: t.put("k", "v", expires_at=1.0), atomkv.InvalidArgumentError),
         (lambda: t.put("k", "v", expires_at=datetime.now()), ValueError),
         (lambda: t.put("k", "v", expires_at=10**30), ValueError),
+        (lambda: t.put("k", "v", expires_at=253_402_300_801), ValueError),
         (lambda: t.put("k", "v", expect=10**30), OverflowError),
         (lambda: t.put("k", "v", expect=-1), OverflowError),
         (lambda: t.put("k", "v", expect="maybe"), ValueError),
@@ -176,6 +177,14 @@ def test_expiry(db: atomkv.Database, t: Table) -> None:
     t.put("c", "1", expires_at=moment)
     entry = t.get_entry("c")
     assert abs((entry.expires_at - moment).total_seconds()) < 0.01
+    last = datetime.max.replace(tzinfo=timezone.utc)
+    for settings in ({"expires_at": last}, {"ttl": 1e13}, {"ttl": timedelta.max}):
+        t.put("d", "1", **settings)
+        assert t.get_entry("d").expires_at == last and t["d"] == b"1"
+    with t.watch(state_first=True) as watch:
+        assert {change.expires_at for change in iter(watch.poll, None) if change.key == b"d"} == {last}
+    t.put("d", "1", expires_at=253_402_300_799)
+    assert t.get_entry("d").expires_at == last.replace(microsecond=0)
     assert t.set_expiry("b", ttl=math.inf) is not None and t.get_entry("b").expires_at is None
     time.sleep(0.05)
     assert t.get("a") is None and "a" not in t and t["b"] == b"1"

@@ -29,8 +29,17 @@ Seconds = Union[int, float, timedelta]
 Moment = Union[int, float, datetime]
 
 
+#: The last millisecond of the year 9999.
+_LAST_MS = 253_402_300_799_999
+
+
 def _moment(time_ms: Optional[int]) -> Optional[datetime]:
-    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, timezone.utc)
+    if time_ms is None:
+        return None
+    if time_ms > _LAST_MS:
+        # A long ttl, or another language, may say so.
+        return datetime.max.replace(tzinfo=timezone.utc)
+    return datetime.fromtimestamp(time_ms / 1000, timezone.utc)
 
 
 class Entry(Generic[V]):
