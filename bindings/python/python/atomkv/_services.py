@@ -126,7 +126,7 @@ def _serializer_named(name: str) -> Optional[Serializer]:
             import orjson
         except ImportError:
             raise ImportError("the serializer 'orjson' needs the package orjson: pip install orjson") from None
-        # The same documents as those of "json", and so the same name.
+        # JSON as well, and so the same name; what it takes differs a little.
         return Serializer("json", orjson.dumps, orjson.loads)
     if name == "msgpack":
         try:
