@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import threading
 import time
 from datetime import timedelta
 from typing import Any, List
@@ -43,6 +44,28 @@ def test_scans_of_every_part(path: pathlib.Path) -> None:
                 assert found == list(t.scan(part=part)) and len(found) == 1000
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_what_is_put_is_read_on_the_thread_of_the_loop(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t, readers = db["t"], set()
+
+            def pairs() -> Any:
+                for number in range(10):
+                    readers.add(threading.get_ident())
+                    yield str(number), "v"
+
+            assert await t.aput_many(pairs()) == 10
+            assert readers == {threading.get_ident()}
+            documents = {str(number): "w" for number in range(10)}
+            put = asyncio.ensure_future(t.aput_many(documents))
+            await asyncio.sleep(0)
+            documents.clear()
+            assert await put == 10 and t["5"] == b"w"
+            assert await db["other"].aput_many(t) == 10
+
+    asyncio.run(main())
 
 
 def test_the_loop_goes_on(path: pathlib.Path) -> None:

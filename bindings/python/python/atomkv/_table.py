@@ -441,9 +441,9 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
     async def aput_many(
         self, items: Union[Mapping[Any, V], Iterable[Tuple[Any, V]]], *, sync: Optional[bool] = None
     ) -> int:
-        """:meth:`put_many` without blocking the event loop."""
-        call = self._database._aio.call
-        return await call(lambda: self.put_many(items, sync=False), sync=self._sync_later(sync))
+        """:meth:`put_many` without blocking the event loop. The pairs are those that are there when it is called."""
+        call, copied = self._database._aio.call, _copied(items)
+        return await call(lambda: self.put_many(copied, sync=False), sync=self._sync_later(sync))
 
     async def ascan(self, *, part: str = "items", **arguments: Any) -> AsyncIterator[Any]:
         """:meth:`scan` for ``async for``, without blocking the event loop."""
@@ -455,6 +455,14 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 return
             for found in chunk:
                 yield found
+
+
+def _copied(items: Any) -> Any:
+    """Pairs, or a mapping, that nobody changes while another thread reads them."""
+    if isinstance(items, Table):
+        # Shows one moment by itself.
+        return items
+    return dict(items) if hasattr(items, "keys") else list(items)
 
 
 def _told(progress: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:
