@@ -68,6 +68,24 @@ def test_what_is_put_is_read_on_the_thread_of_the_loop(path: pathlib.Path) -> No
     asyncio.run(main())
 
 
+def test_calls_for_which_there_is_no_thread_raise(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            t = db["t"]
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", start)
+                for outcome in await asyncio.gather(t.aput("a", "1"), t.aget("a"), return_exceptions=True):
+                    assert isinstance(outcome, RuntimeError) and "thread" in str(outcome)
+            assert await t.aput("b", "2") and await t.aget("b") == b"2"
+            # What was refused is not done later.
+            assert await t.aget("a") is None
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_the_loop_goes_on(path: pathlib.Path) -> None:
     async def main() -> None:
         with atomkv.open(path) as db:
