@@ -356,7 +356,8 @@ class Database(_atomkv.Database):
         copies what is new. ``link`` makes hard links where it can; ``verify`` checks every record on the way.
 
         ``progress``, here and elsewhere, is called some times a second with a :class:`Progress`; it ends the call by
-        returning ``False`` (:class:`OperationCancelledError`) or by raising. :func:`atomkv.tracked` makes an iterator of any such call.
+        returning ``False`` (:class:`OperationCancelledError`) or by raising. It must not close the database or ask for its
+        compaction, a checkpoint or a backup: these may wait for the call. :func:`atomkv.tracked` makes an iterator of any such call.
         """
         return BackupReport(**self._backup(destination, _told(progress), link, verify))
 
