@@ -67,6 +67,9 @@ struct State {
     last: Option<Vec<u8>>,
     /// Where a later scan goes on, once this one was closed.
     token: Option<Vec<u8>>,
+    /// What was read before the piece, and is still to be handed over because an entry before it could not be made an object:
+    /// behind what was raised, unless that was told.
+    broken_off: VecDeque<(Option<PyErr>, Piece)>,
     /// What comes behind the last entry of the piece: an exception already, because what a service has raised is only known
     /// to the thread that read the piece.
     raised: Option<PyErr>,
@@ -92,6 +95,7 @@ impl Source {
             entries: FIRST_ENTRIES,
             last: None,
             token: None,
+            broken_off: VecDeque::new(),
             raised: None,
         };
         Source { state: Exclusive::new(state), form, _owner, part, is_paged }
@@ -186,19 +190,36 @@ impl Source {
         self.object(py, key, value)
     }
 
-    /// All of the next piece, as a list.
+    /// The next piece, or what is left of one that was broken off.
+    fn take_piece(&self, py: Python<'_>) -> PyResult<Option<Piece>> {
+        let mut state = self.state.lock_attached(py)?;
+        if let Some((raised, piece)) = state.broken_off.pop_front() {
+            let Some(raised) = raised else { return Ok(Some(piece)) };
+            state.broken_off.push_front((None, piece));
+            return Err(raised);
+        }
+        if state.piece.is_empty() && !self.fill(py, &mut state)? {
+            return Ok(None);
+        }
+        let rest = Piece { is_last: state.piece.is_last, ..Piece::default() };
+        Ok(Some(std::mem::replace(&mut state.piece, rest)))
+    }
+
+    /// All of the next piece, as a list. Where an entry cannot be made an object, the list ends before it; the next call raises,
+    /// and the one after that goes on behind the entry.
     fn next_piece<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let mut piece = {
-            let mut state = self.state.lock_attached(py)?;
-            if state.piece.is_empty() && !self.fill(py, &mut state)? {
-                return Ok(None);
-            }
-            let rest = Piece { is_last: state.piece.is_last, ..Piece::default() };
-            std::mem::replace(&mut state.piece, rest)
-        };
+        let Some(mut piece) = self.take_piece(py)? else { return Ok(None) };
         let list = PyList::empty(py);
         while !piece.is_empty() {
-            list.append(self.take_object(py, &mut piece)?)?;
+            if let Err(raised) = self.take_object(py, &mut piece).and_then(|object| list.append(object)) {
+                let mut state = self.state.lock_attached(py)?;
+                if list.is_empty() {
+                    state.broken_off.push_back((None, piece));
+                    return Err(raised);
+                }
+                state.broken_off.push_back((Some(raised), piece));
+                return Ok(Some(list));
+            }
         }
         // Its memory serves again, unless another thread has read on meanwhile.
         let mut state = self.state.lock_attached(py)?;
@@ -224,6 +245,7 @@ impl Source {
         state.token = state.token();
         state.scan = None;
         state.piece = Piece { is_last: true, ..Piece::default() };
+        state.broken_off.clear();
         state.raised = None;
         Ok(())
     }

@@ -297,6 +297,36 @@ def test_a_scan_reads_some_large_values_ahead(db: atomkv.Database) -> None:
         assert 49 <= len(read) < 64
 
 
+def test_what_a_serializer_raises_takes_no_other_entries(db: atomkv.Database) -> None:
+    def loads(value: bytes) -> int:
+        if value == b"5":
+            raise ZeroDivisionError("bad value")
+        return int(value)
+
+    table = db.table("numbers", ordered=True, serializer=(lambda number: b"%d" % number, loads))
+    table.put_many((f"{number}", number) for number in range(10))
+    for found in (table.items(), table.values()):
+        seen: List[Any] = []
+        with pytest.raises(ZeroDivisionError):
+            seen.extend(found)
+        # list.extend keeps what came before.
+        assert len(seen) == 5
+    entries: List[Any] = []
+
+    async def main() -> None:
+        async for entry in table.ascan(part="entries"):
+            entries.append(entry[1])
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+    assert entries == [0, 1, 2, 3, 4]
+    chunks = table._chunks("values", atomkv.ScanArguments())
+    assert next(chunks) == [0, 1, 2, 3, 4]
+    with pytest.raises(ZeroDivisionError):
+        next(chunks)
+    assert next(chunks) == [6, 7, 8, 9] and list(chunks) == []
+
+
 def test_paths_of_all_kinds(tmp_path: pathlib.Path) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff"
     with atomkv.open(odd + b"1") as db:
