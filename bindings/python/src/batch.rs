@@ -1,12 +1,10 @@
 //! Batches.
 
-use std::sync::{Mutex, PoisonError};
-
 use atomkv_engine::Durability;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 
 use crate::errors::{OrRaise, refuse_pickle};
+use crate::exclusive::{Exclusive, Refusal};
 use crate::options::{self, Sync};
 use crate::table::Table;
 use crate::written::expectation;
@@ -15,20 +13,15 @@ use crate::written::expectation;
 #[pyclass(frozen, subclass, module = "atomkv._atomkv")]
 pub struct Batch {
     database: atomkv_engine::Database,
-    batch: Mutex<atomkv_engine::Batch>,
-}
-
-impl Batch {
-    fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut atomkv_engine::Batch) -> R) -> R {
-        f(&mut self.batch.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
-    }
+    /// In use for as long as it is applied: what others put meanwhile waits, and comes behind what is kept after an error.
+    batch: Exclusive<atomkv_engine::Batch>,
 }
 
 #[pymethods]
 impl Batch {
     #[new]
     fn new(database: &Bound<'_, crate::database::Database>) -> Batch {
-        Batch { database: database.get().inner.clone(), batch: Mutex::default() }
+        Batch { database: database.get().inner.clone(), batch: Exclusive::new(atomkv_engine::Batch::new()) }
     }
 
     /// Stores a value under a key when the batch is applied.
@@ -47,7 +40,7 @@ impl Batch {
         let table = table.get();
         let (key, value) = (table.form.key(key)?, table.form.value(value)?);
         let options = options::write(None, expect, ttl, expires_at)?;
-        self.with(py, |batch| batch.put_with(&table.inner, key.get(), value.get(), options).len());
+        self.batch.lock_attached(py)?.put_with(&table.inner, key.get(), value.get(), options);
         Ok(())
     }
 
@@ -63,7 +56,7 @@ impl Batch {
         let table = table.get();
         let key = table.form.key(key)?;
         let options = options::write(None, expect, None, None)?;
-        self.with(py, |batch| batch.delete_with(&table.inner, key.get(), options).len());
+        self.batch.lock_attached(py)?.delete_with(&table.inner, key.get(), options);
         Ok(())
     }
 
@@ -78,34 +71,37 @@ impl Batch {
     ) -> PyResult<()> {
         let table = table.get();
         let (key, expect) = (table.form.key(key)?, expectation(Some(expect))?);
-        self.with(py, |batch| batch.expect(&table.inner, key.get(), expect).len());
+        self.batch.lock_attached(py)?.expect(&table.inner, key.get(), expect);
         Ok(())
     }
 
     /// The number of operations.
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.with(py, |batch| batch.len())
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.batch.lock_attached(py)?.len())
     }
 
     /// Takes everything out again.
-    fn clear(&self, py: Python<'_>) {
-        self.with(py, atomkv_engine::Batch::clear);
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.batch.lock_attached(py)?.clear();
+        Ok(())
     }
 
     /// Applies it and empties it. Returns the sequence of the commit; `None` if it only deletes what is not there.
     ///
-    /// An empty batch is refused. After an error nothing was written, and the batch is as it was.
+    /// An empty batch is refused. After an error nothing was written, and the batch is as it was. What other threads put into it
+    /// meanwhile waits until it was applied, and is in it then.
     #[pyo3(signature = (*, sync=Sync(false)), text_signature = "($self, *, sync=False)")]
     fn apply(&self, py: Python<'_>, sync: Sync) -> PyResult<Option<u64>> {
-        let batch = self.with(py, std::mem::take);
         let how = Durability::from(sync);
-        match py.detach(|| self.database.apply(&batch, how)) {
-            Ok(sequence) => Ok(sequence),
-            Err(error) => {
-                self.with(py, |kept| *kept = batch);
-                Err(error).or_raise(py)
+        let outcome = py.detach(|| {
+            let mut batch = self.batch.lock()?;
+            let outcome = self.database.apply(&batch, how);
+            if outcome.is_ok() {
+                *batch = atomkv_engine::Batch::new();
             }
-        }
+            Ok(outcome)
+        });
+        outcome.map_err(|refusal: Refusal| refusal.raise(py))?.or_raise(py)
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {

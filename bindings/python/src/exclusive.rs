@@ -34,7 +34,7 @@ impl Refusal {
             Refusal::Forked => crate::errors::exception(py, atomkv_engine::Error::Forked),
             Refusal::Nested => PyRuntimeError::new_err(
                 "a function that is called while an object is in use cannot use it itself: a compressor or another \
-                 service of a table must not use the scan, transaction, watch or stream that has called it",
+                 service of a table must not use the scan, transaction, batch, watch or stream that has called it",
             ),
         }
     }

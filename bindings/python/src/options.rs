@@ -74,6 +74,9 @@ fn is_number(value: &Bound<'_, PyAny>) -> bool {
         && !value.is_instance_of::<PyBool>()
 }
 
+/// The end of the last year that a `datetime` knows; its last microsecond is this as a `float`.
+const LAST_MOMENT: f64 = 253_402_300_800.0;
+
 /// A moment, as seconds since the Unix epoch or an aware `datetime`, in milliseconds.
 fn moment_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let seconds = if is_number(value) {
@@ -91,8 +94,10 @@ fn moment_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
             "expires_at must be a datetime or seconds since the Unix epoch, not {name}"
         )));
     };
-    if !(0.0..=1e14).contains(&seconds) {
-        return Err(PyValueError::new_err(format!("expires_at is {seconds}; that is no moment")));
+    if !(0.0..=LAST_MOMENT).contains(&seconds) {
+        return Err(PyValueError::new_err(format!(
+            "expires_at is {seconds}; that is no moment from 1970 to the year 9999"
+        )));
     }
     Ok((seconds * 1000.0).round() as u64)
 }

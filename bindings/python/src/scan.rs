@@ -65,6 +65,11 @@ struct State {
     entries: usize,
     /// The key that was handed over last, of scans that may be continued.
     last: Option<Vec<u8>>,
+    /// Where a later scan goes on, once this one was closed.
+    token: Option<Vec<u8>>,
+    /// What was read before the piece, and is still to be handed over because an entry before it could not be made an object:
+    /// behind what was raised, unless that was told.
+    broken_off: VecDeque<(Option<PyErr>, Piece)>,
     /// What comes behind the last entry of the piece: an exception already, because what a service has raised is only known
     /// to the thread that read the piece.
     raised: Option<PyErr>,
@@ -89,6 +94,8 @@ impl Source {
             piece: Piece::default(),
             entries: FIRST_ENTRIES,
             last: None,
+            token: None,
+            broken_off: VecDeque::new(),
             raised: None,
         };
         Source { state: Exclusive::new(state), form, _owner, part, is_paged }
@@ -172,23 +179,47 @@ impl Source {
         Ok((key, value, rest.0, rest.1, rest.2, rest.3).into_pyobject(py)?.into_any())
     }
 
-    /// All of the next piece, as a list.
+    /// The next entry of a piece, which has one, as an object of Python.
+    fn take_object<'py>(&self, py: Python<'py>, piece: &mut Piece) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(entry) = piece.entries.pop_front() {
+            return self.entry_object(py, &entry);
+        }
+        let (start, middle, end) = piece.take_next();
+        let key = (self.part != Part::Values).then(|| PyBytes::new(py, &piece.bytes[start..middle]));
+        let value = (self.part != Part::Keys).then(|| PyBytes::new(py, &piece.bytes[middle..end]));
+        self.object(py, key, value)
+    }
+
+    /// The next piece, or what is left of one that was broken off.
+    fn take_piece(&self, py: Python<'_>) -> PyResult<Option<Piece>> {
+        let mut state = self.state.lock_attached(py)?;
+        if let Some((raised, piece)) = state.broken_off.pop_front() {
+            let Some(raised) = raised else { return Ok(Some(piece)) };
+            state.broken_off.push_front((None, piece));
+            return Err(raised);
+        }
+        if state.piece.is_empty() && !self.fill(py, &mut state)? {
+            return Ok(None);
+        }
+        let rest = Piece { is_last: state.piece.is_last, ..Piece::default() };
+        Ok(Some(std::mem::replace(&mut state.piece, rest)))
+    }
+
+    /// All of the next piece, as a list. Where an entry cannot be made an object, the list ends before it; the next call raises,
+    /// and the one after that goes on behind the entry.
     fn next_piece<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let piece = {
-            let mut state = self.state.lock_attached(py)?;
-            if state.piece.is_empty() && !self.fill(py, &mut state)? {
-                return Ok(None);
-            }
-            let rest = Piece { is_last: state.piece.is_last, ..Piece::default() };
-            std::mem::replace(&mut state.piece, rest)
-        };
+        let Some(mut piece) = self.take_piece(py)? else { return Ok(None) };
         let list = PyList::empty(py);
-        let mut start = 0;
-        for &(middle, end) in &piece.ends {
-            let key = (self.part != Part::Values).then(|| PyBytes::new(py, &piece.bytes[start..middle]));
-            let value = (self.part != Part::Keys).then(|| PyBytes::new(py, &piece.bytes[middle..end]));
-            list.append(self.object(py, key, value)?)?;
-            start = end;
+        while !piece.is_empty() {
+            if let Err(raised) = self.take_object(py, &mut piece).and_then(|object| list.append(object)) {
+                let mut state = self.state.lock_attached(py)?;
+                if list.is_empty() {
+                    state.broken_off.push_back((None, piece));
+                    return Err(raised);
+                }
+                state.broken_off.push_back((Some(raised), piece));
+                return Ok(Some(list));
+            }
         }
         // Its memory serves again, unless another thread has read on meanwhile.
         let mut state = self.state.lock_attached(py)?;
@@ -206,16 +237,27 @@ impl Source {
                 "a scan has a token if it was begun with paged=True or a limit",
             ));
         }
-        let (Some(scan), Some(last)) = (&state.scan, &state.last) else { return Ok(None) };
-        Ok(scan.page_token_behind(last).map(|token| PyBytes::new(py, &token)))
+        Ok(state.token().map(|token| PyBytes::new(py, &token)))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.lock_attached(py)?;
+        state.token = state.token();
         state.scan = None;
         state.piece = Piece { is_last: true, ..Piece::default() };
+        state.broken_off.clear();
         state.raised = None;
         Ok(())
+    }
+}
+
+impl State {
+    /// Where a later scan goes on behind the key that was handed over last.
+    fn token(&self) -> Option<Vec<u8>> {
+        match (&self.scan, &self.last) {
+            (Some(scan), Some(last)) => scan.page_token_behind(last),
+            _ => self.token.clone(),
+        }
     }
 }
 
@@ -229,6 +271,7 @@ impl Piece {
         self.ends.clear();
         self.done = 0;
         self.done_bytes = 0;
+        self.entries.clear();
     }
 
     /// Where the next entry begins, where its value does, and where it ends.
@@ -243,9 +286,13 @@ impl Piece {
     fn read(&mut self, scan: &mut atomkv_engine::Scan, part: Part, most: usize) {
         self.clear();
         if part == Part::Entries {
-            while self.entries.len() < most {
+            let mut bytes = 0;
+            while self.entries.len() < most && bytes < MOST_BYTES {
                 match scan.next_entry() {
-                    Some(Ok(entry)) => self.entries.push_back(entry),
+                    Some(Ok(entry)) => {
+                        bytes += entry.key.len() + entry.value.len();
+                        self.entries.push_back(entry);
+                    }
                     Some(Err(error)) => {
                         self.failure = Some(error);
                         return;
@@ -308,7 +355,8 @@ impl Scan {
 
     /// Where a later scan goes on behind the last key that came: for `scan(after=...)`. `None` before the first key.
     ///
-    /// Only of scans with a `limit` or with `paged=True`. Stays good across restarts of the program.
+    /// Only of scans with a `limit` or with `paged=True`. Stays good across restarts of the program, and is there after the
+    /// scan was closed.
     #[getter]
     fn token<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.source.token(py)

@@ -1,12 +1,13 @@
 //! Documents that are read and written by parts.
 
+use atomkv_engine::WriteOptions;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::{OrRaise, raise, refuse_pickle};
 use crate::exclusive::{Exclusive, Refusal};
 use crate::input::Input;
-use crate::options;
+use crate::table::Table;
 use crate::written::Written;
 
 /// The largest part that is read at once.
@@ -81,11 +82,16 @@ impl StreamReader {
 #[pyclass(frozen, module = "atomkv._atomkv")]
 pub struct StreamWriter {
     writer: Exclusive<Option<atomkv_engine::StreamWriter>>,
+    /// A time to live counts from when it is finished.
+    options: WriteOptions,
+    /// Keeps the database open.
+    _owner: atomkv_engine::Database,
 }
 
 impl StreamWriter {
-    pub fn new(writer: atomkv_engine::StreamWriter) -> StreamWriter {
-        StreamWriter { writer: Exclusive::new(Some(writer)) }
+    /// What the engine has begun in a table.
+    pub fn new(writer: atomkv_engine::StreamWriter, options: WriteOptions, table: &Table) -> StreamWriter {
+        StreamWriter { writer: Exclusive::new(Some(writer)), options, _owner: table.owner.clone() }
     }
 }
 
@@ -104,21 +110,12 @@ impl StreamWriter {
         }
     }
 
-    #[pyo3(signature = (sync, expect, ttl, expires_at))]
-    fn finish(
-        &self,
-        py: Python<'_>,
-        sync: Option<options::Sync>,
-        expect: Option<&Bound<'_, PyAny>>,
-        ttl: Option<&Bound<'_, PyAny>>,
-        expires_at: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Written> {
-        let options = options::write(sync, expect, ttl, expires_at)?;
+    fn finish(&self, py: Python<'_>) -> PyResult<Written> {
         let writer = self.writer.lock_attached(py)?.take();
         let Some(writer) = writer else {
             return Err(raise(py, "ClosedError", "the stream was closed"));
         };
-        py.detach(|| writer.finish_with(options)).or_raise(py).map(Written::from)
+        py.detach(|| writer.finish_with(self.options)).or_raise(py).map(Written::from)
     }
 
     /// Gives up what was written.

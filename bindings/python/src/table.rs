@@ -63,19 +63,10 @@ impl Table {
         written.or_raise(py).map(Written::from)
     }
 
-    fn remove(
-        &self,
-        py: Python<'_>,
-        key: &[u8],
-        options: WriteOptions,
-        sync: Option<options::Sync>,
-    ) -> PyResult<Option<Written>> {
-        let written = if self.inner.write_may_wait(0, options::durability(sync)) {
-            py.detach(|| self.inner.delete_with(key, options))
-        } else {
-            self.inner.delete_with(key, options)
-        };
-        Ok(written.or_raise(py)?.map(Written::from))
+    /// Always detached: on a full disk a delete waits for the maintenance of the database, and that may wait to tell a
+    /// callback of Python how far it is. Nothing tells beforehand.
+    fn remove(&self, py: Python<'_>, key: &[u8], options: WriteOptions) -> PyResult<Option<Written>> {
+        Ok(py.detach(|| self.inner.delete_with(key, options)).or_raise(py)?.map(Written::from))
     }
 
     fn has(&self, py: Python<'_>, key: &[u8]) -> PyResult<bool> {
@@ -210,7 +201,7 @@ impl Table {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        match self.remove(py, self.form.key(key)?.get(), WriteOptions::new(), None)? {
+        match self.remove(py, self.form.key(key)?.get(), WriteOptions::new())? {
             Some(_) => Ok(()),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
         }
@@ -310,7 +301,7 @@ impl Table {
         expect: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Written>> {
         let options = options::write(sync, expect, None, None)?;
-        self.remove(py, self.form.key(key)?.get(), options, sync)
+        self.remove(py, self.form.key(key)?.get(), options)
     }
 
     /// The values of many keys as a list, in their order, with `default` for those that are not there: faster than one after
@@ -350,10 +341,13 @@ impl Table {
         // One sync at the end serves all.
         let options = options::write(Some(options::Sync(false)), None, ttl, expires_at)?;
         let durability = options::durability(sync).unwrap_or_else(|| self.inner.durability());
-        let pairs = if items.is_instance_of::<PyDict>() || items.hasattr("keys")? {
-            items.call_method0("items")?
-        } else {
-            items.clone()
+        let is_mapping = items.is_instance_of::<PyDict>() || items.hasattr("keys")?;
+        // All that `dict` asks of a mapping is keys() and subscription.
+        let is_by_key = is_mapping && !items.hasattr("items")?;
+        let pairs = match (is_mapping, is_by_key) {
+            (_, true) => items.call_method0("keys")?,
+            (true, false) => items.call_method0("items")?,
+            (false, false) => items.clone(),
         };
         let mut pairs = pairs.try_iter()?;
         let mut inputs = Vec::with_capacity(CHUNK);
@@ -363,7 +357,11 @@ impl Table {
             let mut bytes = 0;
             while inputs.len() < CHUNK && bytes < CHUNK_BYTES {
                 let Some(pair) = pairs.next() else { break };
-                let (key, value) = pair_of(&pair?)?;
+                let pair = pair?;
+                let (key, value) = match is_by_key {
+                    true => (pair.clone(), items.get_item(&pair)?),
+                    false => pair_of(&pair)?,
+                };
                 let (key, value) = (self.form.key(&key)?, self.form.value(&value)?);
                 bytes += key.get().len() + value.get().len();
                 inputs.push((key, value));
@@ -385,17 +383,35 @@ impl Table {
 
     /// Removes many keys and returns how many of them were there.
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let mut keys = keys.try_iter()?;
+        let mut inputs = Vec::with_capacity(CHUNK);
         let mut count = 0;
-        for (number, key) in keys.try_iter()?.enumerate() {
-            let removed = self.remove(py, self.form.key(&key?)?.get(), WriteOptions::new(), None)?;
-            count += u64::from(removed.is_some());
-            if number % CHUNK == CHUNK - 1 {
-                // An iterator that is not written in Python gives nobody else a turn.
-                py.detach(|| ());
-                py.check_signals()?;
+        loop {
+            inputs.clear();
+            let mut refused = None;
+            for key in keys.by_ref().take(CHUNK) {
+                match key.and_then(|key| self.form.key(&key)) {
+                    Ok(key) => inputs.push(key),
+                    Err(error) => {
+                        refused = Some(error);
+                        break;
+                    }
+                }
             }
+            if inputs.is_empty() && refused.is_none() {
+                return Ok(count);
+            }
+            let slices: Vec<&[u8]> = inputs.iter().map(Input::get).collect();
+            let removed = py.detach(|| {
+                let remove = |key: &&[u8]| self.inner.delete(key).map(|written| u64::from(written.is_some()));
+                slices.iter().map(remove).sum::<atomkv_engine::Result<u64>>()
+            });
+            count += removed.or_raise(py)?;
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+            py.check_signals()?;
         }
-        Ok(count)
     }
 
     /// Whether a write is synced, by its argument or else by the table's default.
@@ -496,20 +512,26 @@ impl Table {
         function: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Written>> {
         let key = self.form.key(key)?;
+        let (key, function) = (key.get(), function.as_unbound());
         let mut raised = None;
-        let outcome = self.inner.update(key.get(), |present| {
-            let update = || -> PyResult<Update> {
-                let present =
-                    present.map(|value| self.form.value_object(PyBytes::new(py, value))).transpose()?;
-                let value = function.call1((present,))?;
-                Ok(match value.is_none() {
-                    true => Update::Delete,
-                    false => Update::Put(self.form.value(&value)?.get().to_vec()),
-                })
-            };
-            update().map_err(|error| {
-                raised = Some(error);
-                atomkv_engine::Error::Cancelled
+        let update = |py: Python<'_>, present: Option<&[u8]>| -> PyResult<Update> {
+            let present = present.map(|value| self.form.value_object(PyBytes::new(py, value))).transpose()?;
+            let value = function.bind(py).call1((present,))?;
+            Ok(match value.is_none() {
+                true => Update::Delete,
+                false => Update::Put(self.form.value(&value)?.get().to_vec()),
+            })
+        };
+        // What is read, and what the write waits for, is waited for detached; only the function is not.
+        let outcome = py.detach(|| {
+            self.inner.update(key, |present| match Python::try_attach(|py| update(py, present)) {
+                Some(Ok(update)) => Ok(update),
+                Some(Err(error)) => {
+                    raised = Some(error);
+                    Err(atomkv_engine::Error::Cancelled)
+                }
+                // The interpreter ends.
+                None => Err(atomkv_engine::Error::Cancelled),
             })
         });
         match (outcome, raised) {
@@ -554,10 +576,21 @@ impl Table {
         Ok(py.detach(|| self.inner.read_stream(key)).or_raise(py)?.map(StreamReader::new))
     }
 
-    fn _write_stream(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<StreamWriter> {
+    #[pyo3(signature = (key, sync, expect, ttl, expires_at))]
+    fn _write_stream(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        sync: Option<options::Sync>,
+        expect: Option<&Bound<'_, PyAny>>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        expires_at: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<StreamWriter> {
         let key = self.form.key(key)?;
         let key = key.get();
-        Ok(StreamWriter::new(py.detach(|| self.inner.write_stream(key)).or_raise(py)?))
+        let options = options::write(sync, expect, ttl, expires_at)?;
+        let writer = py.detach(|| self.inner.write_stream(key)).or_raise(py)?;
+        Ok(StreamWriter::new(writer, options, self))
     }
 
     /// The key's slot, 0 to 16,383: the same for ever.
@@ -663,12 +696,16 @@ pub fn entry_object<'py>(
     Ok(parts.into_pyobject(py)?.into_any())
 }
 
+/// Value, version, sequence, time, expiry and whether it is a deletion, as a tuple.
 fn version_object<'py>(
     py: Python<'py>,
     form: &Form,
     version: &atomkv_engine::Version,
 ) -> PyResult<Bound<'py, PyAny>> {
     let value = version.value.as_ref().map(|value| form.value_object(PyBytes::new(py, value))).transpose()?;
-    let parts = (value, version.version, version.sequence, version.time_ms, version.expires_at_ms);
+    // A document may be None as well.
+    let is_tombstone = version.value.is_none();
+    let parts =
+        (value, version.version, version.sequence, version.time_ms, version.expires_at_ms, is_tombstone);
     Ok(parts.into_pyobject(py)?.into_any())
 }

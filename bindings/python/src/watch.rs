@@ -6,7 +6,7 @@ use atomkv_engine::{ChangeEvent, ChangeKind, WatchOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::errors::{OrRaise, raise, refuse_pickle};
+use crate::errors::{OrRaise, exception, raise, refuse_pickle};
 use crate::exclusive::{Exclusive, Refusal};
 use crate::input::Input;
 use crate::table::Table;
@@ -91,16 +91,22 @@ impl Watch {
 
     /// The next change; waits for so many seconds, `None` for ever. `None` if none has come.
     fn _next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let is_poll = timeout == Some(0.0);
         let deadline = timeout
             .and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok())
             .and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let wait = left.map_or(SLICE, |left| left.min(SLICE));
-            if let Some(change) = self.with(py, |watch| watch.next(wait))? {
+            let next = |watch: &mut atomkv_engine::Watch| match is_poll {
+                // The other would give up behind the first stretch of the log that is not watched.
+                true => watch.try_next(),
+                false => watch.next(wait),
+            };
+            if let Some(change) = self.with(py, next)? {
                 return self.object(py, &change).map(Some);
             }
-            if left.is_some_and(|left| left.is_zero()) {
+            if is_poll || left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
             py.check_signals()?;
@@ -108,29 +114,35 @@ impl Watch {
     }
 
     /// Some of the changes that come next, at most so many; waits for the first one for so many seconds. Each is paired with
-    /// where a watch begins that is to be given what comes behind it; one that cannot be made an object, because of a
+    /// where a watch begins that is to be given what comes behind it; one that cannot be read, or made an object, because of a
     /// serializer or a key that is no text, is the exception.
     fn _some<'py>(&self, py: Python<'py>, timeout: f64, most: usize) -> PyResult<Bound<'py, PyList>> {
         let wait = Duration::try_from_secs_f64(timeout).unwrap_or(SLICE);
-        let changes = self.with(py, |watch| {
+        let (changes, failure) = self.with(py, |watch| {
             let mut changes = Vec::new();
             let mut next = watch.next(wait)?;
             while let Some(change) = next {
                 changes.push((change, watch.resume_from()));
-                next = match changes.len() < most {
-                    // An error is told again by the next call.
-                    true => watch.try_next().unwrap_or(None),
-                    false => None,
+                next = match (changes.len() < most).then(|| watch.try_next()) {
+                    Some(Ok(next)) => next,
+                    // Kept, because while the state is told the next call goes on behind it.
+                    Some(Err(error)) => return Ok((changes, Some((error, watch.resume_from())))),
+                    None => None,
                 };
             }
-            Ok(changes)
+            Ok((changes, None))
         })?;
+        // First, because it may stand for what a service has raised on this thread.
+        let failure = failure.map(|(error, resume_from)| (exception(py, error), resume_from));
         let list = PyList::empty(py);
         for (change, resume_from) in &changes {
             let object = self
                 .object(py, change)
                 .unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any());
             list.append((object, resume_from))?;
+        }
+        if let Some((failure, resume_from)) = failure {
+            list.append((failure.into_value(py), resume_from))?;
         }
         Ok(list)
     }

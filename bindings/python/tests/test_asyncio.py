@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import threading
 import time
 from datetime import timedelta
 from typing import Any, List
@@ -31,6 +32,58 @@ def test_calls(path: pathlib.Path) -> None:
             await t.aget("a")
 
     asyncio.run(main())
+
+
+def test_scans_of_every_part(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t = db.table("t", ordered=True)
+            t.put_many((f"{number:04}", f"{number}") for number in range(1000))
+            for part in ("keys", "values", "items", "entries"):
+                found = [one async for one in t.ascan(part=part)]
+                assert found == list(t.scan(part=part)) and len(found) == 1000
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_what_is_put_is_read_on_the_thread_of_the_loop(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t, readers = db["t"], set()
+
+            def pairs() -> Any:
+                for number in range(10):
+                    readers.add(threading.get_ident())
+                    yield str(number), "v"
+
+            assert await t.aput_many(pairs()) == 10
+            assert readers == {threading.get_ident()}
+            documents = {str(number): "w" for number in range(10)}
+            put = asyncio.ensure_future(t.aput_many(documents))
+            await asyncio.sleep(0)
+            documents.clear()
+            assert await put == 10 and t["5"] == b"w"
+            assert await db["other"].aput_many(t) == 10
+
+    asyncio.run(main())
+
+
+def test_calls_for_which_there_is_no_thread_raise(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            t = db["t"]
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", start)
+                for outcome in await asyncio.gather(t.aput("a", "1"), t.aget("a"), return_exceptions=True):
+                    assert isinstance(outcome, RuntimeError) and "thread" in str(outcome)
+            assert await t.aput("b", "2") and await t.aget("b") == b"2"
+            # What was refused is not done later.
+            assert await t.aget("a") is None
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_the_loop_goes_on(path: pathlib.Path) -> None:

@@ -182,6 +182,9 @@ def test_documents(path: pathlib.Path) -> None:
                 assert snapshot[t]["k"] == document
             with t.watch(state_first=True) as watch:
                 assert watch.next(1)[1:4] == ("k", "state", document)
+        by_number = {1: "a", 2.5: {None: "b"}}
+        db["msgpack"]["numbers"] = by_number
+        assert db["msgpack"]["numbers"] == by_number
         json_table = db["json"]
         with pytest.raises(TypeError):
             json_table["x"] = object()
@@ -280,6 +283,15 @@ def test_watches(db: atomkv.Database, t: Table) -> None:
     with db.watch(start=start) as watch:
         change = next(iter(watch))
         assert change.key == b"a2" and change.last_of_commit and change.expires_at is None and change.time
+
+
+def test_polling_passes_over_what_is_not_watched(db: atomkv.Database, t: Table) -> None:
+    with t.watch() as polled, t.watch() as asked:
+        db["other"].put_many((str(number), os.urandom(10_000)) for number in range(300))
+        t["a"] = "1"
+        change = polled.poll()
+        assert change is not None and change.key == b"a" and polled.poll() is None
+        assert asked.next(0).key == b"a"
 
 
 def test_care(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
@@ -388,3 +400,10 @@ def test_what_comes_of_a_database_keeps_it_open(path: pathlib.Path) -> None:
     del found
     gc.collect()
     atomkv.open(path.parent / "2").close()
+    with atomkv.open(path.parent / "3")["t"].stream("k", "w") as stream:
+        gc.collect()
+        stream.write(b"v")
+    del stream
+    gc.collect()
+    with atomkv.open(path.parent / "3") as db:
+        assert db["t"]["k"] == b"v"

@@ -3,9 +3,10 @@
 import asyncio
 import copy
 import errno
+import functools
 import gc
-import itertools
 import math
+import operator
 import os
 import pathlib
 import sys
@@ -55,6 +56,35 @@ def test_a_watch_that_was_read_ahead_may_be_polled(t: Table) -> None:
     asyncio.run(main())
 
 
+def test_threads_share_a_watch_that_was_read_ahead(t: Table) -> None:
+    async def read_ahead(changes: atomkv.Watch) -> bytes:
+        return (await changes.__anext__()).key  # type: ignore[no-any-return]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            with t.watch() as changes:
+                t.put_many((f"{number:03}", "v") for number in range(200))
+                found = [asyncio.run(read_ahead(changes))]
+                failures: List[BaseException] = []
+
+                def poll() -> None:
+                    try:
+                        found.extend(change.key for change in iter(changes.poll, None))
+                    except BaseException as failure:
+                        failures.append(failure)
+
+                threads = [threading.Thread(target=poll) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            assert failures == [] and sorted(found) == [b"%03d" % number for number in range(200)]
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_a_change_that_cannot_be_read_takes_no_other_with_it(db: atomkv.Database) -> None:
     texts = db.table("texts", text_keys=True)
 
@@ -71,6 +101,32 @@ def test_a_change_that_cannot_be_read_takes_no_other_with_it(db: atomkv.Database
         return found
 
     assert asyncio.run(main()) == ["a", UnicodeDecodeError, "b", "c"]
+
+
+def test_a_watch_of_a_loop_tells_of_state_that_cannot_be_read(db: atomkv.Database) -> None:
+    def decompress(value: bytes) -> bytes:
+        plain = zlib.decompress(value)
+        if plain.startswith(b"5"):
+            raise ZeroDivisionError("bad value")
+        return plain
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table.put_many((f"{number}", f"{number}" * 1000) for number in range(10))
+
+    async def main() -> List[Any]:
+        found: List[Any] = []
+        with table.watch(state_first=True) as changes:
+            while len(found) < 10:
+                try:
+                    async for change in changes:
+                        found.append(change.key.decode())
+                        if len(found) == 10:
+                            break
+                except ZeroDivisionError:
+                    found.append("raised")
+        return found
+
+    assert sorted(asyncio.run(asyncio.wait_for(main(), 60))) == [*"012346789", "raised"]
 
 
 def test_a_loop_of_attempts_that_is_left_tells_of_its_conflict(db: atomkv.Database) -> None:
@@ -170,6 +226,40 @@ def test_a_service_may_not_use_what_has_called_it(db: atomkv.Database) -> None:
     changes.close()
 
 
+def test_what_is_put_into_a_batch_while_it_is_applied_is_kept(db: atomkv.Database) -> None:
+    calls: List[Callable[[], Any]] = []
+
+    def compress(value: bytes) -> bytes:
+        for call in calls:
+            call()
+        return zlib.compress(value)
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", compress, zlib.decompress))
+    batch = db.batch()
+    batch.put(table, "a", "1" * 1000)
+    calls[:] = [lambda: batch.put(table, "b", "2")]
+    with pytest.raises(RuntimeError, match="cannot use it itself"):
+        batch.apply()
+    assert len(batch) == 1
+    threads: List[threading.Thread] = []
+
+    def put_meanwhile() -> None:
+        threads.append(threading.Thread(target=batch.put, args=(table, "c", "3")))
+        threads[-1].start()
+        # It may not be there before this call has failed, but begins to wait most times.
+        threads[-1].join(0.05)
+        raise ZeroDivisionError
+
+    calls[:] = [put_meanwhile]
+    with pytest.raises(ZeroDivisionError):
+        batch.apply()
+    threads[0].join()
+    assert len(batch) == 2 and len(table) == 0
+    calls.clear()
+    assert batch.apply() is not None and len(batch) == 0
+    assert sorted(table.items()) == [(b"a", b"1" * 1000), (b"c", b"3")]
+
+
 def test_what_a_service_raises_belongs_to_the_scan_that_called_it(db: atomkv.Database) -> None:
     bad: List[bytes] = []
 
@@ -188,6 +278,53 @@ def test_what_a_service_raises_belongs_to_the_scan_that_called_it(db: atomkv.Dat
         db.table("none", partitions=0)
     with pytest.raises(ZeroDivisionError):
         next(scan)
+
+
+def test_a_scan_reads_some_large_values_ahead(db: atomkv.Database) -> None:
+    read: List[int] = []
+
+    def decompress(value: bytes) -> bytes:
+        read.append(1)
+        return zlib.decompress(value)
+
+    table = db.table("compressed", compressor=atomkv.Compressor("zlib", zlib.compress, decompress))
+    table.put_many((f"{number}", b"%03d" % number * 40_000) for number in range(200))
+    for part in ("items", "entries"):
+        read.clear()
+        with table.scan(part=part) as scan:
+            for _ in range(49):
+                next(scan)
+        assert 49 <= len(read) < 64
+
+
+def test_what_a_serializer_raises_takes_no_other_entries(db: atomkv.Database) -> None:
+    def loads(value: bytes) -> int:
+        if value == b"5":
+            raise ZeroDivisionError("bad value")
+        return int(value)
+
+    table = db.table("numbers", ordered=True, serializer=(lambda number: b"%d" % number, loads))
+    table.put_many((f"{number}", number) for number in range(10))
+    for found in (table.items(), table.values()):
+        seen: List[Any] = []
+        with pytest.raises(ZeroDivisionError):
+            seen.extend(found)
+        # list.extend keeps what came before.
+        assert len(seen) == 5
+    entries: List[Any] = []
+
+    async def main() -> None:
+        async for entry in table.ascan(part="entries"):
+            entries.append(entry[1])
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+    assert entries == [0, 1, 2, 3, 4]
+    chunks = table._chunks("values", atomkv.ScanArguments())
+    assert next(chunks) == [0, 1, 2, 3, 4]
+    with pytest.raises(ZeroDivisionError):
+        next(chunks)
+    assert next(chunks) == [6, 7, 8, 9] and list(chunks) == []
 
 
 def test_paths_of_all_kinds(tmp_path: pathlib.Path) -> None:
@@ -226,6 +363,25 @@ def test_pairs_are_what_dict_takes(t: Table) -> None:
             t.put_many([pair])
 
 
+def test_mappings_are_what_dict_takes(t: Table) -> None:
+    sqlite3 = pytest.importorskip("sqlite3")
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    row = connection.execute("select 'x' as a, 'y' as b").fetchone()
+    connection.close()
+    t.update(row)
+    assert dict(t) == {b"a": b"x", b"b": b"y"}
+
+    class Keyed:
+        def keys(self) -> List[str]:
+            return ["c", "d"]
+
+        def __getitem__(self, key: str) -> str:
+            return key * 2
+
+    assert t.put_many(Keyed()) == 2 and t.get_many(["c", "d"]) == [b"cc", b"dd"]  # type: ignore[arg-type]
+
+
 def test_arguments_are_named(db: atomkv.Database, t: Table, path: pathlib.Path) -> None:
     for timeout, error in (("5", TypeError), (True, TypeError), (math.nan, ValueError), (-1, ValueError)):
         with pytest.raises(error, match="timeout"):
@@ -244,9 +400,17 @@ def test_none_is_a_document(db: atomkv.Database) -> None:
     documents = db.table("documents", serializer="json")
     assert documents.setdefault("a", None) is None
     assert "a" in documents and documents.setdefault("a", 5) is None
+    with pytest.warns(atomkv.PickleWarning):
+        pickled = db.table("pickled", serializer="pickle", retention=5)
+    for past in (db.table("past", serializer="json", retention=5), pickled):
+        past["a"] = None
+        past.delete("a")
+        assert [(version.value, version.is_tombstone) for version in past.history("a")] == [(None, True), (None, False)]
+        assert not past.get_version("a", 1).is_tombstone
 
 
-def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
+def has_turns(call: Callable[[], Any]) -> bool:
+    """Whether another thread has turns during a call."""
     turns: List[int] = []
     ended = threading.Event()
 
@@ -256,17 +420,41 @@ def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
 
     thread = threading.Thread(target=count)
     thread.start()
+    # The interpreter itself gives the other a turn between two of its steps, so these are one; before, the other comes to ask.
+    steps = functools.partial(sum, range(1_000_000)), turns.__len__, call, turns.__len__
     has_had_turns = False
     # On a machine with much else to do the other thread may not be woken in time.
     for _ in range(30):
-        before = len(turns)
-        t.delete_many(itertools.repeat(b"none", 1_000_000))
-        has_had_turns = len(turns) > before
+        _, before, _, after = map(operator.methodcaller("__call__"), steps)
+        has_had_turns = after > before
         if has_had_turns:
             break
     ended.set()
     thread.join()
-    assert has_had_turns
+    return has_had_turns
+
+
+def test_other_threads_go_on_while_many_keys_are_removed(t: Table) -> None:
+    assert has_turns(functools.partial(t.delete_many, [b"none"] * 100_000))
+    assert has_turns(functools.partial(t.delete_many, [b"none"]))
+    assert has_turns(functools.partial(t.delete, b"none"))
+
+
+def test_other_threads_go_on_while_a_key_is_modified(db: atomkv.Database, t: Table) -> None:
+    class Holder:
+        value = b"v"
+
+    # Called with what is there, which is what getattr gives if there is no value.
+    function = functools.partial(getattr, Holder, "value")
+    for table in (t, db.table("synced", sync=True)):
+        assert has_turns(functools.partial(table.modify, "a", function))
+
+
+def test_keys_before_one_that_is_none_are_removed(t: Table) -> None:
+    t.update({"a": "1", "b": "2", "c": "3"})
+    with pytest.raises(TypeError, match="key must be"):
+        t.delete_many(["a", "b", 5, "c"])
+    assert list(t) == [b"c"]
 
 
 def test_streams_are_not_copied(t: Table) -> None:
@@ -276,3 +464,19 @@ def test_streams_are_not_copied(t: Table) -> None:
             copy.copy(writer)
         writer.write(b"y")
     assert t["a"] == b"xy"
+
+
+def test_looking_for_a_value_minds_no_key_that_goes(db: atomkv.Database) -> None:
+    documents = db.table("documents", serializer="json")
+    documents.update({"a": 1, "b": 2, "c": 3})
+
+    class Remover:
+        """Removes everything when it is compared."""
+
+        def __eq__(self, other: object) -> bool:
+            documents.clear()
+            return other == 5
+
+    assert 2 in documents.values() and 4 not in documents.values()
+    assert Remover() not in documents.values()
+    assert len(documents) == 0

@@ -183,6 +183,28 @@ def test_threads(db: atomkv.Database, t: Table, ordered: Table) -> None:
     assert numbers["n"] == 60 and t["m"] == b"60" and len(t) == 6001 and len(list(ordered)) == 6000
 
 
+def test_threads_share_what_they_pop(ordered: Table) -> None:
+    ordered.put_many((b"%04d" % number, b"%d" % number) for number in range(5000))
+    popped: Any = []
+    failures = []
+
+    def drain() -> None:
+        try:
+            while ordered:
+                popped.append(ordered.popitem())
+        except KeyError as empty:
+            if empty.args != ("popitem(): the table is empty",):
+                failures.append(empty)
+
+    threads = [threading.Thread(target=drain) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and not ordered
+    assert sorted(popped) == [(b"%04d" % number, b"%d" % number) for number in range(5000)]
+
+
 def test_closing_while_others_work(path: pathlib.Path) -> None:
     db = atomkv.open(path)
     t = db["t"]

@@ -100,6 +100,7 @@ def test_values_out_of_range_are_refused(t: Table, db: atomkv.Database) -> None:
         (lambda: t.put("k", "v", expires_at=1.0), atomkv.InvalidArgumentError),
         (lambda: t.put("k", "v", expires_at=datetime.now()), ValueError),
         (lambda: t.put("k", "v", expires_at=10**30), ValueError),
+        (lambda: t.put("k", "v", expires_at=253_402_300_801), ValueError),
         (lambda: t.put("k", "v", expect=10**30), OverflowError),
         (lambda: t.put("k", "v", expect=-1), OverflowError),
         (lambda: t.put("k", "v", expect="maybe"), ValueError),
@@ -176,6 +177,14 @@ def test_expiry(db: atomkv.Database, t: Table) -> None:
     t.put("c", "1", expires_at=moment)
     entry = t.get_entry("c")
     assert abs((entry.expires_at - moment).total_seconds()) < 0.01
+    last = datetime.max.replace(tzinfo=timezone.utc)
+    for settings in ({"expires_at": last}, {"ttl": 1e13}, {"ttl": timedelta.max}):
+        t.put("d", "1", **settings)
+        assert t.get_entry("d").expires_at == last and t["d"] == b"1"
+    with t.watch(state_first=True) as watch:
+        assert {change.expires_at for change in iter(watch.poll, None) if change.key == b"d"} == {last}
+    t.put("d", "1", expires_at=253_402_300_799)
+    assert t.get_entry("d").expires_at == last.replace(microsecond=0)
     assert t.set_expiry("b", ttl=math.inf) is not None and t.get_entry("b").expires_at is None
     time.sleep(0.05)
     assert t.get("a") is None and "a" not in t and t["b"] == b"1"
@@ -206,6 +215,14 @@ def test_scans(ordered: Table, t: Table) -> None:
             token = page.token
             if len(seen) == 3000:
                 break
+        assert sorted(seen) == pairs
+        seen, token = [], None
+        while len(seen) < 3000:
+            with table.scan(paged=True, after=token) as page:
+                seen += [next(page) for _ in range(500)]
+            token = page.token
+            page.close()
+            assert page.token == token
         assert sorted(seen) == pairs
     with ordered.scan() as scan:
         assert next(scan) == pairs[0]
@@ -312,6 +329,16 @@ def test_streams(t: Table, db: atomkv.Database) -> None:
         t.stream("nix")
     with pytest.raises(ValueError):
         film.write(b"x")
+    for settings, error in (
+        ({"ttl": "x"}, TypeError), ({"ttl": -1}, ValueError), ({"expect": 1.5}, TypeError), ({"sync": 1}, TypeError),
+        ({"ttl": 1, "expires_at": 2e9}, TypeError),
+    ):
+        with pytest.raises(error):
+            t.stream("other", "w", **settings)
+    with t.stream("other", "w", ttl=60, expect="absent", sync=True) as film:
+        film.write(b"x")
+    entry = t.get_entry("other")
+    assert abs(entry.expires_at_ms - entry.time_ms - 60_000) < 1000
     t["small"] = "abc"
     with t.stream("small") as small, db.snapshot() as snapshot:
         t["small"] = "d"

@@ -37,12 +37,18 @@ class Queue:
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         jobs = self._pending.pop(loop)
-        with self._lock:
-            if self._executor is None or self._pid != os.getpid():
-                self._pid = os.getpid()
-                self._executor = ThreadPoolExecutor(4, thread_name_prefix="atomkv")
-            # Not behind the lock: the executor might be shut down meanwhile, and nobody would ever answer.
-            self._executor.submit(_run, loop, jobs)
+        try:
+            with self._lock:
+                if self._executor is None or self._pid != os.getpid():
+                    self._pid = os.getpid()
+                    self._executor = ThreadPoolExecutor(4, thread_name_prefix="atomkv")
+                # Not behind the lock: the executor might be shut down meanwhile, and nobody would ever answer.
+                self._executor.submit(_run, loop, jobs)
+        except Exception as error:
+            # No thread could be begun, or the interpreter ends. The executor may have kept the jobs for a later thread.
+            failed: List[_Done] = [(future, None, error) for future, *_ in jobs]
+            jobs.clear()
+            _deliver(failed)
 
     def close(self) -> None:
         """No more calls come."""

@@ -98,9 +98,10 @@ class Database(_atomkv.Database):
     ) -> "Table[Any, Any]":
         """Opens a table, or creates it.
 
-        - ``serializer``: what values are. ``"bytes"`` (default); ``"json"``; ``"orjson"`` (the same documents, faster) and
-          ``"msgpack"``, where those packages are installed; ``"pickle"`` (with a :class:`PickleWarning`); an
-          :class:`atomkv.Serializer`; or a pair of callables.
+        - ``serializer``: what values are. ``"bytes"`` (default); ``"json"``; ``"orjson"`` (faster, also JSON, but
+          NaN and infinity become ``null`` and integers beyond 64 bits are refused or read as ``float``) and ``"msgpack"``, where
+          those packages are installed; ``"pickle"`` (with a :class:`PickleWarning`); an :class:`atomkv.Serializer`; or a pair of
+          callables.
         - ``ordered``: the table knows the order of its keys, for ranges, prefixes and reverse scans.
         - ``partitions``: of a new table, 1 to 16,384, or ``"auto"``; a table that exists keeps what it has.
         - ``retention``: which versions of a key are kept: a number, a ``timedelta``, or ``"all"``.
@@ -355,7 +356,8 @@ class Database(_atomkv.Database):
         copies what is new. ``link`` makes hard links where it can; ``verify`` checks every record on the way.
 
         ``progress``, here and elsewhere, is called some times a second with a :class:`Progress`; it ends the call by
-        returning ``False`` (:class:`OperationCancelledError`) or by raising. :func:`atomkv.tracked` makes an iterator of any such call.
+        returning ``False`` (:class:`OperationCancelledError`) or by raising. It must not close the database or ask for its
+        compaction, a checkpoint or a backup: these may wait for the call. :func:`atomkv.tracked` makes an iterator of any such call.
         """
         return BackupReport(**self._backup(destination, _told(progress), link, verify))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json as _json
 import pickle as _pickle
 import warnings
@@ -125,14 +126,15 @@ def _serializer_named(name: str) -> Optional[Serializer]:
             import orjson
         except ImportError:
             raise ImportError("the serializer 'orjson' needs the package orjson: pip install orjson") from None
-        # The same documents as those of "json", and so the same name.
+        # JSON as well, and so the same name; what it takes differs a little.
         return Serializer("json", orjson.dumps, orjson.loads)
     if name == "msgpack":
         try:
             import msgpack  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
             raise ImportError("the serializer 'msgpack' needs the package msgpack: pip install msgpack") from None
-        return Serializer("msgpack", msgpack.packb, msgpack.unpackb)
+        # Else maps would be stored whose keys are numbers, and not be read.
+        return Serializer("msgpack", msgpack.packb, functools.partial(msgpack.unpackb, strict_map_key=False))
     if name == "pickle":
         warnings.warn(
             "a table with the serializer 'pickle' runs the code that is in its values when they are read: "

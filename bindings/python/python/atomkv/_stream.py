@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Optional
 
-from ._types import Expectation, Moment, Seconds
-
 if TYPE_CHECKING:
     from ._atomkv import StreamReader, StreamWriter, Written
 
@@ -61,16 +59,8 @@ class Writer(io.RawIOBase):
     #: What the document became, after :meth:`close`.
     written: Optional["Written"] = None
 
-    def __init__(
-        self,
-        writer: "StreamWriter",
-        sync: Optional[bool],
-        expect: Optional[Expectation],
-        ttl: Optional[Seconds],
-        expires_at: Optional[Moment],
-    ) -> None:
+    def __init__(self, writer: "StreamWriter") -> None:
         self._writer = writer
-        self._settings = (sync, expect, ttl, expires_at)
         self._position = 0
 
     def writable(self) -> bool:
@@ -100,7 +90,7 @@ class Writer(io.RawIOBase):
         if self.closed:
             return
         try:
-            self.written = self._writer.finish(*self._settings)
+            self.written = self._writer.finish()
         finally:
             super().close()
 

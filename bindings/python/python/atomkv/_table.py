@@ -60,6 +60,10 @@ class _Values(ValuesView[V]):
     def __iter__(self) -> Iterator[V]:
         return chain.from_iterable(self._mapping._chunks("values", ALL))
 
+    # That of ValuesView reads each key again, which may be gone by then.
+    def __contains__(self, value: object) -> bool:
+        return any(found is value or found == value for found in self)
+
 
 class _Items(ItemsView[K, V]):
     _mapping: "Table[K, V]"
@@ -99,7 +103,7 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
     def __init_subclass__(cls) -> None:
         raise TypeError("atomkv.Table cannot be subclassed: tables are made by Database.table")
 
-    # Two handles are two objects: comparing the contents of tables is dict(a) == dict(b).
+    # Two handles are two objects: comparing the contents of tables is dict(a.items()) == dict(b.items()).
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -140,6 +144,20 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 if self.delete(key, expect=entry) is not None:
                     return entry.value
             except _errors.ConflictError:
+                continue
+
+    def popitem(self) -> Tuple[K, V]:
+        """Removes some key, the first if the table is ordered, and returns it with its value, atomically; ``KeyError`` if there is
+        none."""
+        while True:
+            for key in self:
+                break
+            else:
+                raise KeyError("popitem(): the table is empty")
+            try:
+                return key, self.pop(key)
+            except KeyError:
+                # Somebody else was faster.
                 continue
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
@@ -343,7 +361,7 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 raise KeyError(key)
             return io.BufferedReader(Reader(reader), 1 << 16)
         if mode in ("w", "wb"):
-            return Writer(self._write_stream(key), sync, expect, ttl, expires_at)  # type: ignore[return-value]
+            return Writer(self._write_stream(key, sync, expect, ttl, expires_at))  # type: ignore[return-value]
         raise ValueError(f'mode must be "r" or "w", not {mode!r}')
 
     def watch(
@@ -423,9 +441,9 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
     async def aput_many(
         self, items: Union[Mapping[Any, V], Iterable[Tuple[Any, V]]], *, sync: Optional[bool] = None
     ) -> int:
-        """:meth:`put_many` without blocking the event loop."""
-        call = self._database._aio.call
-        return await call(lambda: self.put_many(items, sync=False), sync=self._sync_later(sync))
+        """:meth:`put_many` without blocking the event loop. The pairs are those that are there when it is called."""
+        call, copied = self._database._aio.call, _copied(items)
+        return await call(lambda: self.put_many(copied, sync=False), sync=self._sync_later(sync))
 
     async def ascan(self, *, part: str = "items", **arguments: Any) -> AsyncIterator[Any]:
         """:meth:`scan` for ``async for``, without blocking the event loop."""
@@ -437,6 +455,14 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 return
             for found in chunk:
                 yield found
+
+
+def _copied(items: Any) -> Any:
+    """Pairs, or a mapping, that nobody changes while another thread reads them."""
+    if isinstance(items, Table):
+        # Shows one moment by itself.
+        return items
+    return dict(items) if hasattr(items, "keys") else list(items)
 
 
 def _told(progress: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:

@@ -29,8 +29,17 @@ Seconds = Union[int, float, timedelta]
 Moment = Union[int, float, datetime]
 
 
+#: The last millisecond of the year 9999.
+_LAST_MS = 253_402_300_799_999
+
+
 def _moment(time_ms: Optional[int]) -> Optional[datetime]:
-    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, timezone.utc)
+    if time_ms is None:
+        return None
+    if time_ms > _LAST_MS:
+        # A long ttl, or another language, may say so.
+        return datetime.max.replace(tzinfo=timezone.utc)
+    return datetime.fromtimestamp(time_ms / 1000, timezone.utc)
 
 
 class Entry(Generic[V]):
@@ -76,14 +85,25 @@ class Entry(Generic[V]):
 
 
 class Version(Entry[Optional[V]]):
-    """A version of a key; its value is ``None`` where the key was deleted."""
+    """A version of a key; its value is ``None`` where the key was deleted. ``is_tombstone`` is whether it was, which tells it from
+    a document that is ``None``."""
 
-    __slots__ = ()
+    __slots__ = ("is_tombstone",)
 
-    @property
-    def is_tombstone(self) -> bool:
-        """Whether the key was deleted."""
-        return self.value is None
+    def __init__(
+        self,
+        value: Optional[V],
+        version: int,
+        sequence: int,
+        time_ms: int,
+        expires_at_ms: Optional[int],
+        is_tombstone: bool,
+    ) -> None:
+        super().__init__(value, version, sequence, time_ms, expires_at_ms)
+        self.is_tombstone: bool = is_tombstone
+
+    def _key(self) -> Tuple[Any, ...]:
+        return (*super()._key(), self.is_tombstone)
 
 
 class Change(NamedTuple):

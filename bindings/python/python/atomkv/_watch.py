@@ -63,8 +63,9 @@ class Watch(_atomkv.Watch):
                 raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
             if not timeout >= 0:
                 raise ValueError(f"timeout must not be negative, but is {timeout}")
-        if self._has_ready():
-            return self._pop()
+        ready = self._pop()
+        if ready is not None:
+            return ready
         found = self._next(timeout)
         if found is None:
             raise WatchTimeoutError(f"no change has come within {timeout} seconds")
@@ -72,8 +73,9 @@ class Watch(_atomkv.Watch):
 
     def poll(self) -> Optional[Change]:
         """The next change, if there is one already."""
-        if self._has_ready():
-            return self._pop()
+        ready = self._pop()
+        if ready is not None:
+            return ready
         found = self._next(0.0)
         return None if found is None else Change(*found)
 
@@ -93,19 +95,17 @@ class Watch(_atomkv.Watch):
         if self._executor is not None and self._pid != os.getpid():
             self._database._check()
 
-    def _has_ready(self) -> bool:
-        """Whether something was read ahead; if not, the engine's own position is right again."""
+    def _pop(self) -> Optional[Change]:
+        """The first change that was read ahead, if one was; if not, the engine's own position is right again."""
         self._check_process()
-        if self._executor is not None:
-            # Waits for the thread, which may just be reading ahead.
-            with self._lock:
-                if self._ready:
-                    return True
+        if self._executor is None:
+            return None
+        # Waits for the thread, which may just be reading ahead.
+        with self._lock:
+            if not self._ready:
                 self._position = None
-        return False
-
-    def _pop(self) -> Change:
-        found, self._position = self._ready.popleft()
+                return None
+            found, self._position = self._ready.popleft()
         if isinstance(found, BaseException):
             raise found
         return Change(*found)
@@ -128,7 +128,11 @@ class Watch(_atomkv.Watch):
 
     async def __anext__(self) -> Change:
         self._check_process()
-        while not self._ready:
+        while True:
+            # Not while the thread reads ahead, for which the loop would have to wait.
+            ready = self._pop() if self._ready else None
+            if ready is not None:
+                return ready
             if self._is_closed:
                 raise ClosedError("the watch was closed")
             if self._executor is None:
@@ -136,7 +140,6 @@ class Watch(_atomkv.Watch):
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="atomkv-watch")
             # What comes is kept even if the task that waits is cancelled meanwhile.
             await asyncio.get_running_loop().run_in_executor(self._executor, self._gather)
-        return self._pop()
 
     def _gather(self) -> None:
         with self._lock:
