@@ -424,6 +424,23 @@ fn what_is_compacted_is_said_to_be_and_the_rest_can_be_watched() {
     assert_eq!(sequences(&database), second);
 }
 
+/// Where nothing of the log is left nothing of it can be watched.
+#[test]
+fn a_log_that_is_settled_as_a_whole_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let (database, table) = open(&path, quiet());
+    let last = fill(&table, 0, 300)[299];
+    database.compact().expect("compacts");
+    database.close().expect("closes");
+    drop((database, table));
+    let database = Database::open(&path, quiet()).expect("opens");
+    for from in [1, last] {
+        assert!(compacted(database.watch(WatchOptions::new().from(from))) > last);
+    }
+    assert_eq!(drain(&mut database.watch(WatchOptions::new().from(last + 1)).expect("there")).len(), 0);
+}
+
 /// The newest so many bytes stay, whatever is compacted and however often the database is reopened; what is older goes.
 #[test]
 fn feed_bytes_keeps_what_it_promises() {
