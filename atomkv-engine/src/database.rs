@@ -345,7 +345,8 @@ impl Database {
     /// Applies a batch that another database has applied, with the sequence and at the time that it had there (in
     /// milliseconds since the Unix epoch): conditions and expiries are judged by that time, so that batches applied in the
     /// same order to databases with the same tables give the same state, the same versions and the same
-    /// sequences. Sequences must rise and times must not fall. Times to live count from that time, with [`Database::apply`] from
+    /// sequences. Sequences must rise and times must not fall; what a crash has taken is applied again, from behind
+    /// [`Stats::sequence`] on. Times to live count from that time, with [`Database::apply`] from
     /// the call: so who leads applies its own batches with this too, or gives them expiries by [`crate::WriteOptions::expires_at_ms`].
     ///
     /// # Errors

@@ -143,6 +143,19 @@ fn sequences(segment: &Segment) -> Option<(u64, u64)> {
     (first <= last).then_some((first, last))
 }
 
+/// Whether these segments, the newest first, are all of the log since the database was made. Where everything was settled in
+/// pages there are none. What was salvaged lies in pages as well, so that the log's first segment begins with a later
+/// sequence than the first.
+fn is_whole(chain: &[Arc<Segment>], last: u64) -> bool {
+    match chain.last() {
+        None => last == 0,
+        Some(oldest) => {
+            oldest.header.predecessor == SegmentId::default()
+                && sequences(oldest).map_or(last == 0, |(first, _)| first <= 1)
+        }
+    }
+}
+
 /// The first sequence whose whole commit is in a segment, whose first record has this one. A lease or a change of a table in
 /// the beginning may have the sequence of the commit before the segment; the header does not tell, as it is often written
 /// long before. A commit that is taken for gone is a watch begun anew; the other way round it were a change that
@@ -177,11 +190,10 @@ impl State {
 
     /// The smallest sequence from which every later commit is in these segments; `last` was handed out last.
     fn oldest(&self, chain: &[Arc<Segment>], last: u64) -> u64 {
-        let before = chain.last().map(|oldest| oldest.header.predecessor);
-        if before.is_none_or(|before| before == SegmentId::default()) && self.taken.is_none() {
-            // The log is whole.
+        if self.taken.is_none() && is_whole(chain, last) {
             return 1;
         }
+        let before = chain.last().map(|oldest| oldest.header.predecessor);
         if let Some((taken, taken_last)) = self.taken
             && before == Some(taken)
             && taken_last > 0

@@ -130,7 +130,7 @@ impl Table {
         let past = self.past(key)?;
         let before_all = past.iter().all(|past| past.sequence > sequence);
         let knows_all = match self.core.retention() {
-            Retention::All => true,
+            Retention::All => before_all && self.begins(key, &past)?,
             // Of a deleted key the tombstone would be here.
             Retention::Versions(versions) => versions > 1 && past.is_empty(),
             Retention::Duration(_) => false,
@@ -139,6 +139,15 @@ impl Table {
             return Ok(None);
         }
         Err(Error::VersionCompacted { oldest: past.last().map_or(0, |oldest| oldest.sequence) })
+    }
+
+    /// Whether what is known of a key that was never forgotten goes back to its first version. Salvaging leaves
+    /// the newest one only.
+    fn begins(&self, key: &[u8], past: &[Past]) -> Result<bool> {
+        let Some(oldest) = past.last() else { return Ok(true) };
+        let number = |_: &Past, found: &Found<'_>| Ok(Some(found.header()?.version));
+        let number = self.look_back(key, |past| past.sequence == oldest.sequence, number)?.pop();
+        Ok(number == Some(1))
     }
 
     /// The versions of a key, newest first, under the lock of its partition.

@@ -436,9 +436,11 @@ impl Opener {
             reading;
         let unclean = end.records > 0 || rebuilt;
         let ceiling = if unclean { image_ceiling.max(end.lease) } else { 0 };
+        // What a new database is founded with comes before everything in its log.
+        let founded = self.options.founding.map_or(0, |founding| founding.sequence_ceiling);
         let log_start = LogStart {
             end: end.position,
-            last_sequence: end.last_sequence.max(fuzzy_end),
+            last_sequence: end.last_sequence.max(fuzzy_end).max(founded),
             last_time_ms: end.last_time_ms.max(image_time_ms),
             sequence_ceiling: ceiling.max(self.manifest.sequence_ceiling),
         };

@@ -16,7 +16,7 @@ pub struct Stats {
     pub tables: u64,
     /// The number of keys in all tables.
     pub keys: u64,
-    /// The last sequence handed out.
+    /// The last commit's.
     pub sequence: u64,
     /// Commits up to this sequence are known to be on stable storage.
     pub synced_sequence: u64,

@@ -8,7 +8,7 @@
 //!
 //! What can fail: the log is damaged, or its part that comes next is gone. Either ends the watch.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::database::Inner;
 use crate::error::{Error, Result};
 use crate::feed::Place;
-use crate::format::record::{ExtentRef, Kind, Record};
+use crate::format::record::{ExtentRef, Kind, Peek, Record};
 use crate::format::segment::HEADER_BYTES;
 use crate::log::LogPosition;
 use crate::scan::{Scan, ScanOptions};
@@ -45,6 +45,7 @@ pub struct WatchOptions {
     prefix: Vec<u8>,
     from: Option<u64>,
     state_first: bool,
+    value_bytes_max: Option<u64>,
 }
 
 impl WatchOptions {
@@ -54,8 +55,8 @@ impl WatchOptions {
         WatchOptions::default()
     }
 
-    /// Only changes of this table, and of others that are named so. A table with a compressor of its own must be named,
-    /// since only its handle can read the values.
+    /// Only changes of this table, and of others that are named so; once is enough. A table with a compressor of its own must
+    /// be named, since only its handle can read the values.
     #[must_use]
     pub fn table(mut self, table: &Table) -> WatchOptions {
         self.tables.push(table.clone());
@@ -88,6 +89,20 @@ impl WatchOptions {
         self.state_first = yes;
         self
     }
+
+    /// Longer values, in bytes, are left out: neither read nor handed over, see [`ChangeEvent::value`]. 0 for who wants none.
+    /// Default: what a value may be at most, which only streamed ones exceed.
+    #[must_use]
+    pub fn values_up_to(mut self, bytes: u64) -> WatchOptions {
+        self.value_bytes_max = Some(bytes);
+        self
+    }
+
+    /// How long a value may be that is handed over.
+    fn value_bytes_max(&self) -> u64 {
+        let largest = VALUE_BYTES_MAX as u64;
+        self.value_bytes_max.unwrap_or(largest).min(largest)
+    }
 }
 
 /// What happened to a key.
@@ -112,8 +127,8 @@ pub struct ChangeEvent {
     pub key: Vec<u8>,
     /// What happened to it.
     pub kind: ChangeKind,
-    /// The value of a put, unless it is `superseded`, or streamed and larger than a value may be: then
-    /// [`Table::read_stream`] reads it.
+    /// The value of a put, and of what was there, unless it is `superseded`, or longer than the watch hands over
+    /// ([`WatchOptions::values_up_to`]): then [`Table::read_stream`] reads it.
     pub value: Option<Vec<u8>>,
     /// The value was a large one, the key was changed again, and the file of the value is gone since.
     pub superseded: bool,
@@ -170,6 +185,8 @@ pub struct Watch {
     /// Empty: all.
     tables: Vec<Table>,
     prefix: Vec<u8>,
+    /// Longer values are left out.
+    value_bytes_max: u64,
     /// The tables that were met.
     views: Vec<View>,
     /// Which of them the last change was of.
@@ -227,6 +244,7 @@ struct State {
     tables: Vec<Table>,
     scan: Option<(Arc<str>, Scan)>,
     prefix: Vec<u8>,
+    value_bytes_max: u64,
 }
 
 impl State {
@@ -238,7 +256,8 @@ impl State {
         } else {
             options.tables.clone()
         };
-        Ok(State { snapshot, tables, scan: None, prefix: options.prefix.clone() })
+        let (prefix, value_bytes_max) = (options.prefix.clone(), options.value_bytes_max());
+        Ok(State { snapshot, tables, scan: None, prefix, value_bytes_max })
     }
 
     fn next(&mut self) -> Result<Option<ChangeEvent>> {
@@ -246,11 +265,12 @@ impl State {
             if let Some((name, scan)) = &mut self.scan {
                 if let Some(entry) = scan.next_entry() {
                     let entry = entry?;
+                    let is_told = !entry.is_left_out && entry.value.len() as u64 <= self.value_bytes_max;
                     return Ok(Some(ChangeEvent {
                         table: name.clone(),
                         key: entry.key,
                         kind: ChangeKind::State,
-                        value: Some(entry.value),
+                        value: is_told.then_some(entry.value),
                         superseded: false,
                         version: entry.version,
                         sequence: entry.sequence,
@@ -262,7 +282,8 @@ impl State {
                 self.scan = None;
             }
             let Some(table) = self.tables.pop() else { return Ok(None) };
-            let scan = self.snapshot.scan(&table, ScanOptions::new().prefix(&self.prefix))?;
+            let options = ScanOptions::new().prefix(&self.prefix).leave_out(self.value_bytes_max);
+            let scan = self.snapshot.scan(&table, options)?;
             self.scan = Some((table.name().into(), scan));
         }
     }
@@ -296,12 +317,15 @@ impl Ended {
 }
 
 impl Watch {
-    pub(crate) fn begin(inner: &Arc<Inner>, options: WatchOptions) -> Result<Watch> {
+    pub(crate) fn begin(inner: &Arc<Inner>, mut options: WatchOptions) -> Result<Watch> {
         inner.health.check_open()?;
         if options.tables.iter().any(|table| !Arc::ptr_eq(&table.inner, inner)) {
             let reason = "a table of another database, or of an earlier opening of this one".to_string();
             return Err(Error::InvalidArgument { reason });
         }
+        let mut named = HashSet::new();
+        options.tables.retain(|table| named.insert(table.core.id));
+        let value_bytes_max = options.value_bytes_max();
         // The snapshot first: what it does not see is in the log behind the place where the watch begins.
         let state = if options.state_first { Some(State::begin(inner, &options)?) } else { None };
         let from = state.as_ref().map(|state| state.snapshot.sequence() + 1).or(options.from);
@@ -311,6 +335,7 @@ impl Watch {
             id,
             tables: options.tables,
             prefix: options.prefix,
+            value_bytes_max,
             views: Vec::new(),
             last_view: 0,
             state,
@@ -400,7 +425,8 @@ impl Watch {
             if let Some(first) = self.queue.front_mut() {
                 first.stored = None;
                 first.event.superseded = value.is_none();
-                first.event.value = value;
+                // How long it is that a table's own compressor has made shorter is known only now.
+                first.event.value = value.filter(|value| value.len() as u64 <= self.value_bytes_max);
             }
         }
         let event = self.queue.pop_front().map(|first| first.event);
@@ -573,14 +599,9 @@ impl Watch {
         view.touch(place);
         let (value, stored) = match header.kind {
             Kind::Tombstone => (None, None),
-            Kind::Extent => {
-                let extent = ExtentRef::decode(record.value).ok_or("not the reference of a large value")?;
-                let is_readable = extent.length <= VALUE_BYTES_MAX as u64;
-                (None, is_readable.then_some(StoredAs::Extent(header.codec, extent)))
-            }
             _ => {
-                let stored = (header.codec != 0).then_some(StoredAs::Compressed(header.codec));
-                (Some(record.value.to_vec()), stored)
+                let stored = Stored::of(&Peek::from(record)).ok_or("not the reference of a large value")?;
+                if stored.is_longer_than(self.value_bytes_max) { (None, None) } else { parts_of(stored) }
             }
         };
         let event = ChangeEvent {
@@ -626,6 +647,15 @@ impl Watch {
                 view.is_touched[usize::from(byte)] = false;
             }
         }
+    }
+}
+
+/// What an event has of a value as it was stored, and what is still to be done for it.
+fn parts_of(stored: Stored<'_>) -> (Option<Vec<u8>>, Option<StoredAs>) {
+    match stored {
+        Stored::Raw(value) => (Some(value.to_vec()), None),
+        Stored::Compressed(codec, value) => (Some(value.to_vec()), Some(StoredAs::Compressed(codec))),
+        Stored::Extent(codec, extent) => (None, Some(StoredAs::Extent(codec, extent))),
     }
 }
 

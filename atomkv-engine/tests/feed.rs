@@ -424,6 +424,23 @@ fn what_is_compacted_is_said_to_be_and_the_rest_can_be_watched() {
     assert_eq!(sequences(&database), second);
 }
 
+/// Where nothing of the log is left nothing of it can be watched.
+#[test]
+fn a_log_that_is_settled_as_a_whole_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let (database, table) = open(&path, quiet());
+    let last = fill(&table, 0, 300)[299];
+    database.compact().expect("compacts");
+    database.close().expect("closes");
+    drop((database, table));
+    let database = Database::open(&path, quiet()).expect("opens");
+    for from in [1, last] {
+        assert!(compacted(database.watch(WatchOptions::new().from(from))) > last);
+    }
+    assert_eq!(drain(&mut database.watch(WatchOptions::new().from(last + 1)).expect("there")).len(), 0);
+}
+
 /// The newest so many bytes stay, whatever is compacted and however often the database is reopened; what is older goes.
 #[test]
 fn feed_bytes_keeps_what_it_promises() {
@@ -550,6 +567,65 @@ fn a_compressor_of_ones_own_needs_the_table() {
     }
     let mut named = database.watch(WatchOptions::new().from(0).table(&own)).expect("watches");
     assert_eq!(drain(&mut named)[0].value.as_deref(), Some(&[9; 10_000][..]));
+}
+
+/// Neither in the state nor in the log is a value read that is too long for the watch: their files are not even there.
+#[test]
+fn values_that_are_longer_than_wanted_are_left_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let (database, table) = open(&path, quiet().large_value_bytes(16 << 10));
+    let services = Services::new().with_compressor(Own(Gzip));
+    let own = database.table("own", TableOptions::new().services(services)).expect("a table");
+    let from = own.put(b"by a compressor of its own", &[9; 10_000]).expect("put").sequence;
+    table.put(b"in the log", &noise(1, 1001)).expect("put");
+    table.put(b"compressed", &[7; 8000]).expect("put");
+    table.put(b"large", &noise(2, 40_000)).expect("put");
+    let mut writer = table.write_stream(b"streamed").expect("begun");
+    writer.write_all(&noise(3, 90_000)).expect("written");
+    writer.finish().expect("finished");
+    table.put(b"short", &noise(4, 1000)).expect("put");
+    table.put(b"empty", b"").expect("put");
+    for entry in std::fs::read_dir(&path).expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|kind| kind == "ext") {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+    let told = |options: WatchOptions| -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let events = drain(&mut database.watch(options.table(&table).table(&own)).expect("watches"));
+        assert_eq!(events.len(), 7);
+        let told = |event: ChangeEvent| {
+            assert!(event.kind != ChangeKind::Delete && !event.superseded);
+            (event.key, event.value)
+        };
+        events.into_iter().map(told).collect()
+    };
+    for (limit, is_short_told) in [(1000, true), (999, false), (0, false)] {
+        let options = WatchOptions::new().values_up_to(limit);
+        let state = told(options.clone().state_first(true));
+        assert_eq!(state, told(options.from(from)));
+        let values: Vec<_> = state.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
+        let (empty, short) = ((&b"empty".to_vec(), &Vec::new()), (&b"short".to_vec(), &noise(4, 1000)));
+        assert_eq!(values, if is_short_told { vec![empty, short] } else { vec![empty] });
+    }
+}
+
+/// Each key of a table that was named twice came twice.
+#[test]
+fn a_table_that_is_named_twice_is_told_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (database, table) = open(&directory.path().join("db"), quiet());
+    let again = database.table("t", TableOptions::new()).expect("the same table");
+    let other = database.table("other", TableOptions::new()).expect("a table");
+    fill(&table, 0, 20);
+    fill(&other, 0, 10);
+    let options = WatchOptions::new().table(&table).table(&other).table(&again).table(&table);
+    let mut watch = database.watch(options.state_first(true)).expect("watches");
+    fill(&table, 20, 5);
+    let told = drain(&mut watch);
+    let states = told.iter().filter(|event| event.kind == ChangeKind::State).count();
+    assert_eq!((states, told.len()), (30, 35));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{
     BackupOptions, Batch, Database, Durability, Error, Options, Result, Retention, Table, TableOptions,
-    Watcher,
+    Watch, WatchOptions, Watcher,
 };
 
 use crate::common::watched::{Operation, Watched};
@@ -467,4 +467,127 @@ fn a_log_cut_inside_the_padding_of_a_record_opens_again_and_again() {
             Err(error) => panic!("cut to {cut} of {end}, opened, written, closed: {error}"),
         }
     }
+}
+
+/// A time of commits that is later than the simulated clock.
+const TIME_MS: u64 = 1 << 45;
+
+/// What a leader has committed as this sequence.
+fn follow(database: &Database, table: &Table, sequence: u64, how: Durability) {
+    let mut batch = Batch::new();
+    batch.put(table, &(sequence % 50).to_be_bytes(), &noise(sequence, 200 + (sequence % 7) as usize * 900));
+    batch.put(table, b"last", &sequence.to_be_bytes());
+    let applied = database.apply_at(&batch, sequence, TIME_MS + sequence, how);
+    assert_eq!(applied.unwrap_or_else(|error| panic!("{sequence}: {error}")), Some(sequence));
+}
+
+fn last_of(table: &Table) -> Option<u64> {
+    let value = table.get(b"last").expect("readable")?;
+    Some(u64::from_be_bytes(value.try_into().expect("eight bytes")))
+}
+
+/// Which sequences a crash may have taken was held against those that a follower is told, so that it refused the next
+/// commit of its leader.
+#[test]
+fn a_follower_goes_on_where_its_log_ends() {
+    for is_closed in [false, true] {
+        let sim = SimStorage::new(1);
+        let (database, table) = open(&sim);
+        follow(&database, &table, 1000, Durability::Buffered);
+        if is_closed {
+            database.checkpoint().expect("a checkpoint");
+            database.close().expect("closes");
+            drop((table, database));
+        } else {
+            kill(&sim, database, table);
+        }
+        let (database, table) = open(&sim);
+        assert_eq!(database.stats().sequence, 1000);
+        // Before anything is written: what comes is later than what they see.
+        let snapshot = database.snapshot().expect("a snapshot");
+        let mut watch = database.watch(WatchOptions::new()).expect("watches");
+        let mut with_state = database.watch(WatchOptions::new().state_first(true)).expect("watches");
+        database.sync().expect("synced");
+        let mut none = Batch::new();
+        none.put(&table, b"late", b"");
+        let late = database.apply_at(&none, 1000, TIME_MS + 1001, Durability::Buffered);
+        assert!(matches!(late, Err(Error::InvalidArgument { .. })), "{late:?}");
+        follow(&database, &table, 1001, Durability::Sync);
+        follow(&database, &table, 1002, Durability::Sync);
+        let seen = snapshot.get(&table, b"last").expect("readable");
+        assert_eq!(seen.as_deref(), Some(&1000_u64.to_be_bytes()[..]));
+        let told = |watch: &mut Watch| {
+            let mut told = Vec::new();
+            while let Some(event) = watch.try_next().expect("readable") {
+                told.push(event.sequence);
+            }
+            told
+        };
+        assert_eq!(told(&mut watch), [1001, 1001, 1002, 1002]);
+        assert_eq!(told(&mut with_state), [1000, 1000, 1001, 1001, 1002, 1002]);
+        drop((snapshot, watch, with_state));
+        cut_power(&sim, database, table);
+        let (database, table) = open(&sim);
+        assert_eq!(last_of(&table), Some(1002), "it was synced");
+        follow(&database, &table, 1003, Durability::Buffered);
+        // Who leads from here on gives no number that a lost commit may have had.
+        assert!(table.put(b"own", b"").expect("put").sequence > 1003);
+        let verified = database.verify(&Default::default(), Watcher::none()).expect("verified");
+        assert!(verified.is_clean(), "{:#?}", verified.damages);
+        database.close().expect("closes");
+    }
+}
+
+/// What power loss takes of a follower it is given again, with the same sequences.
+#[test]
+fn a_follower_is_given_again_what_power_loss_took() {
+    let mut taken = 0;
+    for seed in 0..60 {
+        let sim = SimStorage::new(seed);
+        let mut random = Random::new(seed);
+        let (mut next, mut synced) = (10, 0);
+        for _ in 0..6 {
+            let (database, table) = open(&sim);
+            let last = last_of(&table).unwrap_or(9);
+            assert!((synced.max(9)..next).contains(&last), "seed {seed}: {last} of {synced}..{next}");
+            taken += next - 1 - last;
+            if last >= 10 {
+                assert_eq!(database.stats().sequence, last);
+            }
+            next = last + 1;
+            for _ in 0..random.below(40) {
+                let how = if random.chance(8) { Durability::Sync } else { Durability::Buffered };
+                follow(&database, &table, next, how);
+                if how == Durability::Sync {
+                    synced = next;
+                }
+                next += 1;
+                match random.below(30) {
+                    0 => database.checkpoint().expect("a checkpoint"),
+                    1 => drop(database.compact().expect("compacted")),
+                    2 => database.sync().expect("synced"),
+                    _ => continue,
+                }
+                synced = next - 1;
+            }
+            if random.chance(3) {
+                database.close().expect("closes");
+                synced = next - 1;
+                drop((table, database));
+            } else {
+                cut_power(&sim, database, table);
+            }
+        }
+        let (database, table) = open(&sim);
+        let last = last_of(&table).unwrap_or(0);
+        for number in last.saturating_sub(49).max(10)..=last {
+            let length = 200 + (number % 7) as usize * 900;
+            let found = table.get(&(number % 50).to_be_bytes()).expect("readable");
+            assert!(found == Some(noise(number, length)), "seed {seed}: {number} of {last}");
+        }
+        let verified = database.verify(&Default::default(), Watcher::none()).expect("verified");
+        assert!(verified.is_clean(), "{:#?}", verified.damages);
+        database.close().expect("closes");
+    }
+    assert!(taken > 100, "{taken} commits were taken");
 }

@@ -10,7 +10,8 @@ use atomkv_engine::services::{Codec, Compressor, Identity, KeyHasher, KeySharder
 use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
-    Database, Error, Options, Result, SalvageOptions, SalvageReport, TableOptions, Watcher, salvage,
+    ChangeKind, Database, Error, Options, Result, Retention, SalvageOptions, SalvageReport, TableOptions,
+    Watch, WatchOptions, Watcher, salvage,
 };
 
 use crate::common::Random;
@@ -638,4 +639,66 @@ fn hashes(path: &Path) -> Vec<(PathBuf, u32, std::time::SystemTime)> {
         .collect();
     found.sort();
     found
+}
+
+/// The pages that salvaging makes are nowhere in the log, and of a history they hold the newest version only.
+#[test]
+fn what_was_salvaged_is_neither_in_the_feed_nor_in_histories() {
+    let sim = SimStorage::new(3);
+    let opened = |path| Database::open(path, options(Arc::new(sim.clone()))).expect("opens");
+    let database = opened(directory());
+    let table = database.table("people", TableOptions::new().retention(Retention::All)).expect("created");
+    let first = table.put(b"ada", b"the first").expect("put").sequence;
+    table.put(b"alan", b"the only one").expect("put");
+    let last = table.put(b"ada", b"the second").expect("put").sequence;
+    database.close().expect("closes");
+    drop((table, database));
+    rescue(&sim).expect("salvaged");
+    let mut written = 0;
+    for _ in 0..2 {
+        let database = opened(destination());
+        let table = database.table("people", TableOptions::new()).expect("there");
+        let watch = |options: WatchOptions| database.watch(options);
+        let drain = |mut watch: Watch| {
+            let mut told = Vec::new();
+            while let Some(event) = watch.try_next().expect("readable") {
+                told.push((event.kind, event.key));
+            }
+            told
+        };
+        let oldest = match watch(WatchOptions::new().from(1)) {
+            Err(Error::Compacted { oldest }) => oldest,
+            other => panic!("{other:?}"),
+        };
+        assert!(oldest > last, "{oldest}, {last}");
+        assert_eq!(database.stats().feed_oldest_sequence, oldest);
+        for from in [first, last, oldest - 1] {
+            let outcome = watch(WatchOptions::new().from(from));
+            assert!(matches!(outcome, Err(Error::Compacted { oldest: o }) if o == oldest), "{outcome:?}");
+        }
+        let puts = |mut told: Vec<(ChangeKind, Vec<u8>)>| {
+            told.retain(|(kind, _)| *kind == ChangeKind::Put);
+            told.len() as u64
+        };
+        assert_eq!(puts(drain(watch(WatchOptions::new().from(oldest)).expect("there"))), written);
+        let mut states = drain(watch(WatchOptions::new().state_first(true)).expect("there"));
+        states.retain(|(kind, key)| *kind == ChangeKind::State && key.starts_with(b"a"));
+        assert_eq!(states.len(), 2, "{states:?}");
+
+        let at = |key: &[u8], sequence| table.get_at(key, sequence);
+        for sequence in [1, first, last - 1] {
+            let outcome = at(b"ada", sequence);
+            assert!(
+                matches!(outcome, Err(Error::VersionCompacted { oldest }) if oldest == last),
+                "{outcome:?}"
+            );
+        }
+        let value = at(b"ada", last).expect("kept").and_then(|version| version.value);
+        assert_eq!(value.as_deref(), Some(&b"the second"[..]));
+        assert!(matches!(at(b"alan", first), Ok(None)), "that was its first version");
+        table.put(b"new", b"written here").expect("put");
+        written += 1;
+        assert_eq!(puts(drain(watch(WatchOptions::new().from(oldest)).expect("there"))), written);
+        database.close().expect("closes");
+    }
 }

@@ -194,6 +194,9 @@ struct Core {
     active: Option<Active>,
     /// The end of the log where nothing was written since opening.
     end: LogPosition,
+    /// Of the last commit that is in the log.
+    last_sequence: u64,
+    /// Who gives commits their sequences here begins with this one: it is behind those that a crash may have taken.
     next_sequence: u64,
     last_time_ms: u64,
     /// Sequences up to this one may be handed out: a lease that says so is on stable storage.
@@ -279,6 +282,7 @@ impl Log {
             core: Mutex::new(Core {
                 active: None,
                 end: start.end,
+                last_sequence: start.last_sequence,
                 // Everything up to the ceiling may have been handed out and lost.
                 next_sequence: start.sequence_ceiling.max(start.last_sequence) + 1,
                 last_time_ms: start.last_time_ms,
@@ -394,7 +398,8 @@ impl Log {
             self.roll(core, room)?;
         }
         // From here on nothing fails but the device.
-        core.next_sequence = stamp.sequence + 1;
+        core.last_sequence = stamp.sequence;
+        core.next_sequence = core.next_sequence.max(stamp.sequence + 1);
         let start = core.active.as_ref().map_or(0, |active| active.tail);
         let mark = core.mark.take();
         let result = match &mut core.active {
@@ -425,10 +430,10 @@ impl Log {
         Ok(Some(stamp))
     }
 
-    /// Calls a function with the last sequence handed out and the time of the last commit, under the log's lock.
+    /// Calls a function with sequence and time of the last commit, under the log's lock.
     pub(crate) fn at_end<R>(&self, f: impl FnOnce(u64, u64, LogPosition) -> R) -> R {
         let core = self.lock_core();
-        f(core.next_sequence - 1, core.last_time_ms, core.position())
+        f(core.last_sequence, core.last_time_ms, core.position())
     }
 
     /// Makes sure that sequences up to this one may be handed out: writes how far, and waits until that is on stable
@@ -467,10 +472,10 @@ impl Log {
         if is_needed { self.extend_lease(0, next) } else { Ok(()) }
     }
 
-    /// The end of the log and the last sequence handed out.
+    /// The end of the log and the sequence of the last commit in it.
     pub(crate) fn position(&self) -> (LogPosition, u64) {
         let core = self.lock_core();
-        (core.position(), core.next_sequence - 1)
+        (core.position(), core.last_sequence)
     }
 
     /// The time of the last commit: those of later ones are not below it.
@@ -502,12 +507,16 @@ impl Core {
         let time_ms = self.last_time_ms.max(now_ms);
         match commit.numbering() {
             Numbering::Next => Ok(Stamp { sequence: self.next_sequence, time_ms }),
-            Numbering::None => Ok(Stamp { sequence: self.next_sequence - 1, time_ms }),
+            Numbering::None => Ok(Stamp { sequence: self.last_sequence, time_ms }),
+            // What a crash has taken of commits of another database is given again.
             Numbering::Given(given) => {
-                if given.sequence < self.next_sequence || given.time_ms < self.last_time_ms {
+                if given.sequence <= self.last_sequence || given.time_ms < self.last_time_ms {
                     let reason = format!(
                         "sequence {} at {} ms; the next one is {} or more, at {} ms or later",
-                        given.sequence, given.time_ms, self.next_sequence, self.last_time_ms
+                        given.sequence,
+                        given.time_ms,
+                        self.last_sequence + 1,
+                        self.last_time_ms
                     );
                     return Err(Error::InvalidArgument { reason });
                 }

@@ -57,7 +57,7 @@ impl Log {
                 let mut capacity = self.next_capacity(core.active.as_ref(), total).max(needed);
                 let end = if core.active.is_some() { 0 } else { position.offset };
                 loop {
-                    let sequence = core.next_sequence;
+                    let sequence = core.last_sequence;
                     match self.create(position.segment, end, sequence, core.last_time_ms, capacity, 0) {
                         // On a disk that is nearly full a smaller segment may still fit.
                         Err(Error::NoSpace { .. }) if capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
@@ -71,7 +71,7 @@ impl Log {
         if let Some(active) = &mut core.active {
             let target = new.segment.id().0.to_le_bytes();
             let mut notice = Notice(Draft::notice(Kind::Roll, 0, &target));
-            let stamp = Stamp { sequence: core.next_sequence - 1, time_ms: core.last_time_ms };
+            let stamp = Stamp { sequence: core.last_sequence, time_ms: core.last_time_ms };
             let written = write_commit(active, &mut core.scratch, None, &mut notice, stamp, Durability::Sync);
             written.map_err(|error| self.health.fail(error))?;
             active.segment.seal_at(active.tail);
@@ -124,7 +124,7 @@ impl Log {
         &self,
         predecessor: SegmentId,
         predecessor_end: u64,
-        next_sequence: u64,
+        last_sequence: u64,
         time_ms: u64,
         capacity: u64,
         cached: u64,
@@ -136,8 +136,8 @@ impl Log {
         self.catalog.create_segment(&SegmentPlan {
             kind: SegmentKind::Log,
             table: 0,
-            // The sequence of a roll record may be the one before the first commit's.
-            base_sequence: next_sequence.saturating_sub(1),
+            // A lease or a roll record may come first, with the sequence of the commit before it.
+            base_sequence: last_sequence,
             base_time_ms: time_ms,
             predecessor,
             predecessor_end,
@@ -292,7 +292,7 @@ impl Log {
             let core = self.lock_core();
             match &core.active {
                 Some(active) if active.segment.id() == predecessor && !core.closed => {
-                    (self.next_capacity(Some(active), total), core.next_sequence, core.last_time_ms)
+                    (self.next_capacity(Some(active), total), core.last_sequence, core.last_time_ms)
                 }
                 _ => return,
             }

@@ -38,7 +38,7 @@ impl Log {
     pub(crate) fn sync_rolled(&self) -> Result<()> {
         let (is_waiting, sequence) = {
             let core = self.lock_core();
-            (!core.unsynced.is_empty(), core.next_sequence - 1)
+            (!core.unsynced.is_empty(), core.last_sequence)
         };
         if is_waiting { self.sync_once(sequence, true) } else { Ok(()) }
     }
@@ -121,7 +121,7 @@ impl Log {
         self.sync_to(sequence)
     }
 
-    /// Whether the last sequence handed out is on stable storage.
+    /// The last commit that is known to be on stable storage.
     pub(crate) fn synced_sequence(&self) -> u64 {
         self.sync_state.lock().synced
     }
@@ -134,7 +134,7 @@ impl Log {
         let mut segments = core.unsynced.clone();
         segments.extend(core.active.as_ref().map(|active| active.segment.clone()));
         Work {
-            sequence: core.next_sequence - 1,
+            sequence: core.last_sequence,
             position: core.position(),
             bytes: self.appended_bytes.load(Ordering::Relaxed),
             segments,

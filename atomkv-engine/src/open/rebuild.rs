@@ -12,7 +12,7 @@ use crate::format::record::{ExtentRef, Kind};
 use crate::format::segment::SegmentKind;
 use crate::index::history::{ChainId, Newest, Old};
 use crate::index::ordered::OrderedIndex;
-use crate::index::subtable::Candidates;
+use crate::index::subtable::{Candidates, known_place};
 use crate::page;
 use crate::segment::Segment;
 use crate::tables::TableCore;
@@ -74,7 +74,7 @@ impl Opener {
         Ok(last_ms)
     }
 
-    /// Puts the ordered indexes together from the keys that the index points to. Those of damaged records are left out.
+    /// Puts the ordered indexes together from the keys that the index points to.
     fn rebuild_orders(&self) -> Result<()> {
         for table in self.tables.all() {
             let Some(order) = &table.ordered else { continue };
@@ -83,11 +83,8 @@ impl Opener {
             while let Some(at) = place {
                 let copy = table.index.copy_from(at)?;
                 for entry in &copy.entries {
-                    match self.key_at(entry.address()) {
-                        Ok(key) => keys.push(key),
-                        Err(Error::Corrupt { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
+                    let known = entry.known_place(copy.depth, copy.prefix);
+                    keys.extend(self.key_at(&table, entry.address(), known)?);
                 }
                 place = copy.next_place;
             }
@@ -100,12 +97,25 @@ impl Opener {
         Ok(())
     }
 
-    fn key_at(&self, address: Address) -> Result<Vec<u8>> {
+    /// The key of an entry of the index. Of a damaged record the key counts if it belongs to the entry: whoever
+    /// overwrites the document takes it for one whose key is in the order already.
+    fn key_at(&self, table: &TableCore, address: Address, known: u64) -> Result<Option<Vec<u8>>> {
         let guard = epoch::pin();
         let Some(segment) = self.catalog.directory.get(address.ordinal(), &guard) else {
             return Err(self.dangling(address));
         };
-        segment.with_record(address.offset(), true, |record| record.key.to_vec())
+        match segment.with_record(address.offset(), true, |record| record.key.to_vec()) {
+            Ok(key) => Ok(Some(key)),
+            Err(Error::Corrupt { .. }) => {
+                let damaged = segment.with_record(address.offset(), false, |record| {
+                    let is_its_own = record.header.table == table.id
+                        && table.place_of(record).map(known_place) == Some(known);
+                    is_its_own.then(|| record.key.to_vec())
+                });
+                Ok(damaged.ok().flatten())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts the histories together: all records of the keys of tables that keep one, as far as their retention goes.

@@ -150,7 +150,8 @@ fn options(
     query: &WatchQuery,
     headers: &HeaderMap,
 ) -> Result<WatchOptions, Problem> {
-    let mut options = WatchOptions::new();
+    // What is not told need not be read.
+    let mut options = WatchOptions::new().values_up_to(if query.values { VALUE_BYTES_MAX as u64 } else { 0 });
     for name in query.tables.iter().flat_map(|names| names.split(',')) {
         let name = percent_decoded(name).and_then(|name| String::from_utf8(name.into_owned()).ok());
         let wrong = "tables: a name that is not percent-encoded text; a comma in it is %252C, % itself %2525";
