@@ -398,7 +398,8 @@ impl Database {
     /// time. A segment with a damaged record is left as it is.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] and read errors leave the database as it was.
+    /// [`Error::NoSpace`] leaves the database as it was. [`Error::Io`] where a segment could not be read for what has expired in
+    /// it, told when the others are settled.
     pub fn compact(&self) -> Result<CompactionReport> {
         self.compact_with(Watcher::none())
     }
@@ -412,14 +413,15 @@ impl Database {
         let inner = self.inner();
         inner.health.check_writable()?;
         inner.trim_histories(true);
-        // On a full disk the deletes may not fit yet: compaction makes room.
-        match inner.expire(true) {
-            Err(error) if !error.is_full() => return Err(error),
-            _ => {}
-        }
+        let expired = inner.expire(true);
         let _turn = inner.turn()?;
         inner.health.check_writable()?;
-        compaction::compact_all(inner, watcher)
+        let report = compaction::compact_all(inner, watcher)?;
+        match expired {
+            // On a full disk the deletes may not have fitted: compaction has made room.
+            Err(error) if !error.is_full() => Err(error),
+            _ => Ok(report),
+        }
     }
 
     /// The changes that are committed from now on, or from an earlier sequence on, in the order of the commits. See

@@ -65,6 +65,7 @@ impl Inner {
             return Ok(());
         }
         let now_ms = self.now_for_expiry_ms();
+        let mut unread = None;
         for segment in self.catalog.segments() {
             if segment.is_damaged() || !is_worth_reading(&segment, now_ms, everywhere) {
                 continue;
@@ -74,7 +75,12 @@ impl Inner {
             let mut left = BTreeMap::new();
             match self.expire_in(&segment, now_ms, &mut left) {
                 // Reported, and left to those who read it.
-                Err(error) if error.is_unreadable() => self.signals.note_error(&error),
+                Err(error @ Error::Corrupt { .. }) => self.signals.note_error(&error),
+                // It may be read the next time; the others need not wait for that.
+                Err(error) if error.is_unreadable() => {
+                    unread = unread.or(Some(error));
+                    continue;
+                }
                 // Cut short, as when the database closes: everything is still to be done, also by the next opening.
                 outcome => outcome?,
             }
@@ -82,7 +88,7 @@ impl Inner {
                 segment.set_expiries(left);
             }
         }
-        Ok(())
+        unread.map_or(Ok(()), Err)
     }
 
     /// Deletes the expired documents of a segment; notes when the others expire.
