@@ -141,11 +141,21 @@ pub(crate) fn read_whole(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>>
 }
 
 /// As long as upkeep may have to make room, see [`Catalog::keep_room`].
-pub(crate) struct KeptRoom<'c>(pub(crate) &'c Catalog);
+pub(crate) struct KeptRoom<'c> {
+    catalog: &'c Catalog,
+    /// Whether who began this one is in need of room as well: what is made stays theirs.
+    before: bool,
+}
+
+impl KeptRoom<'_> {
+    pub(crate) fn begin(catalog: &Catalog) -> KeptRoom<'_> {
+        KeptRoom { catalog, before: catalog.keeps_room.load(Ordering::Relaxed) }
+    }
+}
 
 impl Drop for KeptRoom<'_> {
     fn drop(&mut self) {
-        self.0.keeps_room.store(false, Ordering::Relaxed);
+        self.catalog.keeps_room.store(self.before, Ordering::Relaxed);
     }
 }
 
@@ -564,6 +574,13 @@ impl Catalog {
             self.upkeep_bytes.store(bytes.max(held), Ordering::Relaxed);
         }
         filled.is_some_and(|bytes| bytes >= image + share)
+    }
+
+    /// The same after an image was written, unless upkeep goes on and has made room for that.
+    pub(crate) fn refill_upkeep_reserve(&self) {
+        if !self.keeps_room.load(Ordering::Relaxed) {
+            self.fill_upkeep_reserve();
+        }
     }
 
     /// From now on, until [`KeptRoom`] is dropped, what is given up is for upkeep alone: a writer who took it to fill the

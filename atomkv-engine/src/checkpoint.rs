@@ -27,7 +27,7 @@ use crate::index::key_order::StoredLeaf;
 use crate::index::ordered::{Keys, OrderedIndex};
 use crate::index::partition::StoredSubTable;
 use crate::index::subtable::IndexEntry;
-use crate::log::LogPosition;
+use crate::log::{LogPosition, Stamp};
 use crate::segment::{Expiries, Segment, format_error};
 use crate::storage::{Mapping, Storage, StorageFile};
 use crate::sync::Mutex;
@@ -331,12 +331,12 @@ fn write_image(
         inner.extents.live_or_named(old_versions.iter().filter_map(|version| version.old.extent));
     extents.retain(|(id, _)| !passing.extents.contains(id));
     // Nothing copied above can be later than this. Large values as well: a commit that let one go must be as durable as
-    // the image that does not name it.
-    let (_, fuzzy_end) = inner.log.position();
+    // the image that does not name it. The time is that of the same commit: one that is lost after all may come again.
+    let Stamp { sequence: fuzzy_end, time_ms: last_time_ms } = inner.log.last_stamp();
     let sections = ImageSections {
         fuzzy_end,
         sequence_ceiling: inner.log.sequence_ceiling(),
-        last_time_ms: inner.log.last_time_ms(),
+        last_time_ms,
         subtables,
         layouts,
         segments: segments.iter().map(stats).collect(),
@@ -352,10 +352,9 @@ fn write_image(
     out.push(&tail)?;
     out.flush()?;
     out.file.sync_data().map_err(|error| Error::io("sync", path, error))?;
-    // The image may hold effects of everything up to here, so all that must be durable first.
-    inner.log.sync_to(fuzzy_end)?;
-    // A roll record has no sequence of its own.
-    inner.log.sync_rolled()?;
+    // The image may hold effects of everything up to here, so all that must be durable first; and what lies before its
+    // position and has no sequence of its own, roll records and leases, since nobody reads the log before it again.
+    inner.log.sync_all()?;
     // The name of the image, before anything names it.
     storage.sync_dir(&inner.catalog.path).map_err(|error| Error::io("sync", &inner.catalog.path, error))?;
     Ok(CheckpointRecord {
@@ -406,7 +405,7 @@ impl Passing {
         };
         for table in inner.tables.all() {
             for history in table.index.histories() {
-                history.for_each_in(0..=u64::MAX, |_, old| {
+                history.for_each(|_, old| {
                     if !old.is_kept {
                         note(old)
                     }
@@ -453,7 +452,7 @@ fn write_subtables(inner: &Inner, out: &mut ImageWriter) -> Result<TablesWritten
         }
         // Behind the sub-tables: what these let go meanwhile is here.
         for history in table.index.histories() {
-            history.for_each_in(0..=u64::MAX, |id, old| {
+            history.for_each(|id, old| {
                 if old.is_kept {
                     old_versions.push(OldVersion { table: table.id, id, old: *old });
                 }
@@ -571,6 +570,8 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
     segments.retain(|segment| !gone_ids.contains_key(&SegmentId(segment.id)));
     let ceiling = inner.log.sequence_ceiling();
     let mut dropped = Vec::new();
+    // A table whose record is in the log but not durable must not be named ahead of the commits before it.
+    let schema = inner.schema.lock();
     let outcome = catalog.update_manifest(|manifest| {
         inner.fill_tables(manifest);
         manifest.segments = segments;
@@ -581,6 +582,7 @@ fn install(inner: &Inner, record: CheckpointRecord) -> Result<()> {
         let keep = if gone.is_empty() && !catalog.is_volatile { 2 } else { 1 };
         dropped = manifest.checkpoints.split_off(keep.min(manifest.checkpoints.len()));
     });
+    drop(schema);
     if let Err(error) = outcome {
         inner.compacted.lock().put_back(gone);
         return Err(error);

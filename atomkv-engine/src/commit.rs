@@ -24,7 +24,10 @@ use crate::storage::StorageFile;
 use crate::types::{Address, Written};
 pub(crate) use change::{Body, Change};
 pub(crate) use locks::Validation;
-use locks::lock_partitions;
+use locks::{lock_partitions, lock_prepared};
+
+/// After so many attempts for which others were too fast, a commit looks its keys up under the locks.
+const OPTIMISTIC_TRIES: u32 = 8;
 
 /// How many lookups of a batch wait for memory together.
 const LOOK_UP_GROUP: usize = 64;
@@ -40,7 +43,7 @@ pub(crate) struct Existing {
     pub(crate) length: u64,
     /// The id of the large value that it refers to.
     pub(crate) extent: Option<u64>,
-    /// 0 where nobody has asked yet.
+    /// 0 if a damaged record does not tell.
     pub(crate) sequence: u64,
     expiry_ms: Option<u64>,
 }
@@ -207,19 +210,28 @@ impl Inner {
         }
         let mut extents = self.write_extents(changes)?;
         let mut spent = false;
+        let mut tries = 0;
         loop {
+            tries += 1;
+            let exclusively = tries > OPTIMISTIC_TRIES;
             let outcome = match changes {
-                [change] if !validation.is_needed() => self.try_commit_one(change, &mut extents, how, &guard),
-                _ => self.try_commit_many(changes, validation, &mut extents, how, &guard),
+                [change] if !validation.is_needed() && !exclusively => {
+                    self.try_commit_one(change, &mut extents, how, &guard)
+                }
+                _ => self.try_commit_many(changes, validation, &mut extents, how, exclusively, &guard),
             };
             match outcome {
-                // Somebody else changed one of the keys meanwhile: look again.
-                Ok(None) => {}
+                // Somebody else changed one of the keys meanwhile: look again, and let go what was reclaimed by now.
+                Ok(None) => {
+                    drop(guard);
+                    guard = epoch::pin();
+                }
                 Ok(Some(committed)) => {
                     if committed.sequence > 0 {
                         self.counters.shard().note_commit(committed.puts, committed.deletes);
                     }
                     drop(guard);
+                    epoch::collect_if_due();
                     self.log.wake_waiters();
                     if how == Durability::Sync {
                         match committed.sequence {
@@ -300,7 +312,7 @@ impl Inner {
         let addresses = &mut [None];
         let numbering = Numbering::Next;
         let mut records =
-            Records { changes, lookups, kept: &[0], extents, addresses, deadline_ms, numbering };
+            Records { inner: self, changes, lookups, kept: &[0], extents, addresses, deadline_ms, numbering };
         let lock = change.table.index.lock(change.place, guard);
         if !still_true(&lock, change, &lookup)? {
             return Ok(None);
@@ -331,15 +343,20 @@ impl Inner {
         validation: &Validation<'_>,
         extents: &mut [Option<PendingExtent<'_>>],
         how: Durability,
+        exclusively: bool,
         guard: &Guard,
     ) -> Result<Option<Committed>> {
+        let mut locks = match exclusively {
+            true => Some(lock_prepared(changes, validation, guard)?),
+            false => None,
+        };
         let Prepared { lookups, kept, deadline_ms, judged_ms } =
             self.look_up_many(changes, validation.at, guard)?;
         let is_conditional = changes.iter().any(|change| change.condition.is_some());
         if kept.is_empty() && !is_conditional && validation.tables.is_empty() {
             return Ok(Some(Committed::NOTHING));
         }
-        let mut locks = lock_partitions(changes, validation, guard);
+        let locks = locks.get_or_insert_with(|| lock_partitions(changes, validation, guard));
         let mut at = 0;
         for (change, lookup) in changes.iter().zip(&lookups) {
             if !still_true(locks.of(change, &mut at), change, lookup)? {
@@ -362,6 +379,7 @@ impl Inner {
         }
         let mut addresses = vec![None; kept.len()];
         let mut records = Records {
+            inner: self,
             changes,
             lookups: &lookups,
             kept: &kept,
@@ -401,7 +419,7 @@ impl Inner {
         Ok(Some(Committed { sequence: stamp.sequence, version, versions, puts, deletes }))
     }
 
-    /// What was there when the keys were looked up has expired by the log's time: look again by that.
+    /// What was there when the keys were looked up has expired by the log's time, or for a reader: look again by that.
     fn note_expired(&self) -> Option<Committed> {
         self.clock.advance(self.log.last_time_ms());
         None
@@ -529,15 +547,15 @@ impl Inner {
                 let is_extent =
                     record.kind() == Kind::Extent && record.verify(&segment.base.at(address.offset()));
                 let extent = if is_extent { ExtentRef::decode(record.value) } else { None };
-                // Most often nobody asks for the sequence.
-                let is_asked = change.condition.is_some() || change.table.keeps_history();
-                let header = if is_asked { record.header(&segment.base).ok() } else { None };
+                // Also for the sake of a snapshot that may be taken before the entry swings: then it is too late to read.
+                let decoded = || record.header(&segment.base).ok().map(|header| header.sequence);
+                let sequence = record.sequence(&segment.base).or_else(decoded);
                 return Some(Look::Key(Existing {
                     address,
                     version: record.version,
                     length: record.layout.padded(),
                     extent: extent.map(|extent| extent.id),
-                    sequence: header.map_or(0, |header| header.sequence),
+                    sequence: sequence.unwrap_or(0),
                     expiry_ms: record.expiry_ms,
                 }));
             }
@@ -702,6 +720,7 @@ impl Lookup {
 
 /// The records that the changes become, given what is there.
 struct Records<'a, 'c, 'e> {
+    inner: &'a Inner,
     changes: &'a [Change<'c>],
     /// One for each change.
     lookups: &'a [Lookup],
@@ -764,8 +783,13 @@ impl Commit for Records<'_, '_, '_> {
         self.addresses[index] = Some(address);
     }
 
-    fn deadline_ms(&self) -> u64 {
-        self.deadline_ms
+    fn is_too_late(&self, time_ms: u64) -> bool {
+        let is_late = |now_ms| now_ms >= self.deadline_ms;
+        // A reader may have seen it expire already; a copy of another database's commit goes by that one's time.
+        is_late(time_ms)
+            || self.deadline_ms < u64::MAX
+                && matches!(self.numbering, Numbering::Next)
+                && is_late(self.inner.clock.latest())
     }
 
     fn numbering(&self) -> Numbering {

@@ -102,6 +102,9 @@ fn eligible(inner: &Inner) -> Vec<Arc<Segment>> {
 /// Settles everything that can be settled. The caller holds the maintenance lock.
 pub(crate) fn compact_all(inner: &Inner, watcher: Watcher<'_>) -> Result<CompactionReport> {
     let mut report = CompactionReport::default();
+    for segment in inner.catalog.segments() {
+        report.segments_damaged += u64::from(segment.is_damaged());
+    }
     match inner.log.begin_segment() {
         // Then what the log's last segment holds stays there.
         Err(error) if !error.is_full() => return Err(error),
@@ -161,7 +164,7 @@ fn compact_pass(
     // The last first: where most is dead, least space is needed to free most.
     victims.sort_by_key(|segment| dead_share(segment));
     let mut made_room = false;
-    let _room = KeptRoom(&inner.catalog);
+    let _room = KeptRoom::begin(&inner.catalog);
     while !victims.is_empty() {
         // Closing waits for this round, not for all of them.
         inner.health.check_open()?;
@@ -211,7 +214,7 @@ pub(crate) fn free_some(inner: &Inner) -> Result<bool> {
         if victims.is_empty() {
             return Ok(());
         }
-        let _room = KeptRoom(&inner.catalog);
+        let _room = KeptRoom::begin(&inner.catalog);
         loop {
             match compact_round(inner, victims.clone(), &mut report) {
                 Err(Error::NoSpace { .. }) if inner.make_room() => {}
@@ -256,7 +259,7 @@ pub(crate) fn compact_some(inner: &Inner) -> Result<CompactionReport> {
     if victims.is_empty() {
         return Ok(report);
     }
-    let room = KeptRoom(&inner.catalog);
+    let room = KeptRoom::begin(&inner.catalog);
     loop {
         match background_round(inner, victims.clone(), &mut report) {
             // On a full disk only the one of which least must be copied.
@@ -547,7 +550,8 @@ fn settle(
 ) -> Result<()> {
     let mut victims = Vec::new();
     let mut survivors = Vec::new();
-    for segment in segments {
+    // An attempt before this one may have met damage.
+    for segment in segments.into_iter().filter(|segment| !segment.is_damaged()) {
         match survey(inner, &segment, victims.len()) {
             Ok((victim, mut found)) => {
                 manner.throttle.spend(segment.end())?;
@@ -556,9 +560,10 @@ fn settle(
                 victims.push(victim);
                 survivors.append(&mut found);
             }
-            // Others are settled, and this one is left alone until the database is opened again.
+            // Others are settled, and this one is left alone: until the database is opened again, or until the next full
+            // compaction if the device only did not answer.
             Err(error) if error.is_unreadable() => {
-                segment.mark_damaged();
+                segment.mark_damaged(matches!(error, Error::Corrupt { .. }));
                 event!(ERROR, "damage found", error = &*error.to_string());
                 inner.signals.note_error(&error);
                 report.segments_damaged += 1;

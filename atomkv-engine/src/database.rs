@@ -24,7 +24,7 @@ use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::health::Health;
 use crate::index::history::History;
-use crate::log::{Draft, Log, Notice, Stamp};
+use crate::log::{Draft, Log, Notice, Numbering, Stamp};
 use crate::maintenance::{Signals, Turns};
 use crate::options::{Durability, Options, PARTITIONS_DEFAULT, Retention, TableOptions};
 use crate::pace::Pace;
@@ -413,6 +413,7 @@ impl Database {
         let inner = self.inner();
         inner.health.check_writable()?;
         inner.trim_histories(true);
+        inner.catalog.segments().iter().for_each(|segment| segment.forgive());
         let expired = inner.expire(true);
         let _turn = inner.turn()?;
         inner.health.check_writable()?;
@@ -529,12 +530,20 @@ impl Inner {
     }
 
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<Arc<TableCore>> {
-        let now_ms = options.created_at_ms.unwrap_or_else(|| self.now_ms());
-        self.add_table(table_record(0, name, options), now_ms)
+        let (now_ms, numbering) = match options.created_at_ms {
+            Some(time_ms) => (time_ms, Numbering::Following),
+            None => (self.now_ms(), Numbering::Next),
+        };
+        self.add_table(table_record(0, name, options), now_ms, numbering)
     }
 
     /// Creates a table with this definition but for its id, unless there is one of that name.
-    pub(crate) fn add_table(&self, mut record: TableRecord, now_ms: u64) -> Result<Arc<TableCore>> {
+    pub(crate) fn add_table(
+        &self,
+        mut record: TableRecord,
+        now_ms: u64,
+        numbering: Numbering,
+    ) -> Result<Arc<TableCore>> {
         let _change = self.changing.read();
         let mut next_id = self.schema.lock();
         self.health.check_writable()?;
@@ -548,7 +557,8 @@ impl Inner {
         let mut bytes = Vec::new();
         encode_table(&record, &mut bytes);
         let core = Arc::new(TableCore::new(record, self.hash_seed));
-        let mut notice = Notice(Draft::notice(Kind::TableChange, core.id, &bytes));
+        let draft = Draft::notice(Kind::TableChange, core.id, &bytes);
+        let mut notice = Notice { draft, numbering };
         let sequence = self.log.append_notice(&mut notice, now_ms, Durability::Sync)?;
         // It is in the log: from here on it exists, whatever becomes of the manifest.
         *next_id = following;
@@ -582,7 +592,7 @@ impl Inner {
     /// A checkpoint; the caller holds the maintenance lock. On a full disk the reserves are spent on it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         let behind = self.log.bytes().0;
-        let room = KeptRoom(&self.catalog);
+        let room = KeptRoom::begin(&self.catalog);
         let outcome = loop {
             match checkpoint::write(self) {
                 Err(Error::NoSpace { .. }) if self.make_room() => {}
@@ -597,7 +607,7 @@ impl Inner {
         if outcome.is_ok() {
             let image = self.catalog.manifest().checkpoints.first().map_or(0, |newest| newest.bytes);
             self.catalog.note_image(image);
-            self.catalog.fill_upkeep_reserve();
+            self.catalog.refill_upkeep_reserve();
             self.catalog.expect_reads();
         }
         outcome

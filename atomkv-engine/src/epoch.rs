@@ -200,16 +200,25 @@ pub(crate) fn has_passed(era: u64) -> bool {
 /// How many retired values make it worth while to look whether some may go.
 const COLLECT_FROM: usize = 32;
 
-/// Drops a value once no reader that is pinned now can still see it, and somebody calls [`collect`] or more is
-/// retired.
+/// Whether so much is retired that it is worth while.
+static IS_DUE: AtomicBool = AtomicBool::new(false);
+
+/// Drops a value once no reader that is pinned now can still see it, and somebody calls [`collect`]: not at once, since
+/// the caller may hold locks, and what is dropped may be a large file.
 pub(crate) fn retire<T: Send + 'static>(value: T) {
     let value = Box::new(value);
     let mut retired = DOMAIN.retired.lock();
     // Read under the lock, so that the queue is in order.
     retired.push_back((era(), value));
-    let many = retired.len().is_multiple_of(COLLECT_FROM);
-    drop(retired);
-    if many {
+    if retired.len().is_multiple_of(COLLECT_FROM) {
+        IS_DUE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// [`collect`] if it is worth while; for who holds no locks.
+#[inline]
+pub(crate) fn collect_if_due() {
+    if IS_DUE.load(Ordering::Relaxed) {
         collect();
     }
 }
@@ -217,6 +226,7 @@ pub(crate) fn retire<T: Send + 'static>(value: T) {
 /// Advances the era where it can be advanced and drops what nobody can see any more. Never waits for readers.
 pub(crate) fn collect() {
     let mut free = Vec::new();
+    IS_DUE.store(false, Ordering::Relaxed);
     {
         let mut retired = DOMAIN.retired.lock();
         if retired.is_empty() {

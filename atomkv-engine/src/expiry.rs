@@ -29,6 +29,12 @@ impl Clock {
         Clock { latest_ms: AtomicU64::new(time_ms) }
     }
 
+    /// By which somebody has looked at a document.
+    #[inline]
+    pub(crate) fn latest(&self) -> u64 {
+        self.latest_ms.load(Ordering::Relaxed)
+    }
+
     /// The later one of this time and the latest so far.
     #[inline]
     pub(crate) fn advance(&self, now_ms: u64) -> u64 {

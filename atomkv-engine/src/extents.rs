@@ -343,7 +343,9 @@ impl Extents {
 
     /// The commit `sequence` has replaced the record that referred to this value.
     pub(crate) fn note_dead(&self, id: u64, sequence: u64) {
-        if self.live.lock().remove(&id).is_some() {
+        let mut live = self.live.lock();
+        if live.remove(&id).is_some() {
+            // Before others can see that it is not live: a backup wants its file all the same.
             self.doomed.lock().push((sequence, id));
         }
     }

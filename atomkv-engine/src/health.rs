@@ -84,7 +84,7 @@ impl Health {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Nothing is to be written from the beginning.
+    /// Nothing is to be written any more, for no error of the device. No event tells it.
     pub(crate) fn freeze(&self, cause: &str) {
         let _ = self.cause.set(cause.to_string());
         self.failed.store(true, Ordering::Release);

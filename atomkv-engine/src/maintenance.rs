@@ -125,7 +125,10 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
     ];
     for (name, task) in tasks {
         let shared = inner.clone();
-        let started = std::thread::Builder::new().name(name.to_string()).spawn(move || task(&shared));
+        let started = std::thread::Builder::new().name(name.to_string()).spawn(move || {
+            let _ended = Ended(&shared);
+            task(&shared);
+        });
         match started {
             Ok(thread) => threads.push(thread),
             Err(error) => {
@@ -137,6 +140,20 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<Vec<JoinHandle<()>>> {
         }
     }
     Ok(threads)
+}
+
+/// A background thread ends. Where a panic in a storage, a service or a receiver of events has ended it, nobody may rely
+/// on it, wait for it, or be slowed down for its sake any more.
+struct Ended<'a>(&'a Inner);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.health.freeze("a panic in a background thread; reopen it to write again");
+            self.0.pace.lift();
+            self.0.log.lose_helper();
+        }
+    }
 }
 
 /// Bounds what power loss can take.

@@ -425,7 +425,14 @@ impl Opener {
 
     /// Makes durable what was read, and removes what nothing names.
     fn finish(mut self, reading: Reading) -> Result<Found> {
-        self.make_durable(&reading.end, reading.start, &reading.replayed)?;
+        let mut outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
+        // Where files are never written in place, what is written again takes space: what is held back for a full disk.
+        if matches!(outcome, Err(Error::NoSpace { .. }))
+            && self.catalog.spend_upkeep_reserve() | self.catalog.spend_reserve()
+        {
+            outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
+        }
+        outcome?;
         self.remove_stale();
         self.catalog.finish_adopting();
         self.found(reading)
@@ -719,11 +726,11 @@ impl Opener {
     }
 
     /// Reads a record in a log segment that the replay has not reached yet: an image that was written while the log
-    /// rolled points there. A segment that was begun and lost may have the same ordinal; only the right one has an
-    /// intact record at the place.
+    /// rolled points there. A segment that was begun and lost may have the same ordinal: the newest is the right one, and an
+    /// older one is only looked at for want of an intact record there.
     fn with_record_ahead<R>(&self, address: Address, f: impl Fn(&Record<'_>) -> R) -> Result<R> {
         let mut failed = None;
-        for segment in self.log_segments.values() {
+        for segment in self.log_segments.values().rev() {
             if segment.header.ordinal == address.ordinal() {
                 match segment.with_record(address.offset(), true, &f) {
                     Ok(result) => return Ok(result),

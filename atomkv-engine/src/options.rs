@@ -492,7 +492,8 @@ impl TableOptions {
     }
 
     /// The time at which the table is created, in milliseconds since the Unix epoch, instead of now: in a database that
-    /// follows another one, whose commits ([`crate::Database::apply_at`]) may be of an earlier time.
+    /// follows another one, whose commits ([`crate::Database::apply_at`]) may be of an earlier time. Making it takes the
+    /// sequence behind the last commit's, as it did there.
     #[must_use]
     pub fn created_at_ms(mut self, time_ms: u64) -> Self {
         self.created_at_ms = Some(time_ms);

@@ -81,9 +81,8 @@ impl Inner {
         let definition = TableRecord { partitions, auto_partitions: is_auto, ..before };
         let mut bytes = Vec::new();
         encode_table(&definition, &mut bytes);
-        let now_ms = self.now_ms();
         let commit = || {
-            self.log.append_change(table.id, &bytes, now_ms)?;
+            self.log.append_change(table.id, &bytes)?;
             table.define_layout(partitions, is_auto);
             Ok(())
         };

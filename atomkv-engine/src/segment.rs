@@ -52,6 +52,8 @@ pub(crate) struct Segment {
     disk_bytes: AtomicU64,
     /// Compaction met a damaged record here and leaves the segment alone.
     damaged: AtomicBool,
+    /// The same where the device did not answer, which may pass.
+    unanswered: AtomicBool,
     pub(crate) sequence_min: AtomicU64,
     pub(crate) sequence_max: AtomicU64,
 }
@@ -177,6 +179,7 @@ impl Segment {
             synced_to: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
+            unanswered: AtomicBool::new(false),
             sequence_min: AtomicU64::new(u64::MAX),
             sequence_max: AtomicU64::new(0),
         }
@@ -235,11 +238,18 @@ impl Segment {
     }
 
     pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.damaged.load(Ordering::Relaxed) || self.unanswered.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn mark_damaged(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
+    /// For good, or until [`Segment::forgive`].
+    pub(crate) fn mark_damaged(&self, for_good: bool) {
+        let mark = if for_good { &self.damaged } else { &self.unanswered };
+        mark.store(true, Ordering::Relaxed);
+    }
+
+    /// What the device did not answer is asked again.
+    pub(crate) fn forgive(&self) {
+        self.unanswered.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn id(&self) -> SegmentId {

@@ -17,6 +17,9 @@ use crate::index::history::ChainId;
 use crate::log::{Log, LogPosition};
 use crate::sync::Mutex;
 
+/// So many versions pass from one snapshot to another under the lock for which commits spin.
+const PINS_AT_A_TIME: usize = 1024;
+
 /// An old version that a snapshot wants.
 #[derive(Clone, Copy)]
 pub(crate) struct Pin {
@@ -79,7 +82,7 @@ impl Snapshots {
         }
     }
 
-    /// Gives a snapshot up. Returns the versions that nobody wants because of it any more.
+    /// Gives a snapshot up. Returns the versions that were noted with it, for [`Snapshots::pass_on`].
     pub(crate) fn release(&self, sequence: u64) -> Vec<Pin> {
         let mut taken = self.taken.lock_spinning();
         let Some(snapshot) = taken.get_mut(&sequence) else { return Vec::new() };
@@ -87,15 +90,25 @@ impl Snapshots {
         if snapshot.count > 0 {
             return Vec::new();
         }
-        let mut pins = std::mem::take(&mut snapshot.pins);
-        taken.remove(&sequence);
-        if let Some((older, next)) = taken.range_mut(..sequence).next_back() {
-            let older = *older;
-            next.pins.extend(pins.extract_if(.., |pin| pin.sequence <= older));
-        }
+        let pins = taken.remove(&sequence).map_or_else(Vec::new, |snapshot| snapshot.pins);
         let newest = taken.last_key_value().map_or(0, |(newest, _)| *newest);
         self.newest.store(newest, Ordering::Release);
         pins
+    }
+
+    /// Notes some of the versions of a snapshot that was given up with the next older one that wants them. Returns
+    /// those that nobody wants any more.
+    pub(crate) fn pass_on(&self, sequence: u64, pins: &[Pin]) -> Vec<Pin> {
+        let mut taken = self.taken.lock_spinning();
+        match taken.range_mut(..sequence).next_back() {
+            Some((older, next)) => {
+                let (passed, gone): (Vec<Pin>, Vec<Pin>) =
+                    pins.iter().partition(|pin| pin.sequence <= *older);
+                next.pins.extend(passed);
+                gone
+            }
+            None => pins.to_vec(),
+        }
     }
 
     pub(crate) fn oldest(&self) -> Oldest {
@@ -112,8 +125,10 @@ impl Snapshots {
 impl Inner {
     /// Gives up a snapshot and frees what only it has kept.
     pub(crate) fn release_snapshot(&self, sequence: u64) {
-        for pin in self.snapshots.release(sequence) {
-            self.unpin(pin);
+        for some in self.snapshots.release(sequence).chunks(PINS_AT_A_TIME) {
+            for pin in self.snapshots.pass_on(sequence, some) {
+                self.unpin(pin);
+            }
         }
     }
 }

@@ -33,10 +33,7 @@ impl Inner {
     pub(crate) fn keep_old(&self, subject: Subject<'_>, existing: &Existing, by: Stamp) -> bool {
         let newest_snapshot = self.snapshots.newest();
         let is_kept = subject.table.keeps_history();
-        let sequence = match existing.sequence {
-            0 => self.sequence_at(existing.address),
-            sequence => sequence,
-        };
+        let sequence = existing.sequence;
         if !is_kept && newest_snapshot < sequence {
             return false;
         }
@@ -144,10 +141,6 @@ impl Inner {
         let guard = epoch::pin();
         let segment = self.catalog.directory.get(address.ordinal(), &guard)?;
         segment.with_record(address.offset(), false, f).ok()
-    }
-
-    fn sequence_at(&self, address: Address) -> u64 {
-        self.peek_at(address, |record| record.header.sequence).unwrap_or(0)
     }
 
     /// The record at an address is wanted no more.

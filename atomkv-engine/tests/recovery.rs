@@ -2,7 +2,9 @@
 //! name, what was shown once stays, and who asks to go on without what is damaged loses nothing else.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::SimStorage;
@@ -590,4 +592,125 @@ fn a_follower_is_given_again_what_power_loss_took() {
         database.close().expect("closes");
     }
     assert!(taken > 100, "{taken} commits were taken");
+}
+
+/// The table of a leader takes the leader's next number. After a crash it took one behind all that may have been lost, and
+/// what the leader committed next was refused for ever.
+#[test]
+fn a_follower_that_lost_commits_makes_its_leaders_tables() {
+    let sim = SimStorage::new(1);
+    let (database, table) = open(&sim);
+    follow(&database, &table, 1000, Durability::Sync);
+    cut_power(&sim, database, table);
+    let (database, table) = open(&sim);
+    let made = database.table("made", TableOptions::new().created_at_ms(TIME_MS + 1001)).expect("a table");
+    assert_eq!(database.stats().sequence, 1001);
+    let mut batch = Batch::new();
+    batch.put(&made, b"in it", b"1");
+    let applied = database.apply_at(&batch, 1002, TIME_MS + 1002, Durability::Buffered);
+    assert_eq!(applied.expect("applied"), Some(1002));
+    follow(&database, &table, 1003, Durability::Buffered);
+    database.close().expect("closes");
+}
+
+/// A resize was of this computer's time, and what a leader had committed before it was refused.
+#[test]
+fn a_follower_may_resize_while_its_leaders_commits_are_under_way() {
+    let sim = SimStorage::new(1);
+    let (database, table) = open(&sim);
+    let early = |sequence: u64| {
+        let mut batch = Batch::new();
+        batch.put(&table, b"k", &sequence.to_be_bytes());
+        database.apply_at(&batch, sequence, sim.now_ms() - 60_000 + sequence, Durability::Buffered)
+    };
+    // The table was made before.
+    sim.pass_time(120_000);
+    early(1000).expect("applied");
+    table.resize(8).expect("resized");
+    early(1001).expect("applied");
+    database.close().expect("closes");
+}
+
+/// A database of which a process has died, with a checkpoint while the lease of the next one's first put is synced.
+/// `then` is called with the storage when the checkpoint has ended or waits.
+fn checkpoint_beside_a_lease(
+    sim: &SimStorage,
+    then: impl Fn(&SimStorage) + Send + Sync + 'static,
+) -> Vec<u64> {
+    let (database, table) = open(sim);
+    table.put(b"before", b"1").expect("put");
+    database.sync().expect("synced");
+    kill(sim, database, table);
+    let (begun, begins) = channel();
+    let (ended, ends) = channel::<()>();
+    // The header of a new segment is synced first, and then the lease.
+    let armed: Arc<Mutex<Option<(u32, Sender<()>, Receiver<()>)>>> = Arc::default();
+    let watched = Watched::over(sim.clone(), {
+        let (armed, sim) = (armed.clone(), sim.clone());
+        move |operation, path| {
+            let mut waiting = armed.lock().expect("whole");
+            if operation != Operation::Sync || !path.to_string_lossy().contains("log-") {
+                return Ok(());
+            }
+            match waiting.take() {
+                Some((1, begun, ends)) => {
+                    drop(waiting);
+                    begun.send(()).expect("somebody listens");
+                    let _ = ends.recv_timeout(Duration::from_millis(300));
+                    then(&sim);
+                }
+                more => *waiting = more.map(|(syncs, begun, ends)| (syncs - 1, begun, ends)),
+            }
+            Ok(())
+        }
+    });
+    let database = Database::open(directory(), options(sim).storage(Arc::new(watched))).expect("opens");
+    let table = table_of(&database);
+    *armed.lock().expect("whole") = Some((2, begun, ends));
+    let mut sequences = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..20_u32 {
+                sequences.extend(table.put(&number.to_be_bytes(), b"1").map(|written| written.sequence));
+            }
+        });
+        begins.recv().expect("the lease is synced");
+        // It fails where the power does.
+        let _ = database.checkpoint();
+        let _ = ended.send(());
+    });
+    cut_power(sim, database, table);
+    sequences
+}
+
+/// The next process did not know of the lease, and gave numbers again that were lost with the power.
+#[test]
+fn a_checkpoint_beside_the_first_put_counts_its_lease() {
+    for seed in 0..10 {
+        let sim = SimStorage::new(seed);
+        let given = checkpoint_beside_a_lease(&sim, |_| {});
+        assert_eq!(given.len(), 20);
+        let (database, table) = open(&sim);
+        let next = table.put(b"next", b"1").expect("put").sequence;
+        assert!(next > given[19], "seed {seed}: {next} comes after {}", given[19]);
+        database.close().expect("closes");
+    }
+}
+
+/// The checkpoint lay behind a lease that was not durable: a hole in the log that nobody reads again, but that
+/// compaction and a rebuild take for damage.
+#[test]
+fn a_checkpoint_beside_the_first_put_leaves_no_hole() {
+    for seed in 0..20 {
+        let sim = SimStorage::new(seed);
+        let given = checkpoint_beside_a_lease(&sim, |sim| sim.crash_after(0));
+        assert!(given.is_empty(), "nothing was acknowledged");
+        let (database, table) = open(&sim);
+        table.put(b"next", b"1").expect("put");
+        let report = database.compact().expect("compacted");
+        assert_eq!(report.segments_damaged, 0, "seed {seed}");
+        let verified = database.verify(&Default::default(), Watcher::none()).expect("verified");
+        assert!(verified.is_clean(), "seed {seed}: {:#?}", verified.damages);
+        database.close().expect("closes");
+    }
 }

@@ -592,3 +592,28 @@ fn what_is_written_through_several_handles_expires_as_each_of_them_says() {
         assert_eq!(expires(b"second in a transaction"), !is_first_short);
     }
 }
+
+/// A batch looked its keys up again for ever, where one of them changed faster than all could be looked up.
+#[test]
+fn a_batch_is_applied_though_one_of_its_keys_changes_all_the_time() {
+    let database = Database::open("batch", Options::in_memory()).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let stop = AtomicBool::new(false);
+    let mut batch = Batch::new();
+    for number in 0..4000_u32 {
+        batch.put(&table, &number.to_be_bytes(), b"of the batch");
+    }
+    database.apply(&batch, Durability::Buffered).expect("applied");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                table.put(&7_u32.to_be_bytes(), b"of another").expect("put");
+            }
+        });
+        for _ in 0..10 {
+            database.apply(&batch, Durability::Buffered).expect("applied");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(table.get_entry(&7_u32.to_be_bytes()).expect("readable").is_some_and(|entry| entry.version > 11));
+}

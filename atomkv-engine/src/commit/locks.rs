@@ -79,3 +79,18 @@ pub(super) fn lock_partitions<'a>(
     whole.for_each(|table| locks.push_all(table, guard));
     locks
 }
+
+/// The same, for who looks the keys up under the locks: whatever of the index that must read is in memory before, since
+/// a lookup would wait for these very locks to bring it there.
+pub(super) fn lock_prepared<'a>(
+    changes: &[Change<'_>],
+    validation: &Validation<'_>,
+    guard: &'a Guard,
+) -> Result<Locks<'a>> {
+    let mut locks = lock_partitions(changes, validation, guard);
+    let mut at = 0;
+    for change in changes {
+        locks.of(change, &mut at).prepare(change.place)?;
+    }
+    Ok(locks)
+}

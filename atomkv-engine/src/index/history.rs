@@ -15,6 +15,9 @@ use crate::options::Retention;
 use crate::sync::Mutex;
 use crate::types::Address;
 
+/// For so many keys the lock is held at a time, by who goes through all of them.
+const KEYS_AT_A_TIME: usize = 4096;
+
 /// What tells the keys of one database apart, here: place and check.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ChainId {
@@ -217,7 +220,6 @@ impl History {
         now_ms: u64,
         mut released: impl FnMut(ChainId, Old),
     ) -> Option<ChainId> {
-        const KEYS_AT_A_TIME: usize = 4096;
         let mut chains = self.chains.lock_spinning();
         let from = from.unwrap_or(ChainId { place: 0, check: 0 });
         let mut emptied = Vec::new();
@@ -331,6 +333,24 @@ impl History {
         (old.address, old.length, old.is_counted) = (to, length, true);
         counted();
         true
+    }
+
+    /// Hands all versions, with their keys' ids, to a function: those of some thousand keys at a time, between which others
+    /// change them.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(ChainId, &Old)) {
+        if self.is_empty() {
+            return;
+        }
+        let mut from = Some(ChainId { place: 0, check: 0 });
+        while let Some(first) = from.take() {
+            for (seen, (id, chain)) in self.chains.lock_spinning().range(first..).enumerate() {
+                if seen == KEYS_AT_A_TIME {
+                    from = Some(*id);
+                    break;
+                }
+                chain.iter().for_each(|old| f(*id, old));
+            }
+        }
     }
 
     /// Hands the versions whose places lie in a range, with their keys' ids, to a function.

@@ -11,6 +11,7 @@
 mod group;
 pub(crate) mod recovery;
 mod roll;
+mod successors;
 mod sync;
 mod wait;
 
@@ -32,6 +33,7 @@ use crate::storage::{MapWriter, StorageFile};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::types::{Address, RECORD_ALIGNMENT, SegmentId};
 use group::Group;
+use successors::Successors;
 
 /// A place in the log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -72,9 +74,9 @@ pub(crate) trait Commit {
     fn numbering(&self) -> Numbering {
         Numbering::Next
     }
-    /// The commit must be earlier than this: it takes something for present that expires then.
-    fn deadline_ms(&self) -> u64 {
-        u64::MAX
+    /// Whether the commit may not be of this time: it takes something for present that has expired by then.
+    fn is_too_late(&self, _time_ms: u64) -> bool {
+        false
     }
     /// The files of large values, to be synced before the records are.
     fn files(&self) -> Vec<Arc<dyn StorageFile>> {
@@ -89,6 +91,8 @@ pub(crate) enum Numbering {
     Next,
     /// This one, and this time: it is a copy of a commit of another database.
     Given(Stamp),
+    /// The one behind the commit before it, whatever a crash may have taken: it is as another database has it.
+    Following,
     /// The one of the commit before it: it changes nothing.
     None,
 }
@@ -114,7 +118,10 @@ impl Commit for Unnumbered<'_> {
 }
 
 /// A commit of one record that stands for no key.
-pub(crate) struct Notice<'a>(pub(crate) Draft<'a>);
+pub(crate) struct Notice<'a> {
+    pub(crate) draft: Draft<'a>,
+    pub(crate) numbering: Numbering,
+}
 
 impl Commit for Notice<'_> {
     fn len(&self) -> usize {
@@ -122,10 +129,14 @@ impl Commit for Notice<'_> {
     }
 
     fn draft(&self, _: usize) -> Draft<'_> {
-        self.0
+        self.draft
     }
 
     fn placed(&mut self, _: usize, _: Address) {}
+
+    fn numbering(&self) -> Numbering {
+        self.numbering
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -201,6 +212,8 @@ struct Core {
     last_time_ms: u64,
     /// Sequences up to this one may be handed out: a lease that says so is on stable storage.
     lease: u64,
+    /// The same, but the lease may still be on its way: whoever begins to read the log behind it never meets it.
+    lease_written: u64,
     /// To be written with the next commit.
     mark: Option<SyncMark>,
     unsynced: Vec<Arc<Segment>>,
@@ -212,6 +225,8 @@ struct Core {
 #[derive(Default)]
 struct SyncState {
     synced: u64,
+    /// Everything before this place is on stable storage, also what takes no sequence.
+    synced_at: LogPosition,
     running: bool,
     group: Group,
 }
@@ -221,8 +236,10 @@ struct SyncState {
 struct Requests {
     /// Rolled segments that want their footers.
     seal: Vec<(Arc<Segment>, FooterBuilder)>,
+    /// Segments that were made for nothing, to be removed.
+    unused: Vec<NewSegment>,
     /// The active segment wants a successor.
-    prepare: Option<SegmentId>,
+    prepare: bool,
     /// Populate this segment from this offset.
     populate: Option<(Arc<Segment>, u64)>,
     /// The index wants its next memory, see `storage::memory::populate_ahead`.
@@ -242,7 +259,7 @@ pub(crate) struct Log {
     sync_state: Mutex<SyncState>,
     sync_done: Condvar,
     lease_turn: Mutex<()>,
-    ready: Mutex<Option<NewSegment>>,
+    successors: Successors,
     requests: Mutex<Requests>,
     requested: Condvar,
     memory_requested: Condvar,
@@ -252,10 +269,6 @@ pub(crate) struct Log {
     /// Counts the times that who waited was woken.
     wakes: Mutex<u64>,
     grown: Condvar,
-    /// Whether the active segment is nearly full and its successor not ready.
-    behind: AtomicBool,
-    /// Whether the helper was asked for the successor and is not done.
-    preparing: AtomicBool,
     /// Whether the helper was asked for memory and has not begun.
     memory_asked: AtomicBool,
     /// Bytes appended since opening, extents included.
@@ -287,6 +300,7 @@ impl Log {
                 next_sequence: start.sequence_ceiling.max(start.last_sequence) + 1,
                 last_time_ms: start.last_time_ms,
                 lease: 0,
+                lease_written: 0,
                 mark: None,
                 unsynced: Vec::new(),
                 unsynced_extents: Vec::new(),
@@ -295,12 +309,13 @@ impl Log {
             }),
             sync_state: Mutex::new(SyncState {
                 synced: start.last_sequence,
+                synced_at: start.end,
                 running: false,
                 group: Group::default(),
             }),
             sync_done: Condvar::new(),
             lease_turn: Mutex::new(()),
-            ready: Mutex::new(None),
+            successors: Successors::default(),
             requests: Mutex::new(Requests::default()),
             requested: Condvar::new(),
             memory_requested: Condvar::new(),
@@ -308,8 +323,6 @@ impl Log {
             has_waiters: AtomicBool::new(false),
             wakes: Mutex::new(0),
             grown: Condvar::new(),
-            behind: AtomicBool::new(false),
-            preparing: AtomicBool::new(false),
             memory_asked: AtomicBool::new(false),
             appended_bytes: AtomicU64::new(0),
             synced_bytes: AtomicU64::new(0),
@@ -335,10 +348,11 @@ impl Log {
         stamp.map(|stamp| stamp.sequence).ok_or_else(no_deadline)
     }
 
-    /// Says that a table is another from here on. The record has the sequence of the commit before it.
-    pub(crate) fn append_change(&self, table: u32, definition: &[u8], now_ms: u64) -> Result<()> {
+    /// Says that a table is another from here on. The record has the sequence and the time of the commit before it: a
+    /// database that follows another one may still be given commits of an earlier time than now.
+    pub(crate) fn append_change(&self, table: u32, definition: &[u8]) -> Result<()> {
         let mut change = Unnumbered(Draft::notice(Kind::TableChange, table, definition));
-        let stamp = self.append(&mut change, now_ms, Durability::Buffered)?;
+        let stamp = self.append(&mut change, 0, Durability::Buffered)?;
         stamp.map(drop).ok_or_else(no_deadline)
     }
 
@@ -385,7 +399,7 @@ impl Log {
         // Nothing is gained by a call where nothing is synced.
         let how = if self.catalog.is_volatile { Durability::Buffered } else { how };
         let stamp = core.next_stamp(commit, now_ms)?;
-        if stamp.time_ms >= commit.deadline_ms() {
+        if commit.is_too_late(stamp.time_ms) {
             return Ok(None);
         }
         // A new segment's times count from here.
@@ -453,6 +467,7 @@ impl Log {
             let mut lease = Unnumbered(Draft::notice(Kind::Lease, 0, &bytes));
             let room = lease.0.room();
             let stamp = self.append_locked(&mut core, room, &mut lease, now_ms, Durability::Sync)?;
+            core.lease_written = core.lease_written.max(ceiling);
             (ceiling, stamp.ok_or_else(no_deadline)?.sequence)
         };
         self.sync_always(sequence)?;
@@ -478,15 +493,21 @@ impl Log {
         (core.position(), core.last_sequence)
     }
 
+    /// The sequence and the time of the last commit.
+    pub(crate) fn last_stamp(&self) -> Stamp {
+        let core = self.lock_core();
+        Stamp { sequence: core.last_sequence, time_ms: core.last_time_ms }
+    }
+
     /// The time of the last commit: those of later ones are not below it.
     pub(crate) fn last_time_ms(&self) -> u64 {
         self.lock_core().last_time_ms
     }
 
-    /// No sequence above it was handed out.
+    /// No sequence above it was handed out, nor is it lower than what a lease says that is in the log by now.
     pub(crate) fn sequence_ceiling(&self) -> u64 {
         let core = self.lock_core();
-        core.lease.max(core.next_sequence - 1)
+        core.lease.max(core.lease_written).max(core.next_sequence - 1)
     }
 
     /// From now on [`Log::append`] answers "closed".
@@ -507,6 +528,7 @@ impl Core {
         let time_ms = self.last_time_ms.max(now_ms);
         match commit.numbering() {
             Numbering::Next => Ok(Stamp { sequence: self.next_sequence, time_ms }),
+            Numbering::Following => Ok(Stamp { sequence: self.last_sequence + 1, time_ms }),
             Numbering::None => Ok(Stamp { sequence: self.last_sequence, time_ms }),
             // What a crash has taken of commits of another database is given again.
             Numbering::Given(given) => {

@@ -6,7 +6,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Active, Core, Draft, Log, Notice, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit};
+use super::successors::Plan;
+use super::{
+    Active, Core, Draft, Log, Notice, Numbering, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit,
+};
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
 use crate::events::event;
@@ -32,6 +35,9 @@ const WAIT_FOR_HELPER: Duration = Duration::from_micros(500);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 20;
 
+/// A segment has room for so many commits like the one that did not fit into the last, up to the largest size.
+const COMMITS_PER_SEGMENT: u64 = 4;
+
 /// Segments grow up to this size however small the database is: making one takes some syncs.
 const SMALL_SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -41,36 +47,18 @@ impl Log {
     pub(super) fn roll(&self, core: &mut Core, room: u64) -> Result<()> {
         let position = core.position();
         let needed = (room + HEADER_BYTES + 2 * SEGMENT_OVERHEAD_BYTES).next_multiple_of(4096);
-        let ready = self.ready.lock().take();
-        let suits = |new: &NewSegment| {
-            new.segment.header.predecessor == position.segment
-                && new.capacity >= needed
-                && core.active.is_some()
+        let taken = match core.active {
+            Some(_) => self.successors.take(position.segment, needed),
+            None => Err(Vec::new()),
         };
-        let new = match ready {
-            Some(new) if suits(&new) => new,
-            other => {
-                if let Some(unsuited) = other {
-                    self.catalog.remove_segment(&unsuited.segment);
-                }
-                let total = self.catalog.segment_bytes();
-                let mut capacity = self.next_capacity(core.active.as_ref(), total).max(needed);
-                let end = if core.active.is_some() { 0 } else { position.offset };
-                loop {
-                    let sequence = core.last_sequence;
-                    match self.create(position.segment, end, sequence, core.last_time_ms, capacity, 0) {
-                        // On a disk that is nearly full a smaller segment may still fit.
-                        Err(Error::NoSpace { .. }) if capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
-                            capacity = (capacity / 4).max(SEGMENT_BYTES_FLOOR).max(needed);
-                        }
-                        outcome => break outcome?,
-                    }
-                }
-            }
+        let (new, unsuited) = match taken {
+            Ok(new) => (new, Vec::new()),
+            Err(unsuited) => self.create_now(core, room, needed, unsuited)?,
         };
         if let Some(active) = &mut core.active {
             let target = new.segment.id().0.to_le_bytes();
-            let mut notice = Notice(Draft::notice(Kind::Roll, 0, &target));
+            let draft = Draft::notice(Kind::Roll, 0, &target);
+            let mut notice = Notice { draft, numbering: Numbering::None };
             let stamp = Stamp { sequence: core.last_sequence, time_ms: core.last_time_ms };
             let written = write_commit(active, &mut core.scratch, None, &mut notice, stamp, Durability::Sync);
             written.map_err(|error| self.health.fail(error))?;
@@ -93,15 +81,20 @@ impl Log {
             ready_at: new.capacity - (new.capacity / 4).min(READY_BEFORE_BYTES),
             footer: FooterBuilder::default(),
         });
-        self.behind.store(false, Ordering::Relaxed);
         let old = old.map(|old| (old.segment, old.footer));
         if self.has_helper
             && let Some(active) = &core.active
         {
+            self.successors.want(Some(Plan {
+                predecessor: active.segment.id(),
+                last_sequence: core.last_sequence,
+                time_ms: core.last_time_ms,
+                capacity: self.next_capacity(Some(active), self.catalog.segment_bytes(), room),
+            }));
             let mut requests = self.requests.lock();
             requests.seal.extend(old);
-            requests.prepare = Some(active.segment.id());
-            self.preparing.store(true, Ordering::Relaxed);
+            requests.unused.extend(unsuited);
+            requests.prepare = true;
             self.requested.notify_one();
         } else if let Some(old) = old {
             self.requests.lock().seal.push(old);
@@ -109,26 +102,64 @@ impl Log {
         Ok(())
     }
 
+    /// The segment to which the log rolls where none was made ahead for it, and those that were, of no use, for somebody
+    /// who has time to remove them.
+    #[cold]
+    fn create_now(
+        &self,
+        core: &Core,
+        room: u64,
+        needed: u64,
+        mut unsuited: Vec<NewSegment>,
+    ) -> Result<(NewSegment, Vec<NewSegment>)> {
+        let position = core.position();
+        let total = self.catalog.segment_bytes();
+        let end = if core.active.is_some() { 0 } else { position.offset };
+        let wanted = match self.catalog.is_reserve_spent() {
+            // For deletes, on a full disk: what upkeep has made room with is not for them.
+            true => self.segment_bytes_min,
+            false => self.next_capacity(core.active.as_ref(), total, room),
+        };
+        let mut plan = Plan {
+            predecessor: position.segment,
+            last_sequence: core.last_sequence,
+            time_ms: core.last_time_ms,
+            capacity: wanted.max(needed),
+        };
+        loop {
+            match self.create(&plan, end, 0) {
+                Ok(new) => return Ok((new, unsuited)),
+                // They may hold what is missing.
+                Err(_) if !unsuited.is_empty() => self.remove(std::mem::take(&mut unsuited)),
+                // On a disk that is nearly full a smaller segment may still fit.
+                Err(Error::NoSpace { .. }) if plan.capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
+                    plan.capacity = (plan.capacity / 4).max(SEGMENT_BYTES_FLOOR).max(needed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn remove(&self, segments: Vec<NewSegment>) {
+        segments.iter().for_each(|new| self.catalog.remove_segment(&new.segment));
+    }
+
     /// Segments double, but each is a small part of the database: what is dead in one that is still written, and what
-    /// is reserved and not written yet, are space that nobody can have back. `total` are the bytes of all segments.
-    fn next_capacity(&self, active: Option<&Active>, total: u64) -> u64 {
+    /// is reserved and not written yet, are space that nobody can have back. `total` are the bytes of all segments, and
+    /// `room` those of a commit: as many as fit whole into a segment are in it.
+    fn next_capacity(&self, active: Option<&Active>, total: u64, room: u64) -> u64 {
         let wanted = match active {
             Some(active) => (active.capacity * 2).min((total / 16).max(SMALL_SEGMENT_BYTES)),
             // A database that is already large does not start small again at each opening.
             None => total / 16,
         };
-        wanted.clamp(self.segment_bytes_min, self.segment_bytes_max).next_multiple_of(4096)
+        wanted
+            .max(COMMITS_PER_SEGMENT * room)
+            .clamp(self.segment_bytes_min, self.segment_bytes_max)
+            .next_multiple_of(4096)
     }
 
-    fn create(
-        &self,
-        predecessor: SegmentId,
-        predecessor_end: u64,
-        last_sequence: u64,
-        time_ms: u64,
-        capacity: u64,
-        cached: u64,
-    ) -> Result<NewSegment> {
+    fn create(&self, plan: &Plan, predecessor_end: u64, cached: u64) -> Result<NewSegment> {
         // New documents are refused while there is still room to make room. Deletes go on without.
         if !self.catalog.has_room_for_segment() {
             return Err(Error::NoSpace { path: self.catalog.path.clone() });
@@ -137,11 +168,11 @@ impl Log {
             kind: SegmentKind::Log,
             table: 0,
             // A lease or a roll record may come first, with the sequence of the commit before it.
-            base_sequence: last_sequence,
-            base_time_ms: time_ms,
-            predecessor,
+            base_sequence: plan.last_sequence,
+            base_time_ms: plan.time_ms,
+            predecessor: plan.predecessor,
             predecessor_end,
-            capacity,
+            capacity: plan.capacity,
             cached,
         })
     }
@@ -161,11 +192,7 @@ impl Log {
     /// The last part of the active segment has begun.
     pub(super) fn note_behind(&self, active: &mut Active) {
         active.ready_at = u64::MAX;
-        let ready = self.ready.lock();
-        let is_ready =
-            ready.as_ref().is_some_and(|new| new.segment.header.predecessor == active.segment.id());
-        // On a full disk there is none to wait for.
-        self.behind.store(!is_ready && self.preparing.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.successors.note_behind();
     }
 
     /// Called before each put, without locks: a writer that is about to come to a segment or to memory of the index
@@ -180,7 +207,7 @@ impl Log {
     /// Whether a writer is about to come to something that the helpers have not made ready yet.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed) || memory::head_start().is_some()
+        self.successors.is_behind() || memory::head_start().is_some()
     }
 
     #[cold]
@@ -193,8 +220,7 @@ impl Log {
             self.requests.lock().memory = true;
             self.memory_requested.notify_one();
         }
-        if self.behind.load(Ordering::Relaxed)
-            || head_start.is_some_and(|bytes| bytes < memory::HEAD_START_BYTES_MIN)
+        if self.successors.is_behind() || head_start.is_some_and(|bytes| bytes < memory::HEAD_START_BYTES_MIN)
         {
             std::thread::sleep(WAIT_FOR_HELPER);
         }
@@ -203,33 +229,31 @@ impl Log {
     /// The helper thread that makes and seals segments, until told to stop.
     pub(crate) fn run_helper(&self) {
         loop {
-            let (seal, prepare) = {
+            let (seal, unused, prepare) = {
                 let mut requests = self.requests.lock();
                 loop {
                     if requests.stop {
                         return;
                     }
-                    if !requests.seal.is_empty() || requests.prepare.is_some() {
+                    if requests.prepare || !requests.seal.is_empty() || !requests.unused.is_empty() {
                         break;
                     }
                     requests = self.requested.wait(requests);
                 }
                 // The most urgent first; sealing can wait.
-                let prepare = requests.prepare.take();
-                (if prepare.is_none() { requests.seal.pop() } else { None }, prepare)
-            };
-            if let Some(id) = prepare {
-                self.prepare(id);
-                // Made or not: who waits any longer waits in vain, unless the log has rolled meanwhile.
-                let _ready = self.ready.lock();
-                if self.requests.lock().prepare.is_none() {
-                    self.preparing.store(false, Ordering::Relaxed);
-                    self.behind.store(false, Ordering::Relaxed);
+                match std::mem::take(&mut requests.prepare) {
+                    true => (None, Vec::new(), true),
+                    false => (requests.seal.pop(), std::mem::take(&mut requests.unused), false),
                 }
+            };
+            if prepare {
+                let late = self.successors.make(|plan| self.prepare(plan));
+                self.requests.lock().unused.extend(late);
             }
             if let Some((segment, footer)) = seal {
                 self.seal(&segment, footer);
             }
+            self.remove(unused);
         }
     }
 
@@ -285,29 +309,21 @@ impl Log {
         populated.1 = from;
     }
 
-    /// Makes the successor of the active segment ahead of need. A failure shows when the log rolls.
-    fn prepare(&self, predecessor: SegmentId) {
-        let total = self.catalog.segment_bytes();
-        let (capacity, sequence, time_ms) = {
-            let core = self.lock_core();
-            match &core.active {
-                Some(active) if active.segment.id() == predecessor && !core.closed => {
-                    (self.next_capacity(Some(active), total), core.last_sequence, core.last_time_ms)
-                }
-                _ => return,
-            }
-        };
-        if self.catalog.is_reserve_spent() || self.health.check_writable().is_err() {
-            return;
+    /// Makes a segment ahead of need. A failure shows when the log rolls.
+    fn prepare(&self, plan: &Plan) -> Option<NewSegment> {
+        if self.requests.lock().stop
+            || self.catalog.is_reserve_spent()
+            || self.health.check_writable().is_err()
+        {
+            return None;
         }
         // Before the writer touches anything: its own faults would make the system go on with small pages.
-        if let Ok(new) = self.create(predecessor, 0, sequence, time_ms, capacity, POPULATE_AHEAD_BYTES) {
-            let mut ready = self.ready.lock();
-            if let Some(stale) = ready.replace(new) {
-                drop(ready);
-                self.catalog.remove_segment(&stale.segment);
-            }
-        }
+        self.create(plan, 0, POPULATE_AHEAD_BYTES).ok()
+    }
+
+    /// A helper has come to its end by itself: nobody is to wait for what it would have made ready.
+    pub(crate) fn lose_helper(&self) {
+        self.successors.give_up();
     }
 
     /// Ends the helpers.
@@ -319,15 +335,14 @@ impl Log {
 
     /// At closing: seals everything that is waiting, and the active segment too.
     pub(crate) fn finish(&self) {
-        if let Some(unused) = self.ready.lock().take() {
-            self.catalog.remove_segment(&unused.segment);
-        }
+        self.remove(self.successors.end());
+        self.remove(std::mem::take(&mut self.requests.lock().unused));
         self.seal_waiting();
         let active = {
             let mut core = self.lock_core();
             core.end = core.position();
             // Everything handed out is on stable storage, so nothing more need be held back.
-            core.lease = core.next_sequence - 1;
+            (core.lease, core.lease_written) = (core.next_sequence - 1, 0);
             core.active.take()
         };
         if let Some(active) = active {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{DIRECT_AFTER_SYNC_BYTES, Log, LogPosition};
 use crate::error::{Error, Result};
@@ -11,6 +11,10 @@ use crate::events::{self, SLOW_SYNC, event};
 use crate::format::record::SyncMark;
 use crate::segment::Segment;
 use crate::storage::StorageFile;
+
+/// How often and when what wants a descriptor is tried again.
+const TRIES_MAX: u32 = 100;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// What one sync has to make durable.
 struct Work {
@@ -32,15 +36,6 @@ impl Log {
     /// The same, also if a commit with this sequence was synced before: one that takes no sequence came behind it.
     pub(crate) fn sync_always(&self, sequence: u64) -> Result<()> {
         self.sync_once(sequence, true)
-    }
-
-    /// Syncs the segments that were rolled, roll records included, if any are waiting for it.
-    pub(crate) fn sync_rolled(&self) -> Result<()> {
-        let (is_waiting, sequence) = {
-            let core = self.lock_core();
-            (!core.unsynced.is_empty(), core.last_sequence)
-        };
-        if is_waiting { self.sync_once(sequence, true) } else { Ok(()) }
     }
 
     fn sync_once(&self, sequence: u64, always: bool) -> Result<()> {
@@ -84,41 +79,49 @@ impl Log {
         state.running = true;
         state.group.begin();
         drop(state);
+        let latch = Latch(self);
         let work = self.gather();
         let began = Instant::now();
         let outcome = self.sync_work(&work);
         let took = began.elapsed();
         let mut state = self.sync_state.lock();
         state.running = false;
+        std::mem::forget(latch);
         state.group.end(took);
         let outcome = match outcome {
             Ok(()) => {
                 self.sync_latency.add(took);
-                if took >= SLOW_SYNC {
-                    let (path, elapsed_us) = (&*self.catalog.path.to_string_lossy(), events::micros(took));
-                    event!(WARN, "sync slow", path = path, elapsed_us = elapsed_us);
-                }
                 state.synced = state.synced.max(work.sequence);
+                state.synced_at = state.synced_at.max(work.position);
                 state.group.succeed();
                 Ok(())
             }
             // Nothing was asked of the disk for want of a descriptor.
             Err(error) if crate::health::is_out_of_descriptors(&error) => Err(error),
             // A failed sync is never repeated and believed.
-            Err(error) => {
-                let path = &*self.catalog.path.to_string_lossy();
-                event!(ERROR, "sync failed", path = path, error = &*error.to_string());
-                Err(self.health.fail(error))
-            }
+            Err(error) => Err(self.health.fail(error)),
         };
+        drop(state);
         self.sync_done.notify_all();
+        // Whoever receives them may take its time, or panic.
+        let path = &*self.catalog.path.to_string_lossy();
+        match &outcome {
+            Ok(()) if took >= SLOW_SYNC => {
+                event!(WARN, "sync slow", path = path, elapsed_us = events::micros(took));
+            }
+            Err(error) if self.health.is_failed() => {
+                event!(ERROR, "sync failed", path = path, error = &*error.to_string());
+            }
+            _ => {}
+        }
         outcome
     }
 
-    /// Syncs everything appended so far; the same as [`Log::sync_to`] the end of the log.
+    /// Syncs everything appended so far, also what takes no sequence: leases, roll records, changes of tables.
     pub(crate) fn sync_all(&self) -> Result<()> {
-        let (_, sequence) = self.position();
-        self.sync_to(sequence)
+        let (position, sequence) = self.position();
+        let is_synced = self.sync_state.lock().synced_at >= position;
+        if is_synced { Ok(()) } else { self.sync_always(sequence) }
     }
 
     /// The last commit that is known to be on stable storage.
@@ -142,6 +145,24 @@ impl Log {
         }
     }
 
+    /// The names of large values. It takes a descriptor, of which the process may have none left for a moment: the commit
+    /// is in the log already, and can only be told as failed.
+    fn sync_directory(&self) -> Result<()> {
+        let directory = &self.catalog.path;
+        let mut tries = 0;
+        loop {
+            let outcome = self.catalog.storage.sync_dir(directory);
+            let outcome = outcome.map_err(|source| Error::io("sync", directory, source));
+            tries += 1;
+            match outcome {
+                Err(error) if tries < TRIES_MAX && crate::health::is_out_of_descriptors(&error) => {
+                    std::thread::sleep(TRY_AGAIN_AFTER);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn sync_work(&self, work: &Work) -> Result<()> {
         let failed = |operation, path: &PathBuf, source| Error::Io { operation, path: path.clone(), source };
         // What records refer to comes first, then the log in its order.
@@ -149,8 +170,7 @@ impl Log {
             file.sync_data().map_err(|error| failed("sync a large value of", path, error))?;
         }
         if !work.extents.is_empty() {
-            let directory = &self.catalog.path;
-            self.catalog.storage.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
+            self.sync_directory()?;
         }
         for segment in work.segments.iter().filter(|_| !self.catalog.is_volatile) {
             segment.sync(work.end_of(segment)).map_err(|error| failed("sync", &segment.path, error))?;
@@ -166,6 +186,17 @@ impl Log {
         });
         core.unsynced_extents.drain(..work.extents.len());
         Ok(())
+    }
+}
+
+/// A sync is under way. A panic in a storage ends it, and nobody may wait for it for ever.
+struct Latch<'a>(&'a Log);
+
+impl Drop for Latch<'_> {
+    fn drop(&mut self) {
+        self.0.health.freeze("a panic while the log was synced; reopen it to write again");
+        self.0.sync_state.lock().running = false;
+        self.0.sync_done.notify_all();
     }
 }
 

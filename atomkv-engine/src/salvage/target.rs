@@ -17,6 +17,7 @@ use crate::format::manifest::TableRecord;
 use crate::format::record::{ExtentRef, Header, Kind, Record, body_checksum};
 use crate::format::segment::SegmentKind;
 use crate::inspect::ReadingStorage;
+use crate::log::Numbering;
 use crate::open::UNFINISHED;
 use crate::options::Founding;
 use crate::page::PageWriter;
@@ -133,7 +134,7 @@ impl Target {
         // Later commits are not earlier.
         let now_ms = inner.now_ms().max(plan.time_ms_max);
         for table in plan.tables {
-            let core = inner.add_table(table.record.clone(), now_ms)?;
+            let core = inner.add_table(table.record.clone(), now_ms, Numbering::Next)?;
             let own = table.services.as_ref().filter(|_| core.keyspace.is_none());
             let keyspace = own.map(|services| Keyspace::new(services, inner.hash_seed));
             let source_id = table.source_id;

@@ -169,7 +169,7 @@ impl Collector<'_> {
         }
         self.resolve(table, |_| {
             let mut versions = Vec::new();
-            history.for_each_in(0..=u64::MAX, |id, old| {
+            history.for_each(|id, old| {
                 versions.push((old.address, known_place(id.place), true));
             });
             Ok(versions)
