@@ -34,7 +34,7 @@ demo: lib
 	@scripts/need.sh gzip
 	@mkdir -p $(DEMO)
 	@$(MAKE) --no-print-directory -C examples/c OUTPUT=$(abspath $(DEMO)) ATOMKV_INCLUDE=$(abspath include) \
-		ATOMKV_LIBRARY=$(abspath $(RELEASE))
+		ATOMKV_LIBDIR=$(abspath $(RELEASE))
 	@gzip -dc examples/data/unicode.jsonl.gz >$(DEMO)/unicode.jsonl
 	@$(DEMO)/demo $(DEMO)/unicode.jsonl $(DEMO)/data
 

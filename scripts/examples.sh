@@ -65,7 +65,7 @@ packages() {
 # run LANGUAGE DIRECTORY
 run() {
     case $1 in
-    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBRARY="$work/lib" "$work/tour" >&2 &&
+    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBDIR="$work/lib" "$work/tour" >&2 &&
         "$work/tour" "$2" ;;
     python) python3 examples/ctypes/tour.py "$2" ;;
     luajit) luajit examples/luajit/tour.lua "$2" ;;

@@ -144,7 +144,7 @@ check "the program of README.md" document_program README.md "$cc -std=c99" c
 check "the program of docs/c-api.md" document_program docs/c-api.md "$cc -std=c99" c
 check "the program of docs/cpp.md" document_program docs/cpp.md "$cxx -std=c++17" cpp
 check "the C++ example" make -s -C examples/cpp check OUTPUT="$work" ATOMKV_INCLUDE="$prefix/include" \
-    ATOMKV_LIBRARY="$library"
+    ATOMKV_LIBDIR="$library"
 # shellcheck disable=SC2086
 run_tests "" $programs
 # shellcheck disable=SC2046
