@@ -8,6 +8,12 @@ STRIP ?= strip
 # What a program that links libatomkv.a needs besides: what rustc says it is, which the tests compare.
 STATIC_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
+# A path with a blank would be two: what lies under the first of them would be overwritten, or removed.
+ifneq ($(filter install uninstall install-list,$(MAKECMDGOALS)),)
+$(foreach setting,DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR,$(if $(filter-out 1,$(words x$($(setting))x)),\
+	$(error $(setting) holds a blank: "$($(setting))". Nothing was done; choose a path without)))
+endif
+
 PKGCONFIGDIR := $(LIBDIR)/pkgconfig
 CMAKEDIR := $(LIBDIR)/cmake/atomkv
 INSTALL_HEADERS := $(notdir $(wildcard include/atomkv.*))

@@ -6,7 +6,6 @@
 set -u
 
 cd "$(dirname "$0")/.."
-include=$PWD/include
 target=${CARGO_TARGET_DIR:-target}
 library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 [ -f "$library" ] || {
@@ -15,7 +14,8 @@ library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Linkers want the name without the number, and the loader the one with it.
+# Linkers want the name without the number, and the loader the one with it; cgo wants a path to the header without blanks.
+ln -s "$PWD/include" "$work/include"
 mkdir "$work/lib"
 ln -s "$(realpath "$library")" "$work/lib/libatomkv.so"
 ln -s libatomkv.so "$work/lib/libatomkv.so.0"
@@ -65,13 +65,13 @@ packages() {
 # run LANGUAGE DIRECTORY
 run() {
     case $1 in
-    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBDIR="$work/lib" "$work/tour" >&2 &&
+    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$work/include" ATOMKV_LIBDIR="$work/lib" "$work/tour" >&2 &&
         "$work/tour" "$2" ;;
     python) python3 examples/ctypes/tour.py "$2" ;;
     luajit) luajit examples/luajit/tour.lua "$2" ;;
     ruby) ruby examples/ruby/tour.rb "$2" ;;
     php) php -d ffi.enable=1 examples/php/tour.php "$2" ;;
-    go) (cd examples/go && CGO_CFLAGS="-I$include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-buildvcs=false \
+    go) (cd examples/go && CGO_CFLAGS="-I$work/include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-buildvcs=false \
         go build -o "$work/tour-go" .) && "$work/tour-go" "$2" ;;
     java) find_jna && javac -Xlint:all -Werror -cp "$jna" -d "$work/java" examples/java/Tour.java >&2 &&
         java -cp "$jna:$work/java" Tour "$2" ;;

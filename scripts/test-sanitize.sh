@@ -35,8 +35,8 @@ tests_with() {
     address) runtime=asan ;;
     thread) runtime=tsan ;;
     esac
-    make -s -C $tests OUTPUT="$work/$1" CC=clang CXX=clang++ CFLAGS="-O1 -g $2" static ATOMKV_ARCHIVE="$archive \
-        -Wl,--whole-archive $runtimes/librustc-nightly_rt.$runtime.a -Wl,--no-whole-archive -rdynamic \
+    make -s -C $tests OUTPUT="$work/$1" CC=clang CXX=clang++ CFLAGS="-O1 -g $2" static ATOMKV_ARCHIVE="'$archive' \
+        -Wl,--whole-archive '$runtimes/librustc-nightly_rt.$runtime.a' -Wl,--no-whole-archive -rdynamic \
         $(make --no-print-directory install-static-libs) -lstdc++"
 }
 
