@@ -18,7 +18,7 @@ cxx=${CXX:-c++}
 root=$work/root
 layout="PREFIX=/opt/atomkv LIBDIR=/opt/atomkv/lib/host"
 # shellcheck disable=SC2086 # a list of settings
-install_to() { make --no-print-directory install DESTDIR="$1" $layout; }
+install_to() { make --no-print-directory lib install DESTDIR="$1" $layout; }
 check "installation" install_to "$root"
 prefix=$root/opt/atomkv
 library=$prefix/lib/host
