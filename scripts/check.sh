@@ -1,4 +1,5 @@
-# For scripts that count what they check: sourced, not run. It needs $work, a directory; it sets passed and failed.
+# For scripts that count what they check: sourced, not run, after signals.sh. It needs $work, a directory; it sets passed and
+# failed.
 # shellcheck shell=sh
 
 passed=0
@@ -32,6 +33,6 @@ run_tests() {
     for program in $to_run; do
         rm -rf "$work/data"
         mkdir "$work/data"
-        check "$(basename "$program")$kind" timeout --signal=ABRT --kill-after=10 600 "$@" "$program" "$work/data"
+        check "$(basename "$program")$kind" limit --signal=ABRT --kill-after=10 600 "$@" "$program" "$work/data"
     done
 }

@@ -14,6 +14,7 @@ library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 # Linkers want the name without the number, and the loader the one with it; cgo wants a path to the header without blanks.
 ln -s "$PWD/include" "$work/include"
 mkdir "$work/lib"

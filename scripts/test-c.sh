@@ -8,6 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 . scripts/check.sh
 tests=atomkv-ffi/tests/c
 warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"

@@ -20,13 +20,14 @@ if [ -z "$program" ]; then
     target=${CARGO_TARGET_DIR:-target}
     program=$(cd "$target" && pwd)/debug/atomkv
 fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 cd atomkv-server/tests/console
 # The driver only; it never fetches a browser.
 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --silent --ignore-scripts
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 # A hang is ended; what ran last is the last line then.
-ATOMKV_PROGRAM="$program" ATOMKV_CHROMIUM="$browser" timeout -k 10 "${ATOMKV_TEST_SECONDS:-900}" \
+limit -k 10 "${ATOMKV_TEST_SECONDS:-900}" env ATOMKV_PROGRAM="$program" ATOMKV_CHROMIUM="$browser" \
     node --test --test-concurrency=1 --test-reporter=tap ./*.test.mjs >"$work/tap" || {
     grep -A 30 '^ *not ok' "$work/tap" || tail -n 20 "$work/tap"
     exit 1

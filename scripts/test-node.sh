@@ -4,10 +4,12 @@
 # usage: scripts/test-node.sh   (`make node` builds first)
 set -eu
 
-cd "$(dirname "$0")/../bindings/node"
-here=$(pwd)
+cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
+cd bindings/node
+here=$(pwd)
 
 node scripts/release.mjs
 mkdir "$work/use"
@@ -27,7 +29,7 @@ if [ -e node_modules/atomkv/src ] || ls node_modules/atomkv/*.node >/dev/null 2>
 fi
 npx --offline tsc -p test/types/tsconfig.json
 # A hang is ended; what ran last is the last line then.
-ATOMKV_CONFORMANCE="$here/../../conformance/cases.json" timeout -k 10 "${ATOMKV_TEST_SECONDS:-600}" \
+limit -k 10 "${ATOMKV_TEST_SECONDS:-600}" env ATOMKV_CONFORMANCE="$here/../../conformance/cases.json" \
     node --expose-gc --test --test-reporter=tap test/*.test.js test/*.test.mjs >tap || {
     grep -A 20 '^ *not ok' tap || tail -n 20 tap
     exit 1

@@ -9,6 +9,7 @@ target=${1:-$(pwd)/target}
 binding=bindings/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 
 scripts/build-python.sh "$target"
 python=$target/python/test/bin/python

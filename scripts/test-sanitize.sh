@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 target=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 . scripts/check.sh
 tests=atomkv-ffi/tests/c
 
