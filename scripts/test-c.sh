@@ -139,7 +139,7 @@ blocks = re.findall(r"```" + sys.argv[2] + r"\n(.*?)```", open(sys.argv[1]).read
 print(next(block for block in blocks if "int main" in block))
 END
         $2 "$work/document.$3" -o "$work/document" -I"$prefix/include" -L"$library" -latomkv &&
-        (rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && LD_LIBRARY_PATH="$library" ../document | grep countess)
+        (rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && LD_LIBRARY_PATH="$library" ../document >printed && grep countess printed)
 }
 check "the program of README.md" document_program README.md "$cc -std=c99" c
 check "the program of docs/c-api.md" document_program docs/c-api.md "$cc -std=c99" c

@@ -37,12 +37,21 @@ limit -k 10 "${ATOMKV_TEST_SECONDS:-600}" env ATOMKV_CONFORMANCE="$here/../../co
 # The examples, as their heads say; what they print is compared where it is always the same.
 cp -r "$here/../../examples/node" examples
 mkdir "$work/data"
-run() { (cd examples && timeout -k 10 60 node "$@"); }
-wrong() { echo "the example $1 does not do what it should"; exit 1; }
-run quickstart.mjs "$work/data/quickstart" | grep "^ada { born: 1815, title: 'countess' }$" || wrong quickstart.mjs
-run sessions.mjs "$work/data/sessions" | grep "^later: null$" || wrong sessions.mjs
-test "$(run queue.mjs "$work/data/queue" | sed 's/^[a-z]* did //' | sort | tr '\n' ' ')" = "backup mail report " || wrong queue.mjs
+printed=$work/printed
+wrong() {
+    cat "$printed"
+    echo "the example $1 does not do what it should"
+    exit 1
+}
+run() { (cd examples && timeout -k 10 60 node "$@") >"$printed" || wrong "$1"; }
+run quickstart.mjs "$work/data/quickstart"
+grep "^ada { born: 1815, title: 'countess' }$" "$printed" || wrong quickstart.mjs
+run sessions.mjs "$work/data/sessions"
+grep "^later: null$" "$printed" || wrong sessions.mjs
+run queue.mjs "$work/data/queue"
+test "$(sed 's/^[a-z]* did //' "$printed" | sort | tr '\n' ' ')" = "backup mail report " || wrong queue.mjs
 npx --offline tsc --strict --module nodenext examples/quickstart.ts
-(cd "$work/data" && timeout -k 10 60 node "$work/use/examples/quickstart.js") | grep '^1815$' || wrong quickstart.ts
-timeout -k 10 60 node test/programs/events.mjs "$work/use/examples/events.mjs" "$work/data/events" || wrong events.mjs
+(cd "$work/data" && timeout -k 10 60 node "$work/use/examples/quickstart.js") >"$printed" || wrong quickstart.ts
+grep '^1815$' "$printed" || wrong quickstart.ts
+timeout -k 10 60 node test/programs/events.mjs "$work/use/examples/events.mjs" "$work/data/events" >"$printed" || wrong events.mjs
 echo "Node binding: $(sed -n 's/^# pass //p' tap) passed, $(sed -n 's/^# fail //p' tap) failed"
