@@ -119,13 +119,15 @@ bench-instructions:
 	@scripts/need.sh cargo cc valgrind
 	scripts/instructions.sh "$(TARGET_PATH)"
 
-# The Node binding: its tools, and the native part for this machine, ready for `npm install ./bindings/node`.
+# The Node binding: its tools, which need Node 18.15, and the native part for this machine, ready for
+# `npm install ./bindings/node`.
 node:
 	@scripts/need.sh cargo cc node npm
 	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
 
-# Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
+# Beside lmdb, classic-level and better-sqlite3, which needs Node 20, in one run; KEYS=1000000 for more keys.
 bench-node: node
+	@scripts/need.sh node=20
 	cd bindings/node/bench && npm ci --silent --ignore-scripts
 	# Compiled where it cannot be downloaded, with the headers beside Node if they are there.
 	cd bindings/node/bench && prefix=$$(node -p "path.resolve(process.execPath, '../..')") && \

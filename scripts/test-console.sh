@@ -1,6 +1,7 @@
 #!/bin/sh
 # The console of the service in a real browser, Chromium without a window: atomkv-server/tests/console, by node's test runner.
-# Without Chromium it says that the console was not tested; in CI it installs Debian's package if it may.
+# Without Chromium, or with a Node before 20, it says that the console was not tested; in CI it installs Debian's package of
+# Chromium if it may.
 # usage: scripts/test-console.sh   ATOMKV_PROGRAM names the command line that is there already, ATOMKV_CHROMIUM another browser
 set -eu
 
@@ -13,7 +14,13 @@ if ! browser=$(command -v "$browser"); then
     echo "console: not tested, since there is no Chromium (Debian: apt-get install chromium)"
     exit 0
 fi
-scripts/need.sh cargo node npm
+command -v node >/dev/null || scripts/need.sh node
+node=$(node -p process.versions.node)
+if [ "${node%%.*}" -lt 20 ]; then
+    echo "console: not tested, since its driver, Playwright, needs Node 20 or later, and this is $node"
+    exit 0
+fi
+scripts/need.sh cargo npm
 program=${ATOMKV_PROGRAM:-}
 if [ -z "$program" ]; then
     cargo build --locked -p atomkv-cli
