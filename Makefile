@@ -123,16 +123,16 @@ bench-instructions:
 # `npm install ./bindings/node`.
 node:
 	@scripts/need.sh cargo cc node npm
-	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
+	cd bindings/node && npm ci --loglevel=error --ignore-scripts && npm run --loglevel=error build
 
 # Beside lmdb, classic-level and better-sqlite3, which needs Node 20, in one run; KEYS=1000000 for more keys.
 bench-node: node
 	@scripts/need.sh node=20
-	cd bindings/node/bench && npm ci --silent --ignore-scripts
+	cd bindings/node/bench && npm ci --loglevel=error --ignore-scripts
 	# Compiled where it cannot be downloaded, with the headers beside Node if they are there.
 	cd bindings/node/bench && prefix=$$(node -p "path.resolve(process.execPath, '../..')") && \
 		{ [ ! -d "$$prefix/include/node" ] || export npm_config_nodedir="$$prefix"; } && \
-		npm rebuild --silent --ignore-scripts=false better-sqlite3
+		npm rebuild --loglevel=error --ignore-scripts=false better-sqlite3
 	cd bindings/node/bench && node bench.mjs $(KEYS)
 
 # The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.

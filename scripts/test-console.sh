@@ -32,7 +32,7 @@ trap 'rm -rf "$work"' EXIT
 . scripts/signals.sh
 cd atomkv-server/tests/console
 # The driver only; it never fetches a browser.
-PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --silent --ignore-scripts
+PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --loglevel=error --ignore-scripts
 # A hang is ended; what ran last is the last line then.
 limit -k 10 "${ATOMKV_TEST_SECONDS:-900}" env ATOMKV_PROGRAM="$program" ATOMKV_CHROMIUM="$browser" \
     node --test --test-concurrency=1 --test-reporter=tap ./*.test.mjs >"$work/tap" || {

@@ -22,7 +22,7 @@ const fs = require("fs")
 const { name, version, devDependencies } = JSON.parse(fs.readFileSync("package.json"))
 fs.writeFileSync(process.argv[1], JSON.stringify({ name: "use", version, private: true, devDependencies }))' "$work/use/package.json"
 cd "$work/use"
-npm install --silent --offline --no-save --ignore-scripts --no-fund --no-audit "$here"/dist/*.tgz
+npm install --loglevel=error --offline --no-save --ignore-scripts --no-fund --no-audit "$here"/dist/*.tgz
 if [ -e node_modules/atomkv/src ] || ls node_modules/atomkv/*.node >/dev/null 2>&1; then
     echo "the package holds what it should not"
     exit 1
