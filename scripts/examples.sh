@@ -5,7 +5,7 @@
 # runtimes that are missing are installed first, if they can be fetched within two minutes.
 set -u
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 target=${CARGO_TARGET_DIR:-target}
 library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 [ -f "$library" ] || {
@@ -42,8 +42,8 @@ present() {
     c) has cc make ;;
     python) has python3 ;;
     luajit) has luajit ;;
-    ruby) has ruby && ruby -rfiddle -e '' 2>/dev/null ;;
-    php) has php && php -r 'exit(extension_loaded("ffi") ? 0 : 1);' ;;
+    ruby) has ruby && ruby -rfiddle -e 'exit RUBY_VERSION.to_i >= 3' 2>/dev/null ;;
+    php) has php && php -r 'exit(PHP_VERSION_ID >= 80100 && extension_loaded("ffi") ? 0 : 1);' ;;
     go) has go cc ;;
     java) has javac java && find_jna ;;
     csharp) has mcs mono ;;
@@ -60,6 +60,15 @@ packages() {
     csharp) echo mono-mcs mono-runtime ;;
     perl) echo libffi-platypus-perl ;;
     *) echo "$1" ;;
+    esac
+}
+
+# Which version of them, where present() looks at it.
+version() {
+    case $1 in
+    ruby) echo ", Ruby 3.0 or later" ;;
+    php) echo ", PHP 8.1 or later" ;;
+    perl) echo ", FFI::Platypus 2.00 or later" ;;
     esac
 }
 
@@ -109,7 +118,7 @@ failed=0
 skipped=0
 for language in $languages; do
     if ! present "$language"; then
-        echo "$language: skipped; Debian: apt-get install $(packages "$language")"
+        echo "$language: skipped; Debian: apt-get install $(packages "$language")$(version "$language")"
         skipped=$((skipped + 1))
         continue
     fi
