@@ -1,6 +1,6 @@
 # For scripts that count what they check: sourced, not run, after signals.sh. It needs $work, a directory; it sets passed and
 # failed.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # $work comes from the script
 
 passed=0
 failed=0

@@ -108,7 +108,7 @@ fi
 [ -z "$skipped" ] || echo "atomkv.cdef was not read by what is not installed:$skipped"
 
 # The manual, and the pages of the headers.
-manual() { man --warnings -E UTF-8 -l -Tutf8 -Z "$prefix/share/man/man3/atomkv.3" 2>&1 >/dev/null | { ! grep .; }; }
+manual() { ! man --warnings -E UTF-8 -l -Tutf8 -Z "$prefix/share/man/man3/atomkv.3" 2>&1 >/dev/null | grep .; }
 if command -v man >/dev/null; then
     check "the manual page" manual
 else

@@ -62,7 +62,7 @@ int main(int count, char **arguments)
 }
 END
 reports_overread() {
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2046 # lists of flags
     clang -g $(pkg-config --cflags atomkv) -fsanitize=address -fno-sanitize-link-runtime "$work/overread.c" \
         -o "$work/overread" "$target/sanitize-address/$host/release/libatomkv.a" -Wl,--whole-archive \
         "$runtimes/librustc-nightly_rt.asan.a" -Wl,--no-whole-archive -rdynamic \
