@@ -10,8 +10,16 @@
 # bench-instructions, clean.
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The path of a checkout may hold blanks: what has to be absolute is quoted, and never a target of make, to which each
+# word is a name.
+ifneq ($(words x$(TARGET)x),1)
+$(error CARGO_TARGET_DIR holds a blank: "$(TARGET)". Choose a path without)
+endif
+TARGET_PATH := $(if $(filter /%,$(TARGET)),$(TARGET),$(CURDIR)/$(TARGET))
 RELEASE := $(TARGET)/release
 DEMO := $(TARGET)/demo
+# From where the Makefile of examples/c runs.
+FROM_EXAMPLE := $(if $(filter /%,$(TARGET)),,../../)
 PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # The ABI: the number in the library's soname.
@@ -22,7 +30,7 @@ all: lib
 # The C library, and the name by which programs find it at run time. Beside it, what its archive is linked with.
 lib:
 	@scripts/need.sh cargo cc
-	cargo rustc --release --locked -p atomkv-ffi --lib -- --print native-static-libs=$(abspath $(RELEASE))/native-static-libs
+	cargo rustc --release --locked -p atomkv-ffi --lib -- --print 'native-static-libs=$(TARGET_PATH)/release/native-static-libs'
 	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
 
 # The command line.
@@ -33,8 +41,8 @@ cli:
 demo: lib
 	@scripts/need.sh gzip
 	@mkdir -p $(DEMO)
-	@$(MAKE) --no-print-directory -C examples/c OUTPUT=$(abspath $(DEMO)) ATOMKV_INCLUDE=$(abspath include) \
-		ATOMKV_LIBRARY=$(abspath $(RELEASE))
+	@$(MAKE) --no-print-directory -C examples/c OUTPUT=$(FROM_EXAMPLE)$(DEMO) ATOMKV_INCLUDE=../../include \
+		ATOMKV_LIBDIR=$(FROM_EXAMPLE)$(RELEASE)
 	@gzip -dc examples/data/unicode.jsonl.gz >$(DEMO)/unicode.jsonl
 	@$(DEMO)/demo $(DEMO)/unicode.jsonl $(DEMO)/data
 
@@ -64,13 +72,13 @@ abi-baseline: header
 # The same for the library as compiled with debug information, by abidiff; some minutes.
 abi-check:
 	@scripts/need.sh cargo cc abidiff
-	scripts/abi-check.sh $(abspath $(TARGET))
+	scripts/abi-check.sh "$(TARGET_PATH)"
 
 # The C tests under the sanitizers and race detectors, with a library that is instrumented too where a nightly Rust is
 # there; some minutes.
 test-sanitize: lib
 	@scripts/need.sh cargo cc c++ clang valgrind pkg-config
-	scripts/test-sanitize.sh $(abspath $(TARGET))
+	scripts/test-sanitize.sh "$(TARGET_PATH)"
 
 # Rates, opening times and sizes beside std's HashMap and the raw disk, then what versions, scans, transactions, the
 # change feed, imports and exports cost, a database in memory, and what the care of a database takes; some minutes.
@@ -83,7 +91,7 @@ figures:
 # What a get and a put through C cost beside the engine's own; some minutes.
 figures-c: lib
 	@scripts/need.sh cargo cc clang valgrind
-	scripts/c-cost.sh $(abspath $(TARGET))
+	scripts/c-cost.sh "$(TARGET_PATH)"
 
 # AtomKV beside LMDB, RocksDB, redb, fjall, emdb, SQLite and sled; writes docs/benchmarks.md and docs/benchmarks/*.svg.
 # QUICK=1: few keys, some minutes. BENCH="--peers atomkv,lmdb --workloads get --keys 5000000": a selection; both leave
@@ -109,25 +117,27 @@ benchmark:
 # Instructions of a get, a put, a recovery and a compaction, counted by valgrind: the same on every run.
 bench-instructions:
 	@scripts/need.sh cargo cc valgrind
-	scripts/instructions.sh $(abspath $(TARGET))
+	scripts/instructions.sh "$(TARGET_PATH)"
 
-# The Node binding: its tools, and the native part for this machine, ready for `npm install ./bindings/node`.
+# The Node binding: its tools, which need Node 18.15, and the native part for this machine, ready for
+# `npm install ./bindings/node`.
 node:
 	@scripts/need.sh cargo cc node npm
-	cd bindings/node && npm ci --silent --ignore-scripts && npm run --silent build
+	cd bindings/node && npm ci --loglevel=error --ignore-scripts && npm run --loglevel=error build
 
-# Beside lmdb, classic-level and better-sqlite3 in one run; KEYS=1000000 for more keys.
+# Beside lmdb, classic-level and better-sqlite3, which needs Node 20, in one run; KEYS=1000000 for more keys.
 bench-node: node
-	cd bindings/node/bench && npm ci --silent --ignore-scripts
+	@scripts/need.sh node=20
+	cd bindings/node/bench && npm ci --loglevel=error --ignore-scripts
 	# Compiled where it cannot be downloaded, with the headers beside Node if they are there.
 	cd bindings/node/bench && prefix=$$(node -p "path.resolve(process.execPath, '../..')") && \
 		{ [ ! -d "$$prefix/include/node" ] || export npm_config_nodedir="$$prefix"; } && \
-		npm rebuild --silent --ignore-scripts=false better-sqlite3
+		npm rebuild --loglevel=error --ignore-scripts=false better-sqlite3
 	cd bindings/node/bench && node bench.mjs $(KEYS)
 
 # The Python binding, in a virtual environment: $(TARGET)/python/venv/bin/python, then import atomkv.
 python:
-	@scripts/build-python.sh $(abspath $(TARGET))
+	@scripts/build-python.sh "$(TARGET_PATH)"
 	@scripts/python-venv.sh $(TARGET)/python/venv
 	@$(TARGET)/python/venv/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 		$(TARGET)/python/wheels/*.whl

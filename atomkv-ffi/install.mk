@@ -8,6 +8,12 @@ STRIP ?= strip
 # What a program that links libatomkv.a needs besides: what rustc says it is, which the tests compare.
 STATIC_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
+# A path with a blank would be two: what lies under the first of them would be overwritten, or removed.
+ifneq ($(filter install uninstall install-list,$(MAKECMDGOALS)),)
+$(foreach setting,DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR,$(if $(filter-out 1,$(words x$($(setting))x)),\
+	$(error $(setting) holds a blank: "$($(setting))". Nothing was done; choose a path without)))
+endif
+
 PKGCONFIGDIR := $(LIBDIR)/pkgconfig
 CMAKEDIR := $(LIBDIR)/cmake/atomkv
 INSTALL_HEADERS := $(notdir $(wildcard include/atomkv.*))
@@ -26,7 +32,12 @@ INSTALL_FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|g' -e '
 	-e "s|@POINTER_BYTES@|$$(($$(getconf LONG_BIT) / 8))|g" \
 	-e "s|@URL@|$$(sed -n 's/^repository = \"\(.*\)\"/\1/p' Cargo.toml)|"
 
-install: lib
+# What `make lib` has built is laid as it is, so that root needs no Rust. It is built first where it is not there, or
+# older than a source.
+install:
+	@[ -e $(RELEASE)/libatomkv.a ] && [ -e $(RELEASE)/libatomkv.so ] && [ -z "$$(find Cargo.toml Cargo.lock \
+		atomkv-engine/Cargo.toml atomkv-engine/src atomkv-ffi/Cargo.toml atomkv-ffi/build.rs atomkv-ffi/src \
+		-newer $(RELEASE)/libatomkv.so | head -n 1)" ] || $(MAKE) --no-print-directory lib
 	install -d $(addprefix $(DESTDIR),$(INCLUDEDIR) $(PKGCONFIGDIR) $(CMAKEDIR) $(MANDIR)/man3)
 	install -m 644 $(addprefix include/,$(INSTALL_HEADERS)) $(DESTDIR)$(INCLUDEDIR)/
 	install -m 755 $(RELEASE)/libatomkv.so $(DESTDIR)$(LIBDIR)/libatomkv.so.$(VERSION)

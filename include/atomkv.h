@@ -2085,7 +2085,9 @@ atomkv_status atomkv_load_dump(atomkv_db *db,
  *
  * `progress`: NULL, or follows the call and can end it; what was settled by then stays so. `report`: NULL, or
  * receives "segments_removed", "segments_written", "records_moved", "segments_damaged", "bytes_before",
- * "bytes_after"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
+ * "bytes_after"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. `ATOMKV_ERR_IO` may
+ * come when all the rest is settled: where a segment could not be read for what has expired in it, which goes a later
+ * time. Since 0.1.
  */
 atomkv_status atomkv_compact(atomkv_db *db,
                              atomkv_progress *progress,

@@ -12,6 +12,7 @@ git worktree remove --force "$target/base" 2>/dev/null || rm -rf "$target/base"
 git worktree prune
 git worktree add -q --detach "$target/base" "$base"
 trap 'git worktree remove --force "$target/base"' EXIT
+. scripts/signals.sh
 
 # build SOURCES: the library there, under a name that tells which it is.
 build() {

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 target=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 export ATOMKV_LIBRARY="$target/release/libatomkv.so"
 cargo build --release --locked -q -p atomkv-harness --example cost
 cost=$target/release/examples/cost

@@ -1,5 +1,6 @@
-# For scripts that count what they check: sourced, not run. It needs $work, a directory; it sets passed and failed.
-# shellcheck shell=sh
+# For scripts that count what they check: sourced, not run, after signals.sh. It needs $work, a directory; it sets passed and
+# failed.
+# shellcheck shell=sh disable=SC2154 # $work comes from the script
 
 passed=0
 failed=0
@@ -32,6 +33,6 @@ run_tests() {
     for program in $to_run; do
         rm -rf "$work/data"
         mkdir "$work/data"
-        check "$(basename "$program")$kind" timeout --signal=ABRT --kill-after=10 600 "$@" "$program" "$work/data"
+        check "$(basename "$program")$kind" limit --signal=ABRT --kill-after=10 600 "$@" "$program" "$work/data"
     done
 }

@@ -5,8 +5,7 @@
 # runtimes that are missing are installed first, if they can be fetched within two minutes.
 set -u
 
-cd "$(dirname "$0")/.."
-include=$PWD/include
+cd "$(dirname "$0")/.." || exit 1
 target=${CARGO_TARGET_DIR:-target}
 library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 [ -f "$library" ] || {
@@ -15,7 +14,9 @@ library=${ATOMKV_LIBRARY:-$(cd "$target" && pwd)/release/libatomkv.so.0}
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Linkers want the name without the number, and the loader the one with it.
+. scripts/signals.sh
+# Linkers want the name without the number, and the loader the one with it; cgo wants a path to the header without blanks.
+ln -s "$PWD/include" "$work/include"
 mkdir "$work/lib"
 ln -s "$(realpath "$library")" "$work/lib/libatomkv.so"
 ln -s libatomkv.so "$work/lib/libatomkv.so.0"
@@ -41,8 +42,8 @@ present() {
     c) has cc make ;;
     python) has python3 ;;
     luajit) has luajit ;;
-    ruby) has ruby && ruby -rfiddle -e '' 2>/dev/null ;;
-    php) has php && php -r 'exit(extension_loaded("ffi") ? 0 : 1);' ;;
+    ruby) has ruby && ruby -rfiddle -e 'exit RUBY_VERSION.to_i >= 3' 2>/dev/null ;;
+    php) has php && php -r 'exit(PHP_VERSION_ID >= 80100 && extension_loaded("ffi") ? 0 : 1);' ;;
     go) has go cc ;;
     java) has javac java && find_jna ;;
     csharp) has mcs mono ;;
@@ -62,16 +63,25 @@ packages() {
     esac
 }
 
+# Which version of them, where present() looks at it.
+version() {
+    case $1 in
+    ruby) echo ", Ruby 3.0 or later" ;;
+    php) echo ", PHP 8.1 or later" ;;
+    perl) echo ", FFI::Platypus 2.00 or later" ;;
+    esac
+}
+
 # run LANGUAGE DIRECTORY
 run() {
     case $1 in
-    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$include" ATOMKV_LIBRARY="$work/lib" "$work/tour" >&2 &&
+    c) make -s -C examples/c OUTPUT="$work" ATOMKV_INCLUDE="$work/include" ATOMKV_LIBDIR="$work/lib" "$work/tour" >&2 &&
         "$work/tour" "$2" ;;
     python) python3 examples/ctypes/tour.py "$2" ;;
     luajit) luajit examples/luajit/tour.lua "$2" ;;
     ruby) ruby examples/ruby/tour.rb "$2" ;;
     php) php -d ffi.enable=1 examples/php/tour.php "$2" ;;
-    go) (cd examples/go && CGO_CFLAGS="-I$include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-buildvcs=false \
+    go) (cd examples/go && CGO_CFLAGS="-I$work/include" CGO_LDFLAGS="-L$work/lib" GOCACHE="$work/go" GOFLAGS=-buildvcs=false \
         go build -o "$work/tour-go" .) && "$work/tour-go" "$2" ;;
     java) find_jna && javac -Xlint:all -Werror -cp "$jna" -d "$work/java" examples/java/Tour.java >&2 &&
         java -cp "$jna:$work/java" Tour "$2" ;;
@@ -108,7 +118,7 @@ failed=0
 skipped=0
 for language in $languages; do
     if ! present "$language"; then
-        echo "$language: skipped; Debian: apt-get install $(packages "$language")"
+        echo "$language: skipped; Debian: apt-get install $(packages "$language")$(version "$language")"
         skipped=$((skipped + 1))
         continue
     fi

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes sure that programs are there: installs those that Debian packages, where it may; says plainly what is missing.
-# usage: scripts/need.sh PROGRAM...
+# Makes sure that programs are there and not too old: installs those that Debian packages, as root or by a sudo that asks for no
+# password; says plainly what is missing.
+# usage: scripts/need.sh PROGRAM[=VERSION]...   a version beyond the one that is needed anyway
 set -eu
 
 package_of() {
@@ -25,33 +26,62 @@ is_there() {
     esac
 }
 
+# The oldest that will do: of Rust what Cargo.toml says, of Node the first whose test runner has reporters.
+oldest() {
+    case $1 in
+    cargo) sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml" ;;
+    node) echo 18.15 ;;
+    esac
+}
+
+rust="install Rust $(oldest cargo) or later, see https://rustup.rs"
 missing=""
 packages=""
-for program in "$@"; do
+for argument in "$@"; do
+    program=${argument%%=*}
     is_there "$program" && continue
     missing="$missing $program"
     packages="$packages $(package_of "$program")"
 done
-[ -n "$missing" ] || exit 0
 
 case $missing in
 *" cargo"*)
-    echo "cargo is missing: install Rust, see https://rustup.rs" >&2
+    echo "cargo is missing: $rust" >&2
     exit 1
     ;;
 esac
-as_root=""
-[ "$(id -u)" -eq 0 ] || as_root="sudo -n"
-if command -v apt-get >/dev/null; then
+
+# install_missing: fails where apt-get is not there, or did not do it.
+install_missing() {
+    command -v apt-get >/dev/null || return 1
+    apt_get="env DEBIAN_FRONTEND=noninteractive apt-get"
+    [ "$(id -u)" -eq 0 ] || apt_get="sudo -n $apt_get"
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    # shellcheck source=scripts/signals.sh
+    . "$(dirname "$0")/signals.sh"
     echo "installing$packages (for$missing)"
-    # shellcheck disable=SC2086 # a list of packages
-    if { $as_root apt-get install -y $packages || { $as_root apt-get update && $as_root apt-get install -y $packages; }; } \
-        >/tmp/atomkv-apt.$$ 2>&1; then
-        rm -f /tmp/atomkv-apt.$$
-        exit 0
-    fi
-    tail -n 5 /tmp/atomkv-apt.$$ >&2
-    rm -f /tmp/atomkv-apt.$$
+    # shellcheck disable=SC2086 # a command, and a list of packages
+    { $apt_get install -y $packages || { $apt_get update && $apt_get install -y $packages; }; } >"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        return 1
+    }
+}
+if [ -n "$missing" ] && ! install_missing; then
+    echo "missing:$missing. Install them (on Debian: apt-get install$packages) and try again." >&2
+    exit 1
 fi
-echo "missing:$missing. Install them (on Debian: apt-get install$packages) and try again." >&2
-exit 1
+
+for argument in "$@"; do
+    program=${argument%%=*}
+    wanted=$(oldest "$program")
+    [ "$program" = "$argument" ] || wanted=${argument#*=}
+    [ -n "$wanted" ] || continue
+    # Whatever it says where it does not run is seen.
+    version=$("$program" --version | sed -n 's/^[^0-9]*\([0-9][0-9.]*\).*/\1/p')
+    [ "$(printf '%s\n' "$wanted" "$version" | sort -V | head -n 1)" = "$wanted" ] && continue
+    how="install it, for instance from https://nodejs.org"
+    [ "$program" != cargo ] || how=$rust
+    echo "$program is ${version:-of no known version}, and $wanted or later is needed: $how" >&2
+    exit 1
+done

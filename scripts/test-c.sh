@@ -8,6 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 . scripts/check.sh
 tests=atomkv-ffi/tests/c
 warnings="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
@@ -18,7 +19,7 @@ cxx=${CXX:-c++}
 root=$work/root
 layout="PREFIX=/opt/atomkv LIBDIR=/opt/atomkv/lib/host"
 # shellcheck disable=SC2086 # a list of settings
-install_to() { make --no-print-directory install DESTDIR="$1" $layout; }
+install_to() { make --no-print-directory lib install DESTDIR="$1" $layout; }
 check "installation" install_to "$root"
 prefix=$root/opt/atomkv
 library=$prefix/lib/host
@@ -107,7 +108,7 @@ fi
 [ -z "$skipped" ] || echo "atomkv.cdef was not read by what is not installed:$skipped"
 
 # The manual, and the pages of the headers.
-manual() { man --warnings -E UTF-8 -l -Tutf8 -Z "$prefix/share/man/man3/atomkv.3" 2>&1 >/dev/null | { ! grep .; }; }
+manual() { ! man --warnings -E UTF-8 -l -Tutf8 -Z "$prefix/share/man/man3/atomkv.3" 2>&1 >/dev/null | grep .; }
 if command -v man >/dev/null; then
     check "the manual page" manual
 else
@@ -138,13 +139,13 @@ blocks = re.findall(r"```" + sys.argv[2] + r"\n(.*?)```", open(sys.argv[1]).read
 print(next(block for block in blocks if "int main" in block))
 END
         $2 "$work/document.$3" -o "$work/document" -I"$prefix/include" -L"$library" -latomkv &&
-        (rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && LD_LIBRARY_PATH="$library" ../document | grep countess)
+        (rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && LD_LIBRARY_PATH="$library" ../document >printed && grep countess printed)
 }
 check "the program of README.md" document_program README.md "$cc -std=c99" c
 check "the program of docs/c-api.md" document_program docs/c-api.md "$cc -std=c99" c
 check "the program of docs/cpp.md" document_program docs/cpp.md "$cxx -std=c++17" cpp
 check "the C++ example" make -s -C examples/cpp check OUTPUT="$work" ATOMKV_INCLUDE="$prefix/include" \
-    ATOMKV_LIBRARY="$library"
+    ATOMKV_LIBDIR="$library"
 # shellcheck disable=SC2086
 run_tests "" $programs
 # shellcheck disable=SC2046

@@ -19,6 +19,7 @@ schemathesis=$(cd "$target/schemathesis" && pwd)/bin/schemathesis
 work=$(mktemp -d)
 service=
 trap '[ -z "$service" ] || kill "$service"; wait; rm -rf "$work"' EXIT
+. scripts/signals.sh
 mkdir "$work/backups"
 "$program" serve "$work/data" --listen 127.0.0.1:0 --backups "$work/backups" --durability buffered >"$work/log" 2>&1 &
 service=$!
@@ -47,7 +48,7 @@ else
 fi
 # It keeps what it has found where it runs.
 cd "$work"
-PYTHONPATH=$tests PYTHONDONTWRITEBYTECODE=1 timeout -k 10 "${ATOMKV_TEST_SECONDS:-3600}" \
+limit -k 10 "${ATOMKV_TEST_SECONDS:-3600}" env PYTHONPATH="$tests" PYTHONDONTWRITEBYTECODE=1 \
     "$schemathesis" --config-file "$tests/schemathesis.toml" run "$url/openapi.json" "$@" --no-color \
     --request-timeout 20 --output-truncate false >"$work/report" 2>&1 || {
     cat "$work/report"

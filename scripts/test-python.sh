@@ -9,6 +9,7 @@ target=${1:-$(pwd)/target}
 binding=bindings/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 
 scripts/build-python.sh "$target"
 python=$target/python/test/bin/python
@@ -22,7 +23,7 @@ cp -r $binding/tests conformance examples/python "$work/"
 mkdir -p "$work/bindings/python"
 mv "$work/tests" "$work/bindings/python/tests"
 tests=$work/bindings/python/tests
-"$python" -m pytest -q -p no:cacheprovider "$tests" >"$work/pytest" 2>&1 || {
+"$python" -m pytest -q -p no:cacheprovider --basetemp "$work/tmp" "$tests" >"$work/pytest" 2>&1 || {
     cat "$work/pytest"
     exit 1
 }
@@ -43,7 +44,7 @@ END
 (
     cd "$work"
     "$python" -m mypy --strict --no-error-summary -p atomkv
-    "$python" -m mypy.stubtest --ignore-disjoint-bases atomkv._atomkv 2>stubtest >stubtest || {
+    "$python" -m mypy.stubtest --ignore-disjoint-bases atomkv._atomkv >stubtest 2>&1 || {
         cat stubtest
         exit 1
     }

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 target=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. scripts/signals.sh
 . scripts/check.sh
 tests=atomkv-ffi/tests/c
 
@@ -35,8 +36,8 @@ tests_with() {
     address) runtime=asan ;;
     thread) runtime=tsan ;;
     esac
-    make -s -C $tests OUTPUT="$work/$1" CC=clang CXX=clang++ CFLAGS="-O1 -g $2" static ATOMKV_ARCHIVE="$archive \
-        -Wl,--whole-archive $runtimes/librustc-nightly_rt.$runtime.a -Wl,--no-whole-archive -rdynamic \
+    make -s -C $tests OUTPUT="$work/$1" CC=clang CXX=clang++ CFLAGS="-O1 -g $2" static ATOMKV_ARCHIVE="'$archive' \
+        -Wl,--whole-archive '$runtimes/librustc-nightly_rt.$runtime.a' -Wl,--no-whole-archive -rdynamic \
         $(make --no-print-directory install-static-libs) -lstdc++"
 }
 
@@ -61,7 +62,7 @@ int main(int count, char **arguments)
 }
 END
 reports_overread() {
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2046 # lists of flags
     clang -g $(pkg-config --cflags atomkv) -fsanitize=address -fno-sanitize-link-runtime "$work/overread.c" \
         -o "$work/overread" "$target/sanitize-address/$host/release/libatomkv.a" -Wl,--whole-archive \
         "$runtimes/librustc-nightly_rt.asan.a" -Wl,--no-whole-archive -rdynamic \

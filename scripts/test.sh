@@ -8,6 +8,7 @@ target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 log=$(mktemp)
 trap 'rm -rf "$log" "$log.d"' EXIT
+. scripts/signals.sh
 total=0
 
 # step NAME COMMAND...: quiet when it succeeds, everything when it does not.

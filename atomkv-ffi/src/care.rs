@@ -38,7 +38,9 @@ fn hex(bytes: &[u8]) -> String {
 ///
 /// `progress`: NULL, or follows the call and can end it; what was settled by then stays so. `report`: NULL, or
 /// receives "segments_removed", "segments_written", "records_moved", "segments_damaged", "bytes_before",
-/// "bytes_after"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. Since 0.1.
+/// "bytes_after"; NULL on failure; free it with `atomkv_report_free`. `error`: as in `atomkv_open`. `ATOMKV_ERR_IO` may
+/// come when all the rest is settled: where a segment could not be read for what has expired in it, which goes a later
+/// time. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described.

@@ -30,13 +30,13 @@ def cached(table: Any, ttl: float) -> Callable[[Callable[..., Any]], Callable[..
 with tempfile.TemporaryDirectory() as directory, atomkv.open(directory + "/cache") as db:
     calls = 0
 
-    @cached(db.table("cache", serializer="json"), ttl=0.2)
+    @cached(db.table("cache", serializer="json"), ttl=2)
     def weather(town: str) -> dict:
         global calls
         calls += 1
         return {"town": town, "degrees": 20 + calls}
 
     print(weather("Bath"), weather("Bath"))
-    time.sleep(0.3)
+    time.sleep(2.1)
     print(weather("Bath"), f"{calls} calls")
     assert calls == 2

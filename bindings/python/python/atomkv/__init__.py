@@ -1,7 +1,8 @@
 """AtomKV: an embedded key-value database. Nothing that was acknowledged is lost to ``kill -9``.
 
 >>> import atomkv, tempfile
->>> path = tempfile.mkdtemp() + "/data"
+>>> directory = tempfile.TemporaryDirectory()
+>>> path = directory.name + "/data"
 >>> with atomkv.open(path) as db:
 ...     users = db["users"]
 ...     users["ada"] = "countess"
@@ -13,6 +14,7 @@ Documents instead of bytes, like ``shelve``, in two lines:
 >>> with atomkv.open(path) as db:
 ...     people = db.table("people", serializer="json", text_keys=True)
 ...     people["ada"] = {"born": 1815}
+>>> directory.cleanup()
 """
 
 from __future__ import annotations

@@ -422,12 +422,13 @@ def open(
     ``hash_seed``, ``feed_bytes``, ``background``.
 
     >>> import atomkv, tempfile
-    >>> directory = tempfile.mkdtemp()
-    >>> with atomkv.open(directory + "/data") as db:
+    >>> directory = tempfile.TemporaryDirectory()
+    >>> with atomkv.open(directory.name + "/data") as db:
     ...     db["users"]["ada"] = "1815"
-    >>> with atomkv.open(directory + "/data") as db:
+    >>> with atomkv.open(directory.name + "/data") as db:
     ...     db["users"]["ada"]
     b'1815'
+    >>> directory.cleanup()
     """
     settings.update(read_only=read_only, create=create)
     deadline = None if timeout is None else time.monotonic() + _in_seconds(timeout)
