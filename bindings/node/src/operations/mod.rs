@@ -89,9 +89,20 @@ impl Request {
         })
     }
 
-    /// Whether the operation does nothing but wait.
-    pub fn waits(&self) -> bool {
-        self.name == "waitForChanges"
+    /// Whether the operation may take so long, or wait for so long, that others must not wait for it.
+    pub fn is_long(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            "waitForChanges"
+                | "open"
+                | "refresh"
+                | "compact"
+                | "verify"
+                | "verifyDirectory"
+                | "backup"
+                | "restore"
+                | "resize"
+        )
     }
 
     fn database(&self) -> Outcome<&Arc<crate::database::Opened>> {
