@@ -179,7 +179,7 @@ pub unsafe fn to_js(env: Env, state: &mut State, output: Output) -> Outcome<Valu
             Output::Bytes(bytes) => bridge::buffer(env, &bytes),
             Output::Parts(json, bytes) => bridge::text_and_buffers(env, &json.to_string(), &bytes),
             Output::Opened(slot, mut json) => {
-                json["handle"] = state.slots.add(slot).into();
+                json["handle"] = state.slots.add(slot)?.into();
                 bridge::text_and_buffers(env, &json.to_string(), &[])
             }
         }
