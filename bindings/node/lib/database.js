@@ -38,7 +38,7 @@ function directory (place) {
 
 /** What a transaction's function has returned, if it has ended the transaction itself. */
 function ended (transaction, result) {
-  if (transaction._isCutOff) throw make('CLOSED', 'the database was closed before the transaction was committed; nothing of it was written')
+  if (transaction._held.isCutOff) throw make('CLOSED', 'the database was closed before the transaction was committed; nothing of it was written')
   return result
 }
 
@@ -51,7 +51,7 @@ class Database {
     // What was opened last by each name, and all that were opened otherwise than others, by name and options.
     this._tables = new Map()
     this._variants = new Map()
-    // By handle; what nobody holds any more is given up by the registry.
+    // By handle; what nobody holds any more goes by itself.
     this._children = new Map()
     this._queue = new Queue(this)
     this._closing = undefined
@@ -277,12 +277,7 @@ class Database {
   }
 
   _release () {
-    for (const held of [...this._children.values()]) {
-      const child = held.deref()
-      if (child === undefined) continue
-      child._isCutOff = true
-      child.close()
-    }
+    for (const held of [...this._children.values()]) held.cutOff()
     for (const table of this._variants.values()) {
       core.native.release(table._handle)
       table._handle = 0

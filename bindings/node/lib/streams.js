@@ -15,6 +15,13 @@ function release (stream) {
   stream._atomkv = 0
 }
 
+/** Keeps what was opened for a stream, unless it was destroyed before there was anything to release. */
+function keep (stream, handle) {
+  stream._atomkv = handle
+  core.registry.register(stream, handle, stream)
+  if (stream.destroyed) release(stream)
+}
+
 function checkSignal (signal) {
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrongType('signal', 'an AbortSignal', signal)
 }
@@ -36,8 +43,7 @@ function readStream (table, key, options, view = 0) {
       opening.then(opened => {
         if (opened === null) throw make('NOT_FOUND', 'the key is not there')
         const { handle, length, version, sequence } = JSON.parse(opened[0])
-        this._atomkv = handle
-        core.registry.register(this, handle, this)
+        keep(this, handle)
         Object.assign(this, { size: length, version, sequence })
         last = Math.min(end === undefined ? length : end, length)
       }).then(() => callback(), callback)
@@ -72,8 +78,7 @@ function writeStream (table, key, options) {
     decodeStrings: true,
     construct (callback) {
       core.start('writeStream', table._handle, undefined, keyBytes).then(opened => {
-        this._atomkv = JSON.parse(opened[0]).handle
-        core.registry.register(this, this._atomkv, this)
+        keep(this, JSON.parse(opened[0]).handle)
       }).then(() => callback(), callback)
     },
     write (chunk, encoding, callback) {

@@ -275,6 +275,18 @@ test('expiry, merges and updates', async t => {
   assert.strictEqual(table.has('u'), false)
 })
 
+test('a stream that is aborted before it is open keeps nothing open', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', 'v')
+  const signal = AbortSignal.abort()
+  for (const begin of [() => table.createReadStream('k', { signal }), () => table.createWriteStream('k', { signal })]) {
+    const stream = begin().on('error', () => {})
+    while (stream._atomkv === undefined) await new Promise(resolve => setTimeout(resolve, 5))
+    assert.strictEqual(stream._atomkv, 0)
+  }
+})
+
 test('lmdb-js names', t => {
   const { database } = fresh(t)
   const table = database.table('t', { ordered: true })

@@ -133,6 +133,27 @@ test('what nobody holds is given up, and memory does not grow', async t => {
   assert.ok(before < 100, `${before} snapshots are held`)
 })
 
+test('scans and snapshots that are left in one turn of the loop keep no memory', t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', 'v')
+  const used = () => {
+    // The second one waits until the first one has given back what it found.
+    global.gc()
+    global.gc()
+    const { arrayBuffers, heapUsed } = process.memoryUsage()
+    return arrayBuffers + heapUsed
+  }
+  const before = used()
+  for (let count = 0; count < 20000; count++) {
+    for (const _ of table.scan({ limit: 1 })); // eslint-disable-line no-unused-vars
+    database.snapshot().close()
+  }
+  const grown = used() - before
+  assert.ok(grown < 4 << 20, `${grown} bytes more`)
+  assert.strictEqual(database._children.size, 0)
+})
+
 test('the opening of a database that has much to recover keeps that of another one waiting for nothing', async t => {
   const { folder } = fresh(t)
   const place = name => path.join(folder, name)
