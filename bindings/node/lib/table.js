@@ -214,7 +214,7 @@ class Table {
     return batch.count === 0 ? undefined : batch.write(options)
   }
 
-  /** Calls a function with the value until nobody writes between; what it returns is written, undefined deletes. */
+  /** Calls a function with the value until nobody writes between; what it returns is written with the expiry of before, undefined deletes. */
   update (key, f) {
     if (typeof f !== 'function') throw wrongType('the second argument', 'a function', f)
     for (let attempt = 0; ; attempt++) {
@@ -224,9 +224,10 @@ class Table {
         throw make('INVALID_ARGUMENT', 'the function of update must not be async')
       }
       const expect = entry === undefined ? 'absent' : { sequence: entry.sequence }
+      const kept = entry && (entry.expiresAt === undefined ? { ttl: 'never' } : { expiresAt: entry.expiresAt })
       try {
         if (value === undefined) return entry === undefined ? undefined : this.delete(key, { expect })
-        return this.put(key, value, { expect })
+        return this.put(key, value, { expect, ...kept })
       } catch (error) {
         // An expiry that has passed meanwhile is refused; what was read is not there any more then.
         const hasExpired = error.code === 'ATOMKV_INVALID_ARGUMENT' && entry !== undefined && entry.expiresAt <= Date.now()

@@ -275,6 +275,28 @@ test('expiry, merges and updates', async t => {
   assert.strictEqual(table.has('u'), false)
 })
 
+test('an update keeps the expiry of what is there', async t => {
+  const { database } = fresh(t)
+  for (const ttl of [undefined, 3600000]) {
+    const table = database.table(`t${ttl}`, { ttl, valueEncoding: 'utf8' })
+    const expiresAt = Date.now() + 60000
+    table.put('soon', '1', { expiresAt })
+    table.put('never', '1', { ttl: 'never' })
+    for (const key of ['soon', 'never', 'new']) table.update(key, () => '2')
+    assert.deepStrictEqual(['soon', 'never'].map(key => table.getEntry(key).expiresAt), [expiresAt, undefined])
+    assert.strictEqual(table.getEntry('new').expiresAt > Date.now(), ttl !== undefined)
+    // What expires while it is changed is changed anew, as what is not there.
+    const seen = []
+    table.put('now', '1', { ttl: 20 })
+    table.update('now', value => {
+      seen.push(value)
+      while (value !== undefined && table.has('now'));
+      return '2'
+    })
+    assert.deepStrictEqual([seen, table.get('now')], [['1', undefined], '2'])
+  }
+})
+
 test('a stream that is aborted before it is open keeps nothing open', async t => {
   const { database } = fresh(t)
   const table = database.table('t')
