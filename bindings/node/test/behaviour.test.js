@@ -4,7 +4,7 @@ const test = require('node:test')
 const assert = require('node:assert')
 const path = require('node:path')
 const { once } = require('node:events')
-const { pipeline } = require('node:stream/promises')
+const { finished, pipeline } = require('node:stream/promises')
 const { Readable } = require('node:stream')
 const { atomkv, fresh, code } = require('./common')
 
@@ -295,6 +295,25 @@ test('an update keeps the expiry of what is there', async t => {
     })
     assert.deepStrictEqual([seen, table.get('now')], [['1', undefined], '2'])
   }
+})
+
+test('text that is streamed is whole, or refused', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { valueEncoding: 'utf8' })
+  const write = async (...parts) => {
+    const stream = table.createWriteStream('k')
+    for (const part of parts) stream.write(...[part].flat())
+    stream.end()
+    await finished(stream)
+  }
+  await write('a\ud83d', '\ude00b', '\ud83d', '', '\ude00', 'c')
+  assert.strictEqual(table.get('k'), 'a😀b😀c')
+  await write(['c3a4', 'hex'], Buffer.from('b'), ['ä', 'utf8'], ['ä', 'UTF-8'])
+  assert.strictEqual(table.get('k'), 'äbää')
+  for (const parts of [['\ud800x'], ['x\udc00'], ['a\ud83d'], ['a\ud83d', Buffer.from('b')], ['a\ud83d', ['62', 'hex']], ['a\ud83d', 'b']]) {
+    await assert.rejects(write(...parts), code('ENCODING'))
+  }
+  assert.strictEqual(table.get('k'), 'äbää')
 })
 
 test('a stream that is aborted before it is open keeps nothing open', async t => {

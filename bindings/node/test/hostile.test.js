@@ -363,3 +363,29 @@ test('a value whose bytes go while options and keys are read is refused', async 
   assert.deepStrictEqual([table.length, ordered.length], [0, 0])
 })
 
+test('bytes that are no UTF-8 are an error where text is read, never other text', t => {
+  const { database } = fresh(t)
+  const keys = database.table('k', { ordered: true })
+  const bytes = database.table('k', { ordered: true, keyEncoding: 'binary' })
+  bytes.put(Buffer.from([255]), 'a')
+  assert.throws(() => keys.keys().toArray(), code('ENCODING'))
+  bytes.delete(Buffer.from([255]))
+  keys.put('\ufffd', 'a')
+  assert.deepStrictEqual(keys.keys().toArray(), ['\ufffd'])
+
+  const plain = database.table('v')
+  plain.put('a', Buffer.from([34, 254, 34]))
+  plain.put('b', '"\ufffd"')
+  for (const valueEncoding of ['utf8', 'json']) {
+    database.table('atomkv.encodings').put('v', JSON.stringify({ key: 'utf8', value: valueEncoding }))
+    const named = database.table('v', { valueEncoding })
+    assert.throws(() => named.get('a'), code('ENCODING'))
+    assert.throws(() => named.update('a', value => value), code('ENCODING'))
+    assert.strictEqual(named.get('b'), valueEncoding === 'json' ? '\ufffd' : '"\ufffd"')
+  }
+  assert.deepStrictEqual(plain.get('a'), Buffer.from([34, 254, 34]))
+  const ordered = database.table('o', { keyEncoding: 'ordered' })
+  const raw = [48, 255, 0]
+  assert.throws(() => ordered._keys.read(Buffer.from(raw), 0, raw.length), code('ENCODING'))
+})
+
