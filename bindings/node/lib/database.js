@@ -42,6 +42,14 @@ function ended (transaction, result) {
   return result
 }
 
+/**
+ * Whether a transaction is worth another attempt: not if what it found at the commit is as old as what it sees. Then nothing that
+ * it has read has changed there, but a condition of its own does not hold.
+ */
+function mayHoldLater (error, transaction) {
+  return error.code === 'ATOMKV_CONFLICT' && !(error.found !== null && error.found.sequence <= transaction.sequence)
+}
+
 /** A database in one directory. Several workers of a process may open the same one. */
 class Database {
   constructor (opened) {
@@ -172,7 +180,7 @@ class Database {
         try {
           transaction.commit(given)
         } catch (error) {
-          if (error.code === 'ATOMKV_CONFLICT' && attempt < ATTEMPTS) continue
+          if (mayHoldLater(error, transaction) && attempt < ATTEMPTS) continue
           throw error
         }
         return result
@@ -194,7 +202,7 @@ class Database {
         try {
           await transaction.commitAsync(given)
         } catch (error) {
-          if (error.code !== 'ATOMKV_CONFLICT' || attempt >= ATTEMPTS) throw error
+          if (!mayHoldLater(error, transaction) || attempt >= ATTEMPTS) throw error
           await new Promise(resolve => setTimeout(resolve, Math.random() * Math.min(attempt, 20)))
           continue
         }

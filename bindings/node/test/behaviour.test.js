@@ -297,6 +297,28 @@ test('an update keeps the expiry of what is there', async t => {
   }
 })
 
+test('a transaction whose own condition does not hold is not tried again', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', '1')
+  let attempts = 0
+  const f = transaction => {
+    attempts++
+    transaction.put(table, 'k', '2', { ifNoExists: true })
+  }
+  assert.throws(() => database.transaction(f), code('CONFLICT'))
+  await assert.rejects(database.transactionAsync(async transaction => f(transaction)), code('CONFLICT'))
+  assert.strictEqual(attempts, 2)
+  // One that holds no longer since somebody has written meanwhile may hold then.
+  attempts = 0
+  database.transaction(transaction => {
+    const value = String(transaction.get(table, 'k'))
+    if (attempts++ === 0) table.put('k', '5')
+    transaction.put(table, 'k', value + '!', { ifVersion: attempts === 1 ? 1 : 2 })
+  })
+  assert.deepStrictEqual([attempts, String(table.get('k'))], [2, '5!'])
+})
+
 test('text that is streamed is whole, or refused', async t => {
   const { database } = fresh(t)
   const table = database.table('t', { valueEncoding: 'utf8' })
