@@ -318,6 +318,7 @@ function valueEncoding (encoding) {
     if (Object.hasOwn(values, name)) throw make('INVALID_ARGUMENT', `an encoding of your own needs a name of its own, not "${name}"`)
     return {
       name,
+      own: encoding,
       isView: true,
       encode (value) {
         const bytes = encoding.encode(value)

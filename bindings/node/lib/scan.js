@@ -4,7 +4,7 @@ const { isUint8Array } = require('node:util').types
 const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
 const { Held } = require('./held')
-const { check, checkOne, scan: known } = require('./options')
+const { check, checkOne, scan: known, part } = require('./options')
 const { checkBytes, checkText, KEY_BYTES_MAX, LIST_GOES_ON } = require('./encodings')
 const { make, wrongType } = require('./errors')
 const { native, input } = core
@@ -84,7 +84,7 @@ class Range {
   constructor (table, options, kind, view) {
     this._table = table
     this._kind = kind
-    this._options = scanOptions(table, options)
+    this._options = kind === 'entries' ? scanOptions(table, options) : scanOptions(table, options, part, `a scan of ${kind}`)
     if (this._kind === 'keys') this._options.keysOnly = true
     this._versions = Boolean(options && options.versions)
     this._view = view

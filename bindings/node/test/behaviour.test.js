@@ -319,6 +319,21 @@ test('a transaction whose own condition does not hold is not tried again', async
   assert.deepStrictEqual([attempts, String(table.get('k'))], [2, '5!'])
 })
 
+test('a table whose encodings nobody has named may be read by them where nothing can be stored', t => {
+  const { database, place } = fresh(t)
+  database.table('t').put('k', '{"n":1}')
+  const reader = atomkv.open(place, { readOnly: true })
+  assert.deepStrictEqual(reader.table('t', { valueEncoding: 'json' }).get('k'), { n: 1 })
+  assert.strictEqual(String(reader.table('t', { valueEncoding: 'binary' }).get('k')), '{"n":1}')
+  reader.closeSync()
+  // The table of the names is there, but says nothing of this one.
+  database.table('named', { valueEncoding: 'json' })
+  const later = atomkv.open(place, { readOnly: true })
+  assert.deepStrictEqual(later.table('t', { valueEncoding: 'json' }).get('k'), { n: 1 })
+  assert.throws(() => later.table('named', { valueEncoding: 'utf8' }), code('TABLE_MISMATCH'))
+  later.closeSync()
+})
+
 test('text that is streamed is whole, or refused', async t => {
   const { database } = fresh(t)
   const table = database.table('t', { valueEncoding: 'utf8' })

@@ -389,3 +389,16 @@ test('bytes that are no UTF-8 are an error where text is read, never other text'
   assert.throws(() => ordered._keys.read(Buffer.from(raw), 0, raw.length), code('ENCODING'))
 })
 
+test('an encoding is the object, not its name', async t => {
+  const { database } = fresh(t)
+  const encoding = mark => ({ name: 'mine', encode: text => text + mark, decode: bytes => String(bytes).slice(0, -1) + mark })
+  const [first, second] = [encoding('1'), encoding('2')]
+  const table = database.table('t', { valueEncoding: first })
+  table.put('k', 'a')
+  const other = database.table('t', { valueEncoding: second })
+  assert.deepStrictEqual([table.get('k'), other.get('k')], ['a1', 'a2'])
+  assert.strictEqual(database.table('t', { valueEncoding: first }), table)
+  assert.strictEqual(database.table('t', { valueEncoding: second }), other)
+  await database.close()
+  for (const closed of [table, other]) assert.throws(() => closed.get('k'), code('CLOSED'))
+})
