@@ -133,10 +133,14 @@ export interface RangeOptions<K> {
   glob?: string | Uint8Array
 }
 
-export interface ScanOptions<K> extends RangeOptions<K> {
+/** Of a scan that gives only keys or values. */
+export interface PartOptions<K> extends RangeOptions<K> {
   /** The token of an earlier page. */
   after?: Uint8Array
   paged?: boolean
+}
+
+export interface ScanOptions<K> extends PartOptions<K> {
   versions?: boolean
 }
 
@@ -206,9 +210,9 @@ export class Table<KI = string, KO = string, VI = string | Uint8Array, VO = Buff
   getRange(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   entries(options?: ScanOptions<KI>): Range<Item<KO, VO>>
   prefix(prefix: KI, options?: Omit<ScanOptions<KI>, 'prefix'>): Range<Item<KO, VO>>
-  keys(options?: ScanOptions<KI>): Range<KO>
-  getKeys(options?: ScanOptions<KI>): Range<KO>
-  values(options?: ScanOptions<KI>): Range<VO>
+  keys(options?: PartOptions<KI>): Range<KO>
+  getKeys(options?: PartOptions<KI>): Range<KO>
+  values(options?: PartOptions<KI>): Range<VO>
   [Symbol.iterator](): Iterator<Item<KO, VO>>
   [Symbol.asyncIterator](): AsyncIterator<Item<KO, VO>>
   watch(options?: Omit<WatchOptions<KI>, 'table' | 'tables'>): Watch<KO, VO>
@@ -271,8 +275,8 @@ export class Snapshot extends View {
   readonly timeMs: number
   getEntry<KI, VO>(table: Table<KI, any, any, VO>, key: KI): Entry<VO> | undefined
   scan<KI, KO, VO>(table: Table<KI, KO, any, VO>, options?: ScanOptions<KI>): Range<Item<KO, VO>>
-  keys<KI, KO>(table: Table<KI, KO, any, any>, options?: ScanOptions<KI>): Range<KO>
-  values<KI, VO>(table: Table<KI, any, any, VO>, options?: ScanOptions<KI>): Range<VO>
+  keys<KI, KO>(table: Table<KI, KO, any, any>, options?: PartOptions<KI>): Range<KO>
+  values<KI, VO>(table: Table<KI, any, any, VO>, options?: PartOptions<KI>): Range<VO>
   createReadStream<KI>(table: Table<KI, any, any, any>, key: KI, options?: ReadStreamOptions): Readable
 }
 

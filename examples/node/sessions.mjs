@@ -1,4 +1,5 @@
-// A store of sessions as express-session expects one: node sessions.mjs [DIRECTORY]
+// A plain store of sessions, with callbacks: node sessions.mjs [DIRECTORY]
+// For express-session, extend its own Store, which adds what its middleware needs beside these calls.
 import { open } from 'atomkv'
 
 export class AtomStore {
@@ -8,13 +9,10 @@ export class AtomStore {
   }
 
   get (id, callback) { this.answer(callback, () => this.table.get(id) ?? null) }
-  set (id, session, callback) {
-    const { expires } = session.cookie ?? {}
-    this.answer(callback, () => { this.table.put(id, session, expires ? { expiresAt: new Date(expires) } : { ttl: this.ttl }) })
-  }
-
-  touch (id, session, callback) { this.answer(callback, () => { this.table.setExpiry(id, { ttl: this.ttl }) }) }
+  set (id, session, callback) { this.answer(callback, () => { this.table.put(id, session, this.expiry(session)) }) }
+  touch (id, session, callback) { this.answer(callback, () => { this.table.setExpiry(id, this.expiry(session)) }) }
   destroy (id, callback) { this.answer(callback, () => { this.table.delete(id) }) }
+  expiry ({ cookie }) { return cookie?.expires ? { expiresAt: new Date(cookie.expires) } : { ttl: this.ttl } }
   answer (callback, f) {
     let result
     try {

@@ -3,9 +3,12 @@
 const core = require('./core')
 const { Pack, PACK_BYTES, PUT, DELETE, EXPECT } = require('./pack')
 const { check, writeFlags, expectFlags, batched, condition, durabilityCode } = require('./options')
+const { keyEncoding } = require('./encodings')
 const { make, wrongType } = require('./errors')
 
 const EXPECT_ONLY = { expect: condition.expect }
+const NO_FLAGS = { bits: 0, expected: 0, expiry: 0 }
+const asBytes = keyEncoding('binary')
 const spare = []
 
 /** Changes of any tables that happen as one commit, or not at all. */
@@ -31,28 +34,29 @@ class Batch {
   }
 
   put (table, key, value, options) {
-    const { _handle: handle, _keys: keys, _values: values } = this._table(table)
-    const encoded = values.encode(value)
-    if (options === undefined) this._pack.add(PUT, handle, keys, key, encoded, 0, 0, 0)
-    else {
-      const { bits, expected, expiry } = writeFlags(options, batched, 'a put of a batch')
-      this._pack.add(PUT, handle, keys, key, encoded, bits, expected, expiry)
-    }
-    return this
+    const encoded = this._table(table)._values.encode(value)
+    return this._append(PUT, table, key, encoded, options === undefined ? NO_FLAGS : writeFlags(options, batched, 'a put of a batch'))
   }
 
   delete (table, key, options) {
-    const { bits, expected } = writeFlags(options, condition, 'a delete of a batch')
-    this._table(table)
-    this._pack.add(DELETE, table._handle, table._keys, key, undefined, bits, expected, 0)
-    return this
+    const flags = writeFlags(options, condition, 'a delete of a batch')
+    return this._append(DELETE, this._table(table), key, undefined, flags)
   }
 
   /** A condition on a key that is not written. */
   expect (table, key, expect) {
-    const { bits, expected } = expectFlags(expect)
-    this._table(table)
-    this._pack.add(EXPECT, table._handle, table._keys, key, undefined, bits, expected, 0)
+    const flags = expectFlags(expect)
+    return this._append(EXPECT, this._table(table), key, undefined, flags)
+  }
+
+  _append (kind, table, key, value, { bits, expected, expiry }) {
+    let keys = table._keys
+    if (Array.isArray(key)) {
+      // An element may be a getter that writes or fills this batch: the pack is chosen behind it.
+      key = table._keyBytes(key)
+      keys = asBytes
+    }
+    this._pack.add(kind, table._handle, keys, key, value, bits, expected, expiry)
     return this
   }
 

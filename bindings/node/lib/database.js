@@ -38,8 +38,21 @@ function directory (place) {
 
 /** What a transaction's function has returned, if it has ended the transaction itself. */
 function ended (transaction, result) {
-  if (transaction._isCutOff) throw make('CLOSED', 'the database was closed before the transaction was committed; nothing of it was written')
+  if (transaction._held.isCutOff) throw make('CLOSED', 'the database was closed before the transaction was committed; nothing of it was written')
   return result
+}
+
+/**
+ * Whether a transaction is worth another attempt: not if what it found at the commit is as old as what it sees. Then nothing that
+ * it has read has changed there, but a condition of its own does not hold.
+ */
+function mayHoldLater (error, transaction) {
+  return error.code === 'ATOMKV_CONFLICT' && !(error.found !== null && error.found.sequence <= transaction.sequence)
+}
+
+/** An encoding of the user's own is that object, not its name: another one of that name may do something else. */
+function hasEncodings ({ _keys, _values }, keys, values) {
+  return _keys.name === keys.name && _values.name === values.name && _values.own === values.own
 }
 
 /** A database in one directory. Several workers of a process may open the same one. */
@@ -51,7 +64,7 @@ class Database {
     // What was opened last by each name, and all that were opened otherwise than others, by name and options.
     this._tables = new Map()
     this._variants = new Map()
-    // By handle; what nobody holds any more is given up by the registry.
+    // By handle; what nobody holds any more goes by itself.
     this._children = new Map()
     this._queue = new Queue(this)
     this._closing = undefined
@@ -79,16 +92,17 @@ class Database {
     const existed = known !== undefined || this.tables().includes(name)
     const [key, value] = existed ? this._encodings(name, keys, values, existed) : []
     // What was opened before its encodings were named goes on as it was opened.
-    const isKnown = known !== undefined && known._keys.name === key.name && known._values.name === value.name
+    const isKnown = known !== undefined && hasEncodings(known, key, value)
     // As in every language, a table that is there is opened as it is where nothing else is asked for.
     if (isKnown && Object.keys(rest).length === 0) return known
-    const variant = (keys, values) => JSON.stringify([name, rest, keys.name, values.name])
-    const same = existed && this._variants.get(variant(key, value))
+    const variant = JSON.stringify([name, rest])
+    const variants = this._variants.get(variant) || []
+    const same = existed && variants.find(table => hasEncodings(table, key, value))
     if (same) return same
     const { handle, durability, refusesKeys } = JSON.parse(core.run('table', this._handle, { name, ...rest })[0])
     try {
       const table = new Table(this, name, handle, ...(existed ? [key, value] : this._encodings(name, keys, values, existed)), durability, refusesKeys)
-      this._variants.set(variant(table._keys, table._values), table)
+      this._variants.set(variant, [...variants, table])
       this._handles.push(handle)
       if (!isKnown) this._tables.set(name, table)
       return table
@@ -103,20 +117,14 @@ class Database {
     let stored
     const isDefault = (given.key || 'utf8') === 'utf8' && (given.value || 'binary') === 'binary'
     if (name !== ENCODINGS && (!isDefault || this._names().includes(ENCODINGS))) {
-      const handle = JSON.parse(core.run('table', this._handle, { name: ENCODINGS })[0]).handle
-      const kept = new Table(this, ENCODINGS, handle, encodings.keyEncoding('utf8'), encodings.valueEncoding('json'))
+      // What another client has written goes by the encodings that are named first.
+      const named = isDefault ? undefined : { key: given.key || 'utf8', value: given.value || 'binary' }
       try {
-        stored = kept.get(name)
-        if (stored === undefined && !isDefault) {
-          // What another client has written goes by the encodings that are named first.
-          stored = { key: given.key || 'utf8', value: given.value || 'binary' }
-          kept.put(name, stored, { expect: 'absent' })
-        }
+        stored = this._stored(name, named)
       } catch (error) {
-        if (error.code !== 'ATOMKV_CONFLICT') throw error
-        stored = kept.get(name)
-      } finally {
-        core.native.release(handle)
+        if (error.code !== 'ATOMKV_READ_ONLY') throw error
+        // Nothing can be stored: they are those of this opening.
+        stored = named
       }
     }
     if (stored !== undefined && (stored === null || typeof stored.key !== 'string' || typeof stored.value !== 'string')) {
@@ -132,6 +140,23 @@ class Database {
       throw make('TABLE_MISMATCH', `table "${name}" has the value encoding ${stored.value}: give that encoding`, { table: name })
     }
     return [keys || encodings.keyEncoding(stored.key), values || encodings.valueEncoding(stored.value)]
+  }
+
+  /** The names of a table's encodings: those that are kept, else those that are named, which are kept then. */
+  _stored (name, named) {
+    const handle = JSON.parse(core.run('table', this._handle, { name: ENCODINGS })[0]).handle
+    const kept = new Table(this, ENCODINGS, handle, encodings.keyEncoding('utf8'), encodings.valueEncoding('json'))
+    try {
+      const stored = kept.get(name)
+      if (stored !== undefined || named === undefined) return stored
+      kept.put(name, named, { expect: 'absent' })
+      return named
+    } catch (error) {
+      if (error.code !== 'ATOMKV_CONFLICT') throw error
+      return kept.get(name)
+    } finally {
+      core.native.release(handle)
+    }
   }
 
   /** The names of all tables. */
@@ -172,7 +197,7 @@ class Database {
         try {
           transaction.commit(given)
         } catch (error) {
-          if (error.code === 'ATOMKV_CONFLICT' && attempt < ATTEMPTS) continue
+          if (mayHoldLater(error, transaction) && attempt < ATTEMPTS) continue
           throw error
         }
         return result
@@ -194,7 +219,7 @@ class Database {
         try {
           await transaction.commitAsync(given)
         } catch (error) {
-          if (error.code !== 'ATOMKV_CONFLICT' || attempt >= ATTEMPTS) throw error
+          if (!mayHoldLater(error, transaction) || attempt >= ATTEMPTS) throw error
           await new Promise(resolve => setTimeout(resolve, Math.random() * Math.min(attempt, 20)))
           continue
         }
@@ -277,13 +302,8 @@ class Database {
   }
 
   _release () {
-    for (const held of [...this._children.values()]) {
-      const child = held.deref()
-      if (child === undefined) continue
-      child._isCutOff = true
-      child.close()
-    }
-    for (const table of this._variants.values()) {
+    for (const held of [...this._children.values()]) held.cutOff()
+    for (const table of [...this._variants.values()].flat()) {
       core.native.release(table._handle)
       table._handle = 0
     }

@@ -41,6 +41,17 @@ function writeText (buffer, offset, text) {
   return buffer.utf8Write(text, offset, KEY_BYTES_MAX)
 }
 
+const REPLACEMENT = '\ufffd'
+
+/** What stands for bytes that are no UTF-8 would be another key or value. */
+function readText (buffer, start, end, what, otherwise) {
+  const text = buffer.utf8Slice(start, end)
+  if (text.includes(REPLACEMENT) && Buffer.compare(Buffer.from(text), buffer.subarray(start, end)) !== 0) {
+    throw make('ENCODING', `${what} is no UTF-8; ${otherwise}`)
+  }
+  return text
+}
+
 const at = Uint8Array.prototype.at
 
 /** Whether the bytes are gone: the ArrayBuffer was transferred, or made smaller than the view. */
@@ -193,7 +204,8 @@ function readOrdered (buffer, start, end) {
           }
           bytes.push(byte)
         }
-        return kind === TEXT ? Buffer.from(bytes).toString() : Buffer.from(bytes)
+        const part = Buffer.from(bytes)
+        return kind === TEXT ? readText(part, 0, part.length, 'a string of the key', 'open the table with the keyEncoding "binary"') : part
       }
       case TUPLE: {
         if (depth > DEPTH_MAX) throw damaged()
@@ -221,7 +233,7 @@ const keys = {
       if (typeof key !== 'string') throw wrongType('a key of this table', 'a string', key)
       return writeText(buffer, offset, key)
     },
-    read: (buffer, start, end) => buffer.utf8Slice(start, end)
+    read: (buffer, start, end) => readText(buffer, start, end, 'the key', 'open the table with the keyEncoding "binary"')
   },
   binary: {
     name: 'binary',
@@ -263,7 +275,7 @@ const values = {
       checkText(value, 'the value')
       return value
     },
-    read: (buffer, start, end) => buffer.utf8Slice(start, end)
+    read: (buffer, start, end) => readText(buffer, start, end, 'the value', 'open the table with the valueEncoding "binary"')
   },
   json: {
     name: 'json',
@@ -279,7 +291,7 @@ const values = {
       return text
     },
     read (buffer, start, end) {
-      const text = buffer.utf8Slice(start, end)
+      const text = readText(buffer, start, end, 'the value', 'open the table with the valueEncoding "binary"')
       try {
         return JSON.parse(text)
       } catch (error) {
@@ -306,6 +318,7 @@ function valueEncoding (encoding) {
     if (Object.hasOwn(values, name)) throw make('INVALID_ARGUMENT', `an encoding of your own needs a name of its own, not "${name}"`)
     return {
       name,
+      own: encoding,
       isView: true,
       encode (value) {
         const bytes = encoding.encode(value)

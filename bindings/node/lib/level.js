@@ -78,11 +78,14 @@ class AtomLevel extends AbstractLevel {
     const { database, table } = this[kOptions]
     this._owns = database === undefined
     this._database = database || (this.location === ':memory:' ? inMemory() : open(this.location, { createIfMissing }))
-    if (errorIfExists && this._database.tables().includes(table)) {
+    try {
+      if (errorIfExists && this._database.tables().includes(table)) throw new Error(`a table ${table} exists in ${this.location} (errorIfExists)`)
+      this._table = this._database.table(table, { ordered: true, keyEncoding: 'binary', valueEncoding: 'binary' })
+    } catch (error) {
+      // Level does not close what it could not open.
       if (this._owns) this._database.closeSync()
-      throw new Error(`a table ${table} exists in ${this.location} (errorIfExists)`)
+      throw error
     }
-    this._table = this._database.table(table, { ordered: true, keyEncoding: 'binary', valueEncoding: 'binary' })
   }
 
   async _close () {

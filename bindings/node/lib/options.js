@@ -28,7 +28,9 @@ const batched = { ...condition, ...expiry }
 const list = {
   gt: ANY, gte: ANY, lt: ANY, lte: ANY, start: ANY, end: ANY, prefix: ANY, reverse: FLAG, limit: NUMBER, contains: ANY, glob: ANY
 }
-const scan = { ...list, after: ANY, paged: FLAG, versions: FLAG }
+/** Of a scan that gives only keys or values, where versions have no place. */
+const part = { ...list, after: ANY, paged: FLAG }
+const scan = { ...part, versions: FLAG }
 const watch = { table: ANY, tables: ANY, prefix: ANY, from: NUMBER, stateFirst: FLAG, signal: ANY }
 const job = { signal: ANY, onProgress: ANY }
 const care = {
@@ -76,9 +78,9 @@ function checkTable (options) {
   return given
 }
 
-/** Of two that mean the same, one. */
+/** Of two that mean the same, one. A condition that is a flag is none if it is false; elsewhere false may be a key. */
 function checkOne (given, names, what) {
-  const found = names.filter(name => given[name] !== undefined && given[name] !== false)
+  const found = names.filter(name => given[name] !== undefined && (given[name] !== false || condition[name] !== FLAG))
   if (found.length > 1) throw make('INVALID_ARGUMENT', `${what} has one of ${names.join(', ')}, not ${found.join(' and ')}`)
   return found[0]
 }
@@ -156,5 +158,5 @@ function durabilityCode (options, what) {
 }
 
 module.exports = {
-  check, checkTable, checkOne, isWhole, database, scan, list, watch, care, readStream, writeStream, condition, write, remove, batched, writeFlags, expectFlags, durabilityCode
+  check, checkTable, checkOne, isWhole, database, scan, part, list, watch, care, readStream, writeStream, condition, write, remove, batched, writeFlags, expectFlags, durabilityCode
 }

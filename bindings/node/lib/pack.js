@@ -2,10 +2,9 @@
 // Many operations in one buffer, as `src/packed.rs` reads them.
 
 const { constants } = require('node:buffer')
-const { keyEncoding, KEY_BYTES_MAX, VALUE_BYTES_MAX } = require('./encodings')
+const { checkBytes, KEY_BYTES_MAX, VALUE_BYTES_MAX } = require('./encodings')
 const { make } = require('./errors')
 
-const asBytes = keyEncoding('binary')
 /** Of a pack that is to be filled. */
 const PACK_BYTES = 256 * 1024
 
@@ -37,14 +36,8 @@ class Pack {
     this._use(buffer)
   }
 
-  /** Adds one; if a key or value is refused, it was never here. */
+  /** Adds one; if a key or value is refused, it was never here. A key that is a list must not reach this pack by its getters. */
   add (kind, handle, keys, key, value, flags, expected, expiry) {
-    if (Array.isArray(key)) {
-      // An element may be a getter that adds to this pack: the key's bytes come before its place.
-      const bytes = Buffer.allocUnsafe(KEY_BYTES_MAX)
-      key = bytes.subarray(0, keys.write(bytes, 0, key))
-      keys = asBytes
-    }
     const isText = typeof value === 'string'
     const valueMost = value === undefined ? 0 : isText ? value.length * 3 : value.length
     if (!isText && valueMost > VALUE_BYTES_MAX) {
@@ -70,6 +63,8 @@ class Pack {
       else {
         valueLength = value.length
         if (valueLength > 0) buffer.set(value, start + keyLength)
+        // Getters of options and keys have run since it was encoded.
+        else checkBytes(value, 'a value')
       }
     }
     words[word] = kind | flags << 8

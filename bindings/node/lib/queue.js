@@ -4,6 +4,7 @@
 const core = require('./core')
 const { Pack, PACK_BYTES, PUT, DELETE } = require('./pack')
 const { writeFlags, remove } = require('./options')
+const { keyEncoding } = require('./encodings')
 
 /** A commit does not grow beyond this. */
 const GROUP_BYTES_MAX = 8 << 20
@@ -19,10 +20,12 @@ function mayFailAlone ({ bits, expiry }) {
   return (bits & 7) !== 0 || kind === 2 || (kind === 3 && expiry < 1)
 }
 
+const asBytes = keyEncoding('binary')
+
 /** What else could be wrong is not the key's fault, and is told by the commit. */
-function checkKey (table, key) {
+function checkKey (table, keys, key) {
   try {
-    table.has(key)
+    core.native.has(table._handle, keys.write(core.input, 0, key), 0)
   } catch (error) {
     if (error.code === 'ATOMKV_INVALID_KEY') throw error
   }
@@ -71,12 +74,18 @@ class Queue {
   }
 
   _add (kind, table, key, value, bits, expiry, isSynced) {
+    let keys = table._keys
+    if (Array.isArray(key)) {
+      // An element may be a getter that writes or commits what is queued: the group is chosen behind it.
+      key = table._keyBytes(key)
+      keys = asBytes
+    }
     // What the table alone refuses is refused here, where it is the error of nobody else.
-    if (table._refusesKeys) checkKey(table, key)
+    if (table._refusesKeys) checkKey(table, keys, key)
     let group = this._group
     if (group === undefined) group = this._group = this._common()
     try {
-      group.pack.add(kind, table._handle, table._keys, key, value, bits, 0, expiry)
+      group.pack.add(kind, table._handle, keys, key, value, bits, 0, expiry)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -3,7 +3,8 @@
 const { isUint8Array } = require('node:util').types
 const { markAsUntransferable } = require('node:worker_threads')
 const core = require('./core')
-const { check, checkOne, scan: known } = require('./options')
+const { Held } = require('./held')
+const { check, checkOne, scan: known, part } = require('./options')
 const { checkBytes, checkText, KEY_BYTES_MAX, LIST_GOES_ON } = require('./encodings')
 const { make, wrongType } = require('./errors')
 const { native, input } = core
@@ -83,7 +84,7 @@ class Range {
   constructor (table, options, kind, view) {
     this._table = table
     this._kind = kind
-    this._options = scanOptions(table, options)
+    this._options = kind === 'entries' ? scanOptions(table, options) : scanOptions(table, options, part, `a scan of ${kind}`)
     if (this._kind === 'keys') this._options.keysOnly = true
     this._versions = Boolean(options && options.versions)
     this._view = view
@@ -150,7 +151,7 @@ class Range {
           if (item !== NOTHING) items.push(item)
         }
       }
-      const token = core.run('pageToken', cursor.handle)
+      const token = core.run('pageToken', cursor.held.handle)
       return { items, token: token === null ? undefined : token }
     } finally {
       cursor.close()
@@ -210,7 +211,7 @@ class Cursor {
   constructor (range) {
     const { _table: table, _view: view } = range
     const [told] = core.run('scan', view === undefined ? table._handle : view._view(table), { ...range._options, other: table._handle })
-    this.handle = JSON.parse(told).handle
+    this.held = new Held(table.database, JSON.parse(told).handle, this)
     this.table = table
     this.kind = range._kind
     this.versions = range._versions
@@ -219,20 +220,19 @@ class Cursor {
     this.isAtEnd = false
     this.size = CHUNK_BYTES_FIRST
     this.buffer = undefined
-    core.registry.register(this, this.handle, this)
-    table.database._children.set(this.handle, new WeakRef(this))
   }
 
   /** Fetches more; false at the end. */
   fill () {
-    if (this.handle === 0) throw make('CLOSED', 'the database was closed while it was scanned')
+    const { held } = this
+    if (held.handle === 0) throw make('CLOSED', 'the database was closed while it was scanned')
     const isKept = this.kind !== 'keys' && this.table._values.isView
     // Values are views of the buffer: it cannot be used again then.
     if (isKept || this.buffer === undefined || this.buffer.length < this.size) this._allocate(this.size, isKept)
-    let count = native.scanNext(this.handle, this.buffer, ENTRIES_MAX)
+    let count = native.scanNext(held.handle, this.buffer, ENTRIES_MAX)
     if (count < 0) {
       this._allocate(-count, isKept)
-      count = native.scanNext(this.handle, this.buffer, ENTRIES_MAX)
+      count = native.scanNext(held.handle, this.buffer, ENTRIES_MAX)
     }
     this.size = Math.min(this.size * 2, CHUNK_BYTES)
     this.left = count
@@ -270,13 +270,7 @@ class Cursor {
     return item
   }
 
-  close () {
-    if (this.handle === 0) return
-    core.registry.unregister(this)
-    this.table.database._children.delete(this.handle)
-    native.release(this.handle)
-    this.handle = 0
-  }
+  close () { this.held.close() }
 }
 
 module.exports = { Range, scanOptions }

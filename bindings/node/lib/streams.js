@@ -5,6 +5,7 @@ const { Readable, Writable } = require('node:stream')
 const core = require('./core')
 const { make, wrongType } = require('./errors')
 const known = require('./options')
+const { checkText } = require('./encodings')
 
 const PART_BYTES = 256 * 1024
 
@@ -13,6 +14,37 @@ function release (stream) {
   core.registry.unregister(stream)
   core.native.release(stream._atomkv)
   stream._atomkv = 0
+}
+
+/** Keeps what was opened for a stream, unless it was destroyed before there was anything to release. */
+function keep (stream, handle) {
+  stream._atomkv = handle
+  core.registry.register(stream, handle, stream)
+  if (stream.destroyed) release(stream)
+}
+
+/** The text of a document by parts: a pair of surrogates may come in two. */
+class Text {
+  constructor () {
+    this.half = ''
+  }
+
+  bytes (chunk, encoding) {
+    if (typeof chunk !== 'string' || !/^utf-?8$/i.test(encoding)) {
+      this.end()
+      return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
+    }
+    const text = this.half + chunk
+    const last = text.charCodeAt(text.length - 1)
+    const end = last >= 0xd800 && last < 0xdc00 ? text.length - 1 : text.length
+    const whole = text.slice(0, end)
+    checkText(whole, 'the text')
+    this.half = text.slice(end)
+    return Buffer.from(whole)
+  }
+
+  /** Nothing comes behind that makes a half whole. */
+  end () { checkText(this.half, 'the text') }
 }
 
 function checkSignal (signal) {
@@ -36,8 +68,7 @@ function readStream (table, key, options, view = 0) {
       opening.then(opened => {
         if (opened === null) throw make('NOT_FOUND', 'the key is not there')
         const { handle, length, version, sequence } = JSON.parse(opened[0])
-        this._atomkv = handle
-        core.registry.register(this, handle, this)
+        keep(this, handle)
         Object.assign(this, { size: length, version, sequence })
         last = Math.min(end === undefined ? length : end, length)
       }).then(() => callback(), callback)
@@ -66,20 +97,33 @@ function writeStream (table, key, options) {
   checkSignal(signal)
   const flags = { ...known.writeFlags(given) }
   const keyBytes = table._keyBytes(key)
+  const text = new Text()
   return new Writable({
     signal,
     highWaterMark,
-    decodeStrings: true,
+    decodeStrings: false,
     construct (callback) {
       core.start('writeStream', table._handle, undefined, keyBytes).then(opened => {
-        this._atomkv = JSON.parse(opened[0]).handle
-        core.registry.register(this, this._atomkv, this)
+        keep(this, JSON.parse(opened[0]).handle)
       }).then(() => callback(), callback)
     },
     write (chunk, encoding, callback) {
-      core.start('append', this._atomkv, undefined, chunk).then(() => callback(), callback)
+      let bytes
+      try {
+        bytes = text.bytes(chunk, encoding)
+      } catch (error) {
+        callback(error)
+        return
+      }
+      core.start('append', this._atomkv, undefined, bytes).then(() => callback(), callback)
     },
     final (callback) {
+      try {
+        text.end()
+      } catch (error) {
+        callback(error)
+        return
+      }
       core.start('finish', this._atomkv, flags).then(([json]) => {
         this.written = JSON.parse(json)
       }).then(() => callback(), callback)

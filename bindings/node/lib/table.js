@@ -153,6 +153,8 @@ class Table {
       if (encoded.length * 3 <= INPUT_VALUE_BYTES_MAX) given = input.utf8Write(encoded, length)
       else given = Buffer.from(encoded)
     } else if (encoded.length <= 1024) {
+      // Getters of options and keys have run since it was encoded.
+      if (encoded.length === 0) checkBytes(encoded, 'a value')
       input.set(encoded, length)
       given = encoded.length
     } else given = encoded.buffer instanceof SharedArrayBuffer ? Buffer.from(encoded) : encoded
@@ -212,7 +214,7 @@ class Table {
     return batch.count === 0 ? undefined : batch.write(options)
   }
 
-  /** Calls a function with the value until nobody writes between; what it returns is written, undefined deletes. */
+  /** Calls a function with the value until nobody writes between; what it returns is written with the expiry of before, undefined deletes. */
   update (key, f) {
     if (typeof f !== 'function') throw wrongType('the second argument', 'a function', f)
     for (let attempt = 0; ; attempt++) {
@@ -222,11 +224,14 @@ class Table {
         throw make('INVALID_ARGUMENT', 'the function of update must not be async')
       }
       const expect = entry === undefined ? 'absent' : { sequence: entry.sequence }
+      const kept = entry && (entry.expiresAt === undefined ? { ttl: 'never' } : { expiresAt: entry.expiresAt })
       try {
         if (value === undefined) return entry === undefined ? undefined : this.delete(key, { expect })
-        return this.put(key, value, { expect })
+        return this.put(key, value, { expect, ...kept })
       } catch (error) {
-        if (error.code !== 'ATOMKV_CONFLICT' || attempt >= 63) throw error
+        // An expiry that has passed meanwhile is refused; what was read is not there any more then.
+        const hasExpired = error.code === 'ATOMKV_INVALID_ARGUMENT' && entry !== undefined && entry.expiresAt <= Date.now()
+        if ((error.code !== 'ATOMKV_CONFLICT' && !hasExpired) || attempt >= 63) throw error
       }
     }
   }
@@ -239,6 +244,7 @@ class Table {
       throw make('INVALID_ARGUMENT', `a merge is an object with one of ${names.join(', ')}`)
     }
     const [operator] = given
+    const keyBytes = this._keyBytes(key)
     let operand = operation[operator]
     if (operator === 'jsonMergePatch' && !isUint8Array(operand)) operand = json.encode(operand)
     else if (operator.startsWith('add')) {
@@ -246,7 +252,7 @@ class Table {
       if (!isText && !Number.isSafeInteger(operand) && typeof operand !== 'bigint') throw wrongType(operator, 'a whole number or a bigint', operand)
       operand = String(operand)
     } else operand = bytes.encode(operand)
-    const [told, value] = core.run('merge', this._handle, { operator }, this._keyBytes(key), Buffer.from(operand))
+    const [told, value] = core.run('merge', this._handle, { operator }, keyBytes, Buffer.from(operand))
     return { ...JSON.parse(told), value: this._values.read(value, 0, value.length) }
   }
 

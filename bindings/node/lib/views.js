@@ -1,11 +1,11 @@
 'use strict'
 
 const core = require('./core')
+const { Held } = require('./held')
 const { durabilityCode, list } = require('./options')
 const { Range, scanOptions } = require('./scan')
 const { readStream } = require('./streams')
 const { make, wrongType } = require('./errors')
-const { native } = core
 
 const dispose = Symbol.dispose || Symbol.for('Symbol.dispose')
 
@@ -15,13 +15,10 @@ class View {
     const { handle, ...told } = JSON.parse(opened[0])
     Object.assign(this, told)
     this._database = database
-    /** Whether it was closed because the database was. */
-    this._isCutOff = false
-    this.handle = handle
-    core.registry.register(this, handle, this)
-    database._children.set(handle, new WeakRef(this))
+    this._held = new Held(database, handle, this)
   }
 
+  get handle () { return this._held.handle }
   get isOpen () { return this.handle !== 0 }
 
   _view (table) {
@@ -45,13 +42,7 @@ class View {
     return table._getMany(keys, view)
   }
 
-  close () {
-    if (this.handle === 0) return
-    core.registry.unregister(this)
-    this._database._children.delete(this.handle)
-    native.release(this.handle)
-    this.handle = 0
-  }
+  close () { this._held.close() }
 
   [dispose] () { this.close() }
 }

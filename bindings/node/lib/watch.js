@@ -1,9 +1,9 @@
 'use strict'
 
 const core = require('./core')
+const { Held } = require('./held')
 const { LIST_GOES_ON } = require('./encodings')
 const { make } = require('./errors')
-const { native } = core
 
 /** What is kept there is the binding's own. */
 const ENCODINGS = 'atomkv.encodings'
@@ -14,17 +14,20 @@ class Watch {
     const [told] = core.run('watch', database._open(), { ...options, tables: tables.map(table => table._handle) }, prefix)
     this._database = database
     this._tables = tables.length === 0 ? database._tables : new Map(tables.map(table => [table.name, table]))
-    this._handle = JSON.parse(told).handle
+    this._held = new Held(database, JSON.parse(told).handle, this)
     this._listBytes = isList ? prefix.length : undefined
     this._queue = []
     this._waiting = undefined
     this._resumeFrom = undefined
     this._tail = Promise.resolve()
-    core.registry.register(this, this._handle, this)
-    database._children.set(this._handle, new WeakRef(this))
+    const weak = new WeakRef(this)
+    // Somebody may wait for changes, and is told.
+    this._held.cutOff = () => {
+      const watch = weak.deref()
+      if (watch !== undefined) watch.close()
+    }
     if (signal !== undefined) {
       this._signal = signal
-      const weak = new WeakRef(this)
       this._abort = () => {
         const watch = weak.deref()
         if (watch !== undefined) watch._stop(signal)
@@ -33,6 +36,8 @@ class Watch {
       else signal.addEventListener('abort', this._abort, { once: true })
     }
   }
+
+  get _handle () { return this._held.handle }
 
   _stop (signal) {
     this._failure = make('ABORTED', 'the watch was aborted', undefined, { cause: signal.reason })
@@ -129,11 +134,8 @@ class Watch {
   close () {
     if (this._handle === 0) return
     this._resumeFrom = this.resumeFrom
-    core.registry.unregister(this)
-    this._database._children.delete(this._handle)
     if (this._signal) this._signal.removeEventListener('abort', this._abort)
-    native.release(this._handle)
-    this._handle = 0
+    this._held.close()
     this._queue = []
     if (this._waiting) this._waiting.abort()
   }

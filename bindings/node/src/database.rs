@@ -2,17 +2,47 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use atomkv_engine::{Database, Options};
 
 use crate::failure::Outcome;
 
-/// A database that somebody has open, and how many have.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, (Database, usize)>>> = LazyLock::new(Mutex::default);
+/// A database that several may share. Locked while it is opened or closed: whoever wants it meanwhile waits, and nobody who
+/// wants another one.
+#[derive(Default)]
+struct Shared {
+    database: Option<Database>,
+    /// How many have it open.
+    openings: usize,
+}
 
-fn open_databases() -> MutexGuard<'static, HashMap<PathBuf, (Database, usize)>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+type Entry = Arc<Mutex<Shared>>;
+
+/// By their canonical paths. Locked for a moment only, and also by those who have locked an entry.
+static ENTRIES: LazyLock<Mutex<HashMap<PathBuf, Entry>>> = LazyLock::new(Mutex::default);
+
+fn entries() -> MutexGuard<'static, HashMap<PathBuf, Entry>> {
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock(entry: &Entry) -> MutexGuard<'_, Shared> {
+    entry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes an entry away that has no database, unless somebody waits for it.
+fn forget(path: &Path, entry: &Entry) {
+    let mut entries = entries();
+    // The caller's and that of the map.
+    if Arc::strong_count(entry) == 2 {
+        entries.remove(path);
+    }
+}
+
+/// The canonical path, also of a directory that has to be made first.
+fn canonical(path: &Path) -> PathBuf {
+    let known = |ancestor: &Path| Some(ancestor.canonicalize().ok()?.join(path.strip_prefix(ancestor).ok()?));
+    path.ancestors().find_map(known).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// One opening of a database.
@@ -29,19 +59,16 @@ impl Opened {
         if !is_shared {
             return Ok(Opened::alone(Database::open(path, options)?));
         }
-        let mut open = open_databases();
-        if let Ok(canonical) = path.canonicalize()
-            && let Some((database, count)) = open.get_mut(&canonical)
-        {
-            database.check()?;
-            *count += 1;
-            let database = database.clone();
-            return Ok(Opened { database, path: Some(canonical), is_released: Mutex::new(false) });
-        }
-        let database = Database::open(path, options)?;
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        open.insert(canonical.clone(), (database.clone(), 1));
-        Ok(Opened { database, path: Some(canonical), is_released: Mutex::new(false) })
+        let key = canonical(path);
+        let entry = entries().entry(key.clone()).or_default().clone();
+        let mut shared = lock(&entry);
+        let database = match &shared.database {
+            Some(database) => database.check().map(|()| database.clone()),
+            None => Database::open(path, options).inspect_err(|_| forget(&key, &entry)),
+        }?;
+        shared.database = Some(database.clone());
+        shared.openings += 1;
+        Ok(Opened { database, path: Some(key), is_released: Mutex::new(false) })
     }
 
     /// A database that nobody else of this process can open.
@@ -56,16 +83,17 @@ impl Opened {
             return Ok(());
         }
         let Some(path) = &self.path else { return Ok(self.database.close()?) };
-        // Held until it is closed: whoever opens it meanwhile waits.
-        let mut open = open_databases();
-        if let Some((_, count)) = open.get_mut(path) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(path);
-                self.database.close()?;
-            }
+        let entry = entries().get(path).cloned();
+        let Some(entry) = entry else { return Ok(()) };
+        let mut shared = lock(&entry);
+        shared.openings -= 1;
+        if shared.openings > 0 {
+            return Ok(());
         }
-        Ok(())
+        shared.database = None;
+        let closed = self.database.close();
+        forget(path, &entry);
+        Ok(closed?)
     }
 }
 

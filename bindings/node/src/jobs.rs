@@ -197,12 +197,12 @@ unsafe extern "C" fn start(env: Env, info: sys::napi_callback_info) -> Value {
             }
             jobs.running.insert(id, control);
             let gate = jobs.gate.clone();
-            let waits = request.waits();
+            let is_long = request.is_long();
             let job = move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| operations::run(request)));
                 gate.tell(End { id, outcome: outcome.unwrap_or_else(|_| Err(Failure::panicked())) });
             };
-            if let Err(failure) = crew().work(Box::new(job), waits) {
+            if let Err(failure) = crew().work(Box::new(job), is_long) {
                 jobs.ended(env, id);
                 return Err(failure);
             }
@@ -284,8 +284,8 @@ fn crew() -> &'static Crew {
 }
 
 impl Crew {
-    /// Has a job done; one that only waits gets a thread of its own.
-    fn work(&'static self, job: Job, waits: bool) -> Outcome<()> {
+    /// Has a job done; a long one gets a thread of its own.
+    fn work(&'static self, job: Job, is_long: bool) -> Outcome<()> {
         let spawn = |work: Job| {
             std::thread::Builder::new()
                 .name("atomkv-node".to_string())
@@ -293,7 +293,7 @@ impl Crew {
                 .map(drop)
                 .map_err(|error| Failure::argument(&format!("cannot begin a thread: {error}")))
         };
-        if waits {
+        if is_long {
             return spawn(job);
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

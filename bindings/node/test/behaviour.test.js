@@ -4,7 +4,7 @@ const test = require('node:test')
 const assert = require('node:assert')
 const path = require('node:path')
 const { once } = require('node:events')
-const { pipeline } = require('node:stream/promises')
+const { finished, pipeline } = require('node:stream/promises')
 const { Readable } = require('node:stream')
 const { atomkv, fresh, code } = require('./common')
 
@@ -273,6 +273,96 @@ test('expiry, merges and updates', async t => {
   assert.strictEqual(table.get('u'), 10)
   table.update('u', () => undefined)
   assert.strictEqual(table.has('u'), false)
+})
+
+test('an update keeps the expiry of what is there', async t => {
+  const { database } = fresh(t)
+  for (const ttl of [undefined, 3600000]) {
+    const table = database.table(`t${ttl}`, { ttl, valueEncoding: 'utf8' })
+    const expiresAt = Date.now() + 60000
+    table.put('soon', '1', { expiresAt })
+    table.put('never', '1', { ttl: 'never' })
+    for (const key of ['soon', 'never', 'new']) table.update(key, () => '2')
+    assert.deepStrictEqual(['soon', 'never'].map(key => table.getEntry(key).expiresAt), [expiresAt, undefined])
+    assert.strictEqual(table.getEntry('new').expiresAt > Date.now(), ttl !== undefined)
+    // What expires while it is changed is changed anew, as what is not there.
+    const seen = []
+    table.put('now', '1', { ttl: 20 })
+    table.update('now', value => {
+      seen.push(value)
+      while (value !== undefined && table.has('now'));
+      return '2'
+    })
+    assert.deepStrictEqual([seen, table.get('now')], [['1', undefined], '2'])
+  }
+})
+
+test('a transaction whose own condition does not hold is not tried again', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', '1')
+  let attempts = 0
+  const f = transaction => {
+    attempts++
+    transaction.put(table, 'k', '2', { ifNoExists: true })
+  }
+  assert.throws(() => database.transaction(f), code('CONFLICT'))
+  await assert.rejects(database.transactionAsync(async transaction => f(transaction)), code('CONFLICT'))
+  assert.strictEqual(attempts, 2)
+  // One that holds no longer since somebody has written meanwhile may hold then.
+  attempts = 0
+  database.transaction(transaction => {
+    const value = String(transaction.get(table, 'k'))
+    if (attempts++ === 0) table.put('k', '5')
+    transaction.put(table, 'k', value + '!', { ifVersion: attempts === 1 ? 1 : 2 })
+  })
+  assert.deepStrictEqual([attempts, String(table.get('k'))], [2, '5!'])
+})
+
+test('a table whose encodings nobody has named may be read by them where nothing can be stored', t => {
+  const { database, place } = fresh(t)
+  database.table('t').put('k', '{"n":1}')
+  const reader = atomkv.open(place, { readOnly: true })
+  assert.deepStrictEqual(reader.table('t', { valueEncoding: 'json' }).get('k'), { n: 1 })
+  assert.strictEqual(String(reader.table('t', { valueEncoding: 'binary' }).get('k')), '{"n":1}')
+  reader.closeSync()
+  // The table of the names is there, but says nothing of this one.
+  database.table('named', { valueEncoding: 'json' })
+  const later = atomkv.open(place, { readOnly: true })
+  assert.deepStrictEqual(later.table('t', { valueEncoding: 'json' }).get('k'), { n: 1 })
+  assert.throws(() => later.table('named', { valueEncoding: 'utf8' }), code('TABLE_MISMATCH'))
+  later.closeSync()
+})
+
+test('text that is streamed is whole, or refused', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { valueEncoding: 'utf8' })
+  const write = async (...parts) => {
+    const stream = table.createWriteStream('k')
+    for (const part of parts) stream.write(...[part].flat())
+    stream.end()
+    await finished(stream)
+  }
+  await write('a\ud83d', '\ude00b', '\ud83d', '', '\ude00', 'c')
+  assert.strictEqual(table.get('k'), 'a😀b😀c')
+  await write(['c3a4', 'hex'], Buffer.from('b'), ['ä', 'utf8'], ['ä', 'UTF-8'])
+  assert.strictEqual(table.get('k'), 'äbää')
+  for (const parts of [['\ud800x'], ['x\udc00'], ['a\ud83d'], ['a\ud83d', Buffer.from('b')], ['a\ud83d', ['62', 'hex']], ['a\ud83d', 'b']]) {
+    await assert.rejects(write(...parts), code('ENCODING'))
+  }
+  assert.strictEqual(table.get('k'), 'äbää')
+})
+
+test('a stream that is aborted before it is open keeps nothing open', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', 'v')
+  const signal = AbortSignal.abort()
+  for (const begin of [() => table.createReadStream('k', { signal }), () => table.createWriteStream('k', { signal })]) {
+    const stream = begin().on('error', () => {})
+    while (stream._atomkv === undefined) await new Promise(resolve => setTimeout(resolve, 5))
+    assert.strictEqual(stream._atomkv, 0)
+  }
 })
 
 test('lmdb-js names', t => {

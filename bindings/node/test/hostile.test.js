@@ -176,10 +176,13 @@ test('committed and close end although others go on writing, and closeSync may c
   const { database } = fresh(t)
   const table = database.table('t')
   let goesOn = true
+  let turns = 0
+  t.after(() => { goesOn = false })
   const value = Buffer.alloc(64 * 1024)
   const waits = new Set()
   const write = () => {
     if (!goesOn) return
+    turns++
     for (let index = 0; index < 8; index++) {
       const done = table.promises.put(`k${index}`, value, {}).catch(() => {})
       waits.add(done)
@@ -189,7 +192,9 @@ test('committed and close end although others go on writing, and closeSync may c
   }
   write()
   await database.committed
-  assert.ok(waits.size > 0)
+  const before = turns
+  await new Promise(resolve => setTimeout(resolve, 5))
+  assert.ok(turns > before)
   goesOn = false
   await Promise.all(waits)
 
@@ -271,4 +276,129 @@ test('a list of nothing is written without a commit', async t => {
   assert.strictEqual(await table.promises.batch([]), undefined)
   assert.strictEqual(await table.promises.putMany([]), undefined)
   assert.strictEqual(table.put('b', '2').sequence, sequence + 1)
+})
+
+/** A list that is a key, and calls a function when it is read. */
+function list (f) {
+  return Object.defineProperty(['x', 'y'], 1, { get () { f(); return 'y' } })
+}
+
+test('getters of keys may commit what is queued, and end the batch that they are for', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { ordered: true, keyEncoding: 'ordered' })
+  assert.strictEqual(await table.promises.put(list(() => database.committed), 'x'), table.getEntry(['x', 'y']).sequence)
+  table.delete(['x', 'y'])
+  await table.promises.put(list(() => database.committed), 'x', { ifNoExists: true })
+  assert.strictEqual(String(table.get(['x', 'y'])), 'x')
+  await table.promises.delete(list(() => database.committed))
+  assert.strictEqual(table.has(['x', 'y']), false)
+
+  const batch = database.batch()
+  batch.put(table, list(() => batch.put(table, ['b'], '1').write()), 'x')
+  const other = database.batch()
+  assert.deepStrictEqual([batch.count, other.count, table.keys().toArray()], [1, 0, [['b']]])
+  batch.delete(table, list(() => batch.write()))
+  assert.deepStrictEqual([batch.count, table.keys().toArray()], [1, [['b'], ['x', 'y']]])
+  batch.write()
+  batch.expect(table, list(() => batch.put(table, ['c'], '1').write()), 'absent')
+  assert.deepStrictEqual([batch.count, table.keys().toArray()], [1, [['b'], ['c']]])
+})
+
+test('what is ended by user code is not mistaken for what is begun there', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { valueEncoding: 'json' })
+  const ordered = database.table('o', { ordered: true, keyEncoding: 'ordered' })
+  ordered.put(['x', 'y'], 'there')
+  let view
+  let other
+  // The number of what is ended comes again sooner or later.
+  const end = begin => () => {
+    view.close()
+    other = begin()
+  }
+  const begin = () => database.begin()
+  const snapshot = () => database.snapshot()
+  const uses = [
+    [begin, replaced => view.put(table, 'k', { toJSON () { replaced(); return 1 } })],
+    [begin, replaced => view.put(ordered, list(replaced), '1')],
+    [begin, replaced => view.delete(ordered, list(replaced))],
+    [begin, replaced => view.get(ordered, list(replaced))],
+    [begin, replaced => view.has(ordered, list(replaced))],
+    [begin, replaced => view.getMany(ordered, [list(replaced)])],
+    [begin, replaced => view.keys(ordered, { gte: list(replaced) })],
+    [snapshot, replaced => view.getEntry(ordered, list(replaced))]
+  ]
+  for (const [begin, use] of uses) {
+    view = begin()
+    assert.throws(() => use(end(begin)), code('CLOSED'), String(use))
+    if (other.commit) assert.strictEqual(other.commit(), undefined)
+    other.close()
+  }
+  assert.strictEqual(table.length, 0)
+
+  const second = fresh(t).database
+  const closed = () => {
+    database.closeSync()
+    for (let count = 0; count < 8; count++) second.table(`t${count}`, { ordered: true })
+  }
+  assert.throws(() => ordered.history(list(closed)), code('CLOSED'))
+})
+
+test('a value whose bytes go while options and keys are read is refused', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  const ordered = database.table('o', { keyEncoding: 'ordered' })
+  const calls = [
+    value => table.put('k', value, { get ttl () { transfer(value); return 1e9 } }),
+    value => table.promises.put('k', value, { get ttl () { transfer(value); return 1e9 } }),
+    value => table.promises.put('k', value, { get ifNoExists () { transfer(value); return true } }),
+    value => table.batch().put(table, 'k', value, { get ttl () { transfer(value); return 1e9 } }).write(),
+    value => ordered.put(list(() => transfer(value)), value),
+    value => ordered.promises.put(list(() => transfer(value)), value),
+    value => ordered.promises.put(list(() => transfer(value)), value, { ifNoExists: true }),
+    value => ordered.putMany([[list(() => transfer(value)), value]]),
+    value => ordered.merge(list(() => transfer(value)), { append: value })
+  ]
+  for (const call of calls) await assert.rejects(async () => call(new Uint8Array(8)), code('INVALID_TYPE'), String(call))
+  assert.deepStrictEqual([table.length, ordered.length], [0, 0])
+})
+
+test('bytes that are no UTF-8 are an error where text is read, never other text', t => {
+  const { database } = fresh(t)
+  const keys = database.table('k', { ordered: true })
+  const bytes = database.table('k', { ordered: true, keyEncoding: 'binary' })
+  bytes.put(Buffer.from([255]), 'a')
+  assert.throws(() => keys.keys().toArray(), code('ENCODING'))
+  bytes.delete(Buffer.from([255]))
+  keys.put('\ufffd', 'a')
+  assert.deepStrictEqual(keys.keys().toArray(), ['\ufffd'])
+
+  const plain = database.table('v')
+  plain.put('a', Buffer.from([34, 254, 34]))
+  plain.put('b', '"\ufffd"')
+  for (const valueEncoding of ['utf8', 'json']) {
+    database.table('atomkv.encodings').put('v', JSON.stringify({ key: 'utf8', value: valueEncoding }))
+    const named = database.table('v', { valueEncoding })
+    assert.throws(() => named.get('a'), code('ENCODING'))
+    assert.throws(() => named.update('a', value => value), code('ENCODING'))
+    assert.strictEqual(named.get('b'), valueEncoding === 'json' ? '\ufffd' : '"\ufffd"')
+  }
+  assert.deepStrictEqual(plain.get('a'), Buffer.from([34, 254, 34]))
+  const ordered = database.table('o', { keyEncoding: 'ordered' })
+  const raw = [48, 255, 0]
+  assert.throws(() => ordered._keys.read(Buffer.from(raw), 0, raw.length), code('ENCODING'))
+})
+
+test('an encoding is the object, not its name', async t => {
+  const { database } = fresh(t)
+  const encoding = mark => ({ name: 'mine', encode: text => text + mark, decode: bytes => String(bytes).slice(0, -1) + mark })
+  const [first, second] = [encoding('1'), encoding('2')]
+  const table = database.table('t', { valueEncoding: first })
+  table.put('k', 'a')
+  const other = database.table('t', { valueEncoding: second })
+  assert.deepStrictEqual([table.get('k'), other.get('k')], ['a1', 'a2'])
+  assert.strictEqual(database.table('t', { valueEncoding: first }), table)
+  assert.strictEqual(database.table('t', { valueEncoding: second }), other)
+  await database.close()
+  for (const closed of [table, other]) assert.throws(() => closed.get('k'), code('CLOSED'))
 })

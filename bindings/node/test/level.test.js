@@ -53,3 +53,14 @@ test('a Level iterator reads by pages, and may be aborted between two', async t 
   await assert.rejects(level.put('k', 'v'), { code: 'LEVEL_DATABASE_NOT_OPEN' })
   await level.close()
 })
+
+test('a Level database that cannot be opened leaves nothing open', async t => {
+  const { AtomLevel } = require('atomkv/level')
+  const { database, place } = fresh(t)
+  database.table('level', { keyEncoding: 'number' })
+  await database.close()
+  await assert.rejects(new AtomLevel(place).open(), { code: 'LEVEL_DATABASE_NOT_OPEN' })
+  const source = `require(${JSON.stringify(path.dirname(require.resolve('atomkv/package.json')))}).open(process.argv[1]).closeSync()`
+  const { status, stderr } = spawnSync(process.execPath, ['-e', source, place], { encoding: 'utf8' })
+  assert.deepStrictEqual([status, stderr], [0, ''])
+})

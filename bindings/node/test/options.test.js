@@ -61,7 +61,7 @@ for (const [name, write] of Object.entries(ways)) {
       await assert.rejects(async () => write(table, 'none', options), code('CONFLICT'))
     }
     await assert.rejects(async () => write(table, 'k', { ifVersion: 1, ifNoExists: true }), code('INVALID_ARGUMENT'))
-    await assert.rejects(async () => write(table, 'k', { expect: 5 }), code('INVALID_TYPE'))
+    for (const expect of [5, false]) await assert.rejects(async () => write(table, 'k', { expect }), code('INVALID_TYPE'))
     await assert.rejects(async () => write(table, 'k', { ifversion: 5 }), code('INVALID_ARGUMENT'))
     assert.strictEqual(table.get('k').toString(), 'old')
   })
@@ -237,6 +237,14 @@ test('scans: each option, and no two that say the same', t => {
     assert.throws(() => [...table.scan(bad)], code('INVALID_TYPE'), JSON.stringify(bad))
   }
   assert.throws(() => table.scan({ contains: '\ud800' }), code('ENCODING'))
+  for (const view of [table, { keys: options => snapshot.keys(table, options), values: options => snapshot.values(table, options) }]) {
+    for (const part of ['keys', 'values']) assert.throws(() => view[part]({ versions: true }), code('INVALID_ARGUMENT'))
+  }
+  // False is a key there, and so is null.
+  const ordered = database.table('o', { ordered: true, keyEncoding: 'ordered' })
+  ordered.putMany([[false, ''], [true, '']])
+  assert.deepStrictEqual([...ordered.keys({ gt: false })], [true])
+  for (const bad of [{ gt: null, gte: false }, { lt: true, lte: false }]) assert.throws(() => ordered.keys(bad), code('INVALID_ARGUMENT'))
   const versions = [...table.scan({ versions: true, limit: 1 })]
   assert.deepStrictEqual([versions[0].version, versions[0].sequence], [1, table.getEntry('a').sequence])
   const paged = []

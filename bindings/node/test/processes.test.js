@@ -3,6 +3,7 @@
 
 const test = require('node:test')
 const assert = require('node:assert')
+const fs = require('node:fs')
 const path = require('node:path')
 const { spawn, spawnSync } = require('node:child_process')
 const { once } = require('node:events')
@@ -130,6 +131,61 @@ test('what nobody holds is given up, and memory does not grow', async t => {
   const grown = process.memoryUsage().rss - first
   assert.ok(grown < 64 << 20, `${grown} bytes more`)
   assert.ok(before < 100, `${before} snapshots are held`)
+})
+
+test('scans and snapshots that are left in one turn of the loop keep no memory', t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  table.put('k', 'v')
+  const used = () => {
+    // The second one waits until the first one has given back what it found.
+    global.gc()
+    global.gc()
+    const { arrayBuffers, heapUsed } = process.memoryUsage()
+    return arrayBuffers + heapUsed
+  }
+  const before = used()
+  for (let count = 0; count < 20000; count++) {
+    for (const _ of table.scan({ limit: 1 })); // eslint-disable-line no-unused-vars
+    database.snapshot().close()
+  }
+  const grown = used() - before
+  assert.ok(grown < 4 << 20, `${grown} bytes more`)
+  assert.strictEqual(database._children.size, 0)
+})
+
+test('the opening of a database that has much to recover keeps that of another one waiting for nothing', async t => {
+  const { folder } = fresh(t)
+  const place = name => path.join(folder, name)
+  const options = { background: false, checkpointBytes: 1 << 30 }
+  const written = atomkv.open(place('written'), options)
+  for (let round = 0; round < 8; round++) written.table('t').putMany(Array.from({ length: 50000 }, (_, index) => [`${round}-${index}`, 'x']))
+  // What a crash leaves.
+  fs.cpSync(place('written'), place('left'), { recursive: true })
+  written.closeSync()
+  const begin = performance.now()
+  let end
+  const opening = atomkv.openAsync(place('left'), options).then(database => {
+    end = performance.now()
+    return database
+  })
+  await new Promise(resolve => setTimeout(resolve, 10))
+  const before = performance.now()
+  atomkv.open(place('other')).closeSync()
+  const waited = performance.now() - before
+  // Both of the same one are one opening.
+  const [first, second] = await Promise.all([opening, atomkv.openAsync(place('left'), options)])
+  assert.ok(waited < (end - begin) / 2, `${waited} ms of ${end - begin}`)
+  first.closeSync()
+  assert.strictEqual(second.table('t').length, 400000)
+  second.closeSync()
+  atomkv.open(place('left')).closeSync()
+})
+
+test('long jobs keep writes and closing waiting for nothing', { skip: process.platform === 'win32' }, t => {
+  const { folder } = fresh(t)
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [program('long-jobs.js'), folder], { encoding: 'utf8', timeout: 20000, killSignal: 'SIGKILL' })
+  assert.deepStrictEqual([status, signal, stdout, stderr], [0, null, 'written, closed\n', ''])
 })
 
 test('an error that nobody waits for is an unhandled rejection, told once a commit', async t => {

@@ -89,9 +89,20 @@ impl Request {
         })
     }
 
-    /// Whether the operation does nothing but wait.
-    pub fn waits(&self) -> bool {
-        self.name == "waitForChanges"
+    /// Whether the operation may take so long, or wait for so long, that others must not wait for it.
+    pub fn is_long(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            "waitForChanges"
+                | "open"
+                | "refresh"
+                | "compact"
+                | "verify"
+                | "verifyDirectory"
+                | "backup"
+                | "restore"
+                | "resize"
+        )
     }
 
     fn database(&self) -> Outcome<&Arc<crate::database::Opened>> {
@@ -168,7 +179,7 @@ pub unsafe fn to_js(env: Env, state: &mut State, output: Output) -> Outcome<Valu
             Output::Bytes(bytes) => bridge::buffer(env, &bytes),
             Output::Parts(json, bytes) => bridge::text_and_buffers(env, &json.to_string(), &bytes),
             Output::Opened(slot, mut json) => {
-                json["handle"] = state.slots.add(slot).into();
+                json["handle"] = state.slots.add(slot)?.into();
                 bridge::text_and_buffers(env, &json.to_string(), &[])
             }
         }

@@ -34,6 +34,9 @@ async function all(): Promise<void> {
     same<typeof value, string>(true)
   }
   for await (const key of numbers.keys()) key.toFixed()
+  // @ts-expect-error: a key alone has no version
+  numbers.keys({ versions: true })
+  numbers.scan({ versions: true })
   const mapped = numbers.scan().map(item => item.key > 5).toArray()
   same<typeof mapped, boolean[]>(true)
 
