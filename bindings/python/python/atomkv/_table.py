@@ -154,11 +154,10 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 break
             else:
                 raise KeyError("popitem(): the table is empty")
-            try:
-                return key, self.pop(key)
-            except KeyError:
-                # Somebody else was faster.
-                continue
+            value = self.pop(key, _MISSING)
+            # Else somebody else was faster.
+            if value is not _MISSING:
+                return key, value
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of a key; stores ``default`` first, atomically, if the key is not there."""
