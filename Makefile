@@ -51,7 +51,7 @@ examples: lib
 	@scripts/examples.sh
 
 test:
-	@scripts/need.sh cargo cc c++ python3 valgrind cmake pkg-config
+	@scripts/need.sh cargo cc c++ python3 valgrind cmake pkg-config curl
 	@scripts/test.sh
 
 # Writes include/atomkv.h, .cdef, .json and atomkv-ffi/symbols.txt anew from the sources of atomkv-ffi.

@@ -1320,7 +1320,8 @@ atomkv_status atomkv_merge_json(atomkv_table *table,
 
 /**
  * The document gets this value, which is copied. Only in an `atomkv_update_fn`. `ATOMKV_ERR_VALUE_TOO_LARGE` if it is
- * too long; what was said before holds then. Since 0.1.
+ * too long; `atomkv_update` ends with that too then, with nothing written, unless the callback says something else
+ * by another put or a delete. Since 0.1.
  */
 atomkv_status atomkv_update_put(atomkv_update_result *result,
                                 const void *value,
@@ -1334,7 +1335,7 @@ atomkv_status atomkv_update_delete(atomkv_update_result *result);
  * else has changed the document meanwhile, else begins anew. Without a callback: `atomkv_get_entry`, then
  * `atomkv_put_with` and the sequence as `ATOMKV_EXPECT_SEQUENCE`, again while it is `ATOMKV_ERR_CONFLICT`.
  * `written`: NULL, or receives version and sequence. `ATOMKV_NOT_FOUND` if nothing was written because the callback
- * said nothing. Since 0.1.
+ * said nothing; what `atomkv_update_put` has refused at last, whatever the callback returned. Since 0.1.
  */
 atomkv_status atomkv_update(atomkv_table *table,
                             const void *key,

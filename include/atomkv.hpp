@@ -2264,7 +2264,8 @@ public:
     /**
      * Changes a document by a function of what is there: `f(std::optional<std::string_view>)` returns a decision, or
      * what one can be made of, such as a std::string. It is called again if somebody else has changed the document
-     * meanwhile; what it throws comes out of this call, with nothing written. Nothing if it has kept what is there.
+     * meanwhile; what it throws comes out of this call, with nothing written, and so does that the value is too long.
+     * Nothing if it has kept what is there.
      */
     template <class F> result<std::optional<written>> update(bytes key, F &&f)
     {

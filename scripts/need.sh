@@ -10,7 +10,7 @@ package_of() {
     c++) echo g++ ;;
     clang) echo "clang libclang-dev" ;;
     abidiff) echo abigail-tools ;;
-    python3 | python3-venv | valgrind | gzip | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
+    python3 | python3-venv | valgrind | gzip | curl | pkg-config | cmake | doxygen | mandoc | luajit) echo "$1" ;;
     php) echo php-cli ;;
     node) echo nodejs ;;
     npm | chromium) echo "$1" ;;

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use atomkv_engine::{Error, Merge, Update};
 
 use crate::batch::check_value_length;
-use crate::call::{bytes, call, null, owned, store};
+use crate::call::{bytes, call, copy_of, null, owned, store};
 use crate::handle::{free, give, handle, handle_mut, kinds};
 use crate::status::atomkv_error;
 use crate::status::atomkv_status::{self, ATOMKV_NOT_FOUND, ATOMKV_OK};
@@ -139,6 +139,8 @@ pub unsafe extern "C" fn atomkv_merge_json(
 /// Where an `atomkv_update_fn` puts the new value. Alive during the callback only. Since 0.1.
 pub struct atomkv_update_result {
     update: Update,
+    /// Why the last put was refused, which its caller may not have looked at.
+    refused: Option<Box<atomkv_error>>,
 }
 
 kinds! { atomkv_update_result }
@@ -160,7 +162,8 @@ pub type atomkv_update_fn = Option<
 >;
 
 /// The document gets this value, which is copied. Only in an `atomkv_update_fn`. `ATOMKV_ERR_VALUE_TOO_LARGE` if it is
-/// too long; what was said before holds then. Since 0.1.
+/// too long; `atomkv_update` ends with that too then, with nothing written, unless the callback says something else
+/// by another put or a delete. Since 0.1.
 ///
 /// # Safety
 /// `result` is what the callback was given; `value` has `value_size` bytes.
@@ -173,9 +176,17 @@ pub unsafe extern "C" fn atomkv_update_put(
     // SAFETY: the caller's promise.
     call(|| unsafe {
         let result = handle_mut(result, "result")?;
-        let value = bytes(value, value_size, "value")?;
-        check_value_length(value)?;
-        result.update = Update::Put(value.to_vec());
+        let value = bytes(value, value_size, "value").and_then(|value| {
+            check_value_length(value)?;
+            copy_of(value)
+        });
+        match value {
+            Ok(value) => (result.update, result.refused) = (Update::Put(value), None),
+            Err(error) => {
+                result.refused = Some(error.clone());
+                return Err(error);
+            }
+        }
         Ok(ATOMKV_OK)
     })
 }
@@ -188,7 +199,8 @@ pub unsafe extern "C" fn atomkv_update_put(
 pub unsafe extern "C" fn atomkv_update_delete(result: *mut atomkv_update_result) -> atomkv_status {
     // SAFETY: the caller's promise.
     call(|| unsafe {
-        handle_mut(result, "result")?.update = Update::Delete;
+        let result = handle_mut(result, "result")?;
+        (result.update, result.refused) = (Update::Delete, None);
         Ok(ATOMKV_OK)
     })
 }
@@ -197,7 +209,7 @@ pub unsafe extern "C" fn atomkv_update_delete(result: *mut atomkv_update_result)
 /// else has changed the document meanwhile, else begins anew. Without a callback: `atomkv_get_entry`, then
 /// `atomkv_put_with` and the sequence as `ATOMKV_EXPECT_SEQUENCE`, again while it is `ATOMKV_ERR_CONFLICT`.
 /// `written`: NULL, or receives version and sequence. `ATOMKV_NOT_FOUND` if nothing was written because the callback
-/// said nothing. Since 0.1.
+/// said nothing; what `atomkv_update_put` has refused at last, whatever the callback returned. Since 0.1.
 ///
 /// # Safety
 /// Each pointer is NULL or alive as described; `key` has `key_size` bytes; the callback keeps its rules.
@@ -217,20 +229,19 @@ pub unsafe extern "C" fn atomkv_update(
         let update = update.ok_or_else(|| null("update"))?;
         let mut failed = None;
         let outcome = table.table.update(key, |present| {
-            let result = give(atomkv_update_result { update: Update::Keep });
+            let result = give(atomkv_update_result { update: Update::Keep, refused: None });
             let (value, size) = present.map_or((std::ptr::null(), 0), |value| (value.as_ptr(), value.len()));
             let code = update(user_data, value.cast(), size, result);
-            let decided = handle_mut(result, "result");
-            let decided = decided.map(|result| std::mem::replace(&mut result.update, Update::Keep));
+            let decided = handle_mut(result, "result")
+                .map(|result| (std::mem::replace(&mut result.update, Update::Keep), result.refused.take()));
             free(result);
-            if code != 0 {
-                failed = Some(code);
-                return Err(Error::Cancelled);
-            }
-            Ok(decided.unwrap_or(Update::Keep))
+            let (update, refused) = decided.unwrap_or((Update::Keep, None));
+            let told = || atomkv_error::callback(format!("the update callback failed with {code}"));
+            failed = refused.or_else(|| (code != 0).then(|| Box::new(told())));
+            if failed.is_some() { Err(Error::Cancelled) } else { Ok(update) }
         });
-        if let Some(code) = failed {
-            return Err(Box::new(atomkv_error::callback(format!("the update callback failed with {code}"))));
+        if let Some(failed) = failed {
+            return Err(failed);
         }
         let outcome = outcome?;
         store(written, outcome.map_or(atomkv_written::NONE, Into::into));

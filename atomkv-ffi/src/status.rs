@@ -224,6 +224,7 @@ pub extern "C" fn atomkv_status_name(status: i32) -> *const c_char {
 
 /// The details of an error. Made by calls that have an `error` parameter; free it with `atomkv_error_free`. It may
 /// be read by several threads at once. Since 0.1.
+#[derive(Clone)]
 pub struct atomkv_error {
     status: atomkv_status,
     message: CString,

@@ -39,7 +39,13 @@ pub struct Args {
     pub tls_key: Option<PathBuf>,
 
     /// An origin whose pages browsers let call the service, or `*`; may be given several times [default: none]
-    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "ATOMKV_CORS_ORIGINS", value_delimiter = ',')]
+    #[arg(
+        long = "cors-origin",
+        visible_alias = "cors-origins",
+        value_name = "ORIGIN",
+        env = "ATOMKV_CORS_ORIGINS",
+        value_delimiter = ','
+    )]
     pub cors_origins: Vec<String>,
 
     /// Whether there is a console for people at /console/ [default: true]
@@ -205,10 +211,18 @@ mod tests {
         let file = directory.path().join("service.toml");
         std::fs::write(&file, "directory = 'from-file'\nrequests_max = 7\nlog_format = 'json'\n")
             .expect("written");
-        let line = ["atomkv", "--config", file.to_str().expect("text"), "--requests-max", "9"];
+        let line = [
+            "atomkv",
+            "--config",
+            file.to_str().expect("text"),
+            "--requests-max",
+            "9",
+            "--cors-origins",
+            "*",
+        ];
         let config = Command::try_parse_from(line).expect("parses").args.into_config().expect("sound");
         assert_eq!((config.directory.to_str(), config.requests_max), (Some("from-file"), 9));
-        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.log_format, config.cors_origins), (LogFormat::Json, vec!["*".to_string()]));
         assert_eq!(config.drain_ms, Config::default().drain_ms);
     }
 

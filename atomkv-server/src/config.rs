@@ -92,7 +92,7 @@ pub struct Config {
     pub backups: Option<PathBuf>,
     /// The form of the log lines. Default `text`.
     pub log_format: LogFormat,
-    /// What is logged: `error`, `warn`, `info` (default), `debug`, or directives as `info,atomkv_engine=debug`. At `info`
+    /// What is logged: `error`, `warn`, `info` (default), `debug`, or directives as `info,atomkv=debug`. At `info`
     /// each request has a line.
     pub log: String,
     /// Worker threads. Default 0: as many as there are processors.

@@ -228,7 +228,13 @@ fn check_origin(app: &App, request: &Request) -> Result<(), Problem> {
         return Ok(());
     }
     let headers = request.headers();
-    let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    // The browser has compared the page's address with the one that it knows, which a proxy may have replaced in Host. No page
+    // can set this header.
+    if matches!(site, Some(b"same-origin" | b"none")) {
+        return Ok(());
+    }
+    let is_cross_site = site == Some(b"cross-site");
     let host = asked_host(request.uri(), headers);
     let is_welcome = |origin: &HeaderValue| {
         let is_own = host.is_some_and(|host| is_at(origin, host)) && !is_cross_site;

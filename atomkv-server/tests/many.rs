@@ -180,6 +180,36 @@ fn a_batch_happens_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn in_a_table_that_is_not_there_every_document_is_absent() {
+    let service = Service::start();
+    service.table("log", "{}");
+    let absent = json!({"op": "check", "table": "later", "key": "k", "if": "absent"});
+    let put = json!({"op": "put", "table": "log", "key": "k", "value": "1"});
+    let apply = |operations: &[&Value]| {
+        service.post_json("/v1/batch", &json!({"operations": operations}).to_string())
+    };
+    let applied = apply(&[&absent, &put, &absent]);
+    assert_eq!(applied.status, 200, "{applied:?}");
+    let results = &applied.json()["results"];
+    assert_eq!((&results[0], &results[1]["version"], &results[2]), (&Value::Null, &json!(1), &Value::Null));
+    let nothing = apply(&[&absent]);
+    assert_eq!((nothing.status, nothing.json()), (200, json!({"sequence": null, "results": [null]})));
+    service.get("/v1/tables/later").is_problem(404, "table-not-found");
+    for other in [
+        json!({"op": "check", "table": "later", "key": "k", "if": "present"}),
+        json!({"op": "check", "table": "_types.log", "key": "k", "if": "absent"}),
+        json!({"op": "delete", "table": "later", "key": "k", "if": "absent"}),
+    ] {
+        apply(&[&other, &put]).is_problem(404, "table-not-found");
+    }
+    service.table("later", "{}");
+    assert_eq!(apply(&[&absent, &put]).status, 200);
+    service.put("/v1/tables/later/documents/k", b"there");
+    apply(&[&absent, &put]).is_problem(412, "precondition-failed");
+    assert_eq!(service.get("/v1/tables/log/documents/k").header("atomkv-version"), Some("2"));
+}
+
+#[test]
 fn of_several_writes_of_a_batch_on_one_key_the_last_says_the_type() {
     let service = Service::start();
     service.table("t", "{}");

@@ -110,6 +110,7 @@ fn without_tokens_pages_of_others_do_not_write() {
                 &[("Origin", APP), ("Origin", "https://evil.example")],
                 &[("Sec-Fetch-Site", "cross-site")],
                 &[("Origin", "http://localhost"), ("Sec-Fetch-Site", "cross-site")],
+                &[("Origin", "https://db.example"), ("Sec-Fetch-Site", "same-site")],
             ] {
                 send(&service, path, foreign, body).is_problem(403, "foreign-origin");
             }
@@ -119,6 +120,9 @@ fn without_tokens_pages_of_others_do_not_write() {
                 &[("Origin", "http://localhost")],
                 &[("Origin", "https://LOCALHOST:443"), ("Sec-Fetch-Site", "same-origin")],
                 &[("Origin", APP), ("Sec-Fetch-Site", "cross-site")],
+                // Behind a proxy that asks for another host than the browser.
+                &[("Origin", "https://db.example"), ("Sec-Fetch-Site", "same-origin")],
+                &[("Origin", "null"), ("Sec-Fetch-Site", "none")],
             ] {
                 let answer = send(&service, path, own, body);
                 assert_eq!(answer.status, 200, "{own:?}: {answer:?}");

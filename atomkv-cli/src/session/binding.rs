@@ -87,7 +87,7 @@ pub fn described(value: &Dynamic) -> Option<String> {
 /// An engine with everything bound, and limits on.
 pub fn engine(context: &Rc<Context>, operations: u64) -> Engine {
     let mut engine = Engine::new();
-    limit(&mut engine, operations);
+    limit(&mut engine, context, operations);
     bind_table(&mut engine);
     bind_chosen(&mut engine, context);
     bind_transactions(&mut engine, context);
@@ -95,7 +95,7 @@ pub fn engine(context: &Rc<Context>, operations: u64) -> Engine {
     engine
 }
 
-fn limit(engine: &mut Engine, operations: u64) {
+fn limit(engine: &mut Engine, context: &Rc<Context>, operations: u64) {
     engine.set_max_operations(operations);
     engine.set_max_call_levels(64);
     engine.set_max_expr_depths(64, 32);
@@ -104,8 +104,13 @@ fn limit(engine: &mut Engine, operations: u64) {
     engine.set_max_map_size(1 << 20);
     engine.set_module_resolver(DummyModuleResolver::new());
     engine.disable_symbol("eval");
-    engine.on_progress(|_| {
-        interrupt::is_asked().then(|| Dynamic::from(Failure::new(Kind::Cancelled, "cancelled")))
+    let here = context.clone();
+    engine.on_progress(move |_| {
+        if interrupt::is_asked() {
+            return Some(Dynamic::from(Failure::new(Kind::Cancelled, "cancelled")));
+        }
+        // Nobody may ever see what it does from here on. Why is told by whoever runs it.
+        here.is_unprinted().then_some(Dynamic::UNIT)
     });
 }
 
@@ -184,6 +189,8 @@ impl TableHandle {
             .call_within_context::<Dynamic>(call, (entry(&document),))
         {
             Ok(answer) if answer.as_bool() == Ok(false) => Ok(ControlFlow::Break(())),
+            // It is not called again to find that it is not to go on.
+            Ok(_) if self.context.is_unprinted() => Ok(ControlFlow::Break(())),
             Ok(_) => Ok(ControlFlow::Continue(())),
             Err(error) => {
                 thrown_inside = Some(error);
@@ -336,16 +343,22 @@ fn bind_helpers(engine: &mut Engine, context: &Rc<Context>) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     });
-    engine.register_fn("sleep", |seconds: i64| sleep(seconds as f64));
-    engine.register_fn("sleep", sleep);
+    let here = context.clone();
+    engine.register_fn("sleep", move |seconds: i64| sleep(&here, seconds as f64));
+    let here = context.clone();
+    engine.register_fn("sleep", move |seconds: f64| sleep(&here, seconds));
     let here = context.clone();
     engine.on_print(move |text| here.print(text));
     let here = context.clone();
     engine.on_debug(move |text, _, _| here.print(text));
 }
 
-/// Sleeps, and wakes at Ctrl-C.
-fn sleep(seconds: f64) -> Answer<()> {
+/// Sleeps, and wakes at Ctrl-C. What was printed before is seen meanwhile, into a pipe too.
+fn sleep(context: &Context, seconds: f64) -> Answer<()> {
+    context.show_printed();
+    if context.is_unprinted() {
+        return Ok(());
+    }
     let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
     let begin = Instant::now();
     while let Some(left) = time.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {

@@ -332,24 +332,25 @@ fn scan(context: &Context, clauses: &mut Clauses<'_>, output: &mut Output) -> Re
     let table = context.table()?;
     let (mut range, is_limited) = range(clauses)?;
     let is_cut = output.look.is_terminal && !is_limited;
-    if context.is_in_transaction() {
-        return scan_transaction(context, &table, &range, output);
+    if is_cut {
+        range.limit = SHOWN_DOCUMENTS;
     }
-    if !is_cut {
-        return show_listing(&*context.store, &table, &range, output).map(|_| ());
-    }
-    range.limit = SHOWN_DOCUMENTS;
-    let found = show_listing(&*context.store, &table, &range, output)?;
-    if found < SHOWN_DOCUMENTS {
+    let found = match context.is_in_transaction() {
+        true => scan_transaction(context, &table, &range, output)?,
+        false => show_listing(&*context.store, &table, &range, output)?,
+    };
+    if !is_cut || found < SHOWN_DOCUMENTS {
         return Ok(());
     }
     output.note(&format!("the first {SHOWN_DOCUMENTS}; limit all shows all"))
 }
 
-fn scan_transaction(context: &Context, table: &str, range: &Range, output: &mut Output) -> Result<()> {
+fn scan_transaction(context: &Context, table: &str, range: &Range, output: &mut Output) -> Result<u64> {
     let look = output.look;
+    let mut found = 0;
     let mut grid = Grid::new(&["KEY", "VALUE"], &[]);
     context.scan(table, range, &mut |document| {
+        found += 1;
         if range.keys_only && !look.is_json {
             output.line(&literal::key(&document.key))?;
         } else if look.is_terminal && !look.is_json {
@@ -360,7 +361,8 @@ fn scan_transaction(context: &Context, table: &str, range: &Range, output: &mut 
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    grid.finish(output)
+    grid.finish(output)?;
+    Ok(found)
 }
 
 fn count(context: &Context, clauses: &mut Clauses<'_>) -> Result<u64> {

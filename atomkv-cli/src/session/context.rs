@@ -56,6 +56,18 @@ impl Context {
         }
     }
 
+    /// Hands on what was printed. That it could not be is told by [`Context::printed`].
+    pub fn show_printed(&self) {
+        if let Err(failure) = self.output.borrow_mut().flush() {
+            self.unprinted.borrow_mut().get_or_insert(failure);
+        }
+    }
+
+    /// Whether [`Context::printed`] would tell a failure: a script ends then, wherever it is.
+    pub fn is_unprinted(&self) -> bool {
+        self.unprinted.borrow().is_some()
+    }
+
     /// Whether everything was printed since this was asked.
     ///
     /// # Errors

@@ -179,10 +179,9 @@ impl Session {
         // Line breaks before it, so that it tells the right lines.
         let padded = format!("{}{text}", "\n".repeat(first.saturating_sub(1)));
         let outcome = self.evaluate(&padded).map_err(|failure| suggest(failure, text));
-        // Asked whatever has come of it, so that it is not told of a later one.
-        let printed = self.context.printed();
+        // Before what has come of it, which is then that it was ended for that.
+        self.context.printed()?;
         let value = outcome?;
-        printed?;
         self.show(&value)?;
         self.context.output.borrow_mut().flush()?;
         Ok(Flow::On)
@@ -300,17 +299,41 @@ mod tests {
         }
     }
 
+    fn session(directory: &Path) -> Session {
+        let store = store::open(&directory.join("db"), Access::Create).expect("a database");
+        let look =
+            Look { is_terminal: false, is_coloured: false, is_json: false, is_quiet: true, columns: 80 };
+        Session::new(Rc::new(Context::new(store, look, false)), 1000)
+    }
+
+    fn fail_once(session: &Session) {
+        let mut output = session.context.output.borrow_mut();
+        *output = Output::new(Box::new(FailsOnce(false)), output.look);
+    }
+
     #[test]
     fn what_could_not_be_printed_is_told() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = store::open(&directory.path().join("db"), Access::Create).expect("a database");
-        let look =
-            Look { is_terminal: false, is_coloured: false, is_json: false, is_quiet: true, columns: 80 };
-        let context = Rc::new(Context::new(store, look, false));
-        *context.output.borrow_mut() = Output::new(Box::new(FailsOnce(false)), look);
-        let mut session = Session::new(context, 1000);
+        let mut session = session(directory.path());
+        fail_once(&session);
         let failure = session.run_script("let a = 1\nprint(a); print(a)\n").expect_err("not printed");
         assert_eq!(failure.to_string(), "line 2: cannot write the output: full");
         session.run_script("print(1)").expect("it is told once");
+    }
+
+    #[test]
+    fn a_script_ends_where_it_cannot_print() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut session = session(directory.path());
+        session.run_script("table t ordered\nput a 1\nput b 1").expect("stored");
+        for script in [
+            "each(\"\", |e| { print(e.key); del(e.key) })",
+            "loop { try { print(now()) } catch { print(0) } sleep(0) }",
+        ] {
+            fail_once(&session);
+            let failure = session.run_script(script).expect_err("not printed");
+            assert!(failure.to_string().ends_with(": cannot write the output: full"), "{script}: {failure}");
+            session.run_script("if count() != 2 { throw `${count()} are left` }").expect(script);
+        }
     }
 }

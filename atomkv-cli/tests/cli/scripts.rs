@@ -1,5 +1,8 @@
 //! Lines of the session and its script language, from files, from standard input and from the command line.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::json;
 
 use super::{Place, one_line};
@@ -59,6 +62,22 @@ fn output_goes_to_commands_and_files() {
     assert!(std::fs::read_to_string(place.path("t.csv")).expect("the file").starts_with("key,value,"));
     assert!(bad(&place, 6, "table t\nscan | exit 7").contains("with status 7"));
     assert!(bad(&place, 4, "table t\nget a > .").contains("cannot write ."));
+}
+
+#[test]
+fn what_is_printed_is_seen_while_a_script_sleeps() {
+    let place = Place::new();
+    let mut child = place
+        .command()
+        .args(["db", "-e", "loop { print(now()); sleep(0.01) }"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("it is read");
+    assert!(line.trim().parse::<u64>().is_ok(), "{line}");
+    // Nobody reads any more, which is its end.
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

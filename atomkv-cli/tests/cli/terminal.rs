@@ -170,6 +170,21 @@ fn values_are_pretty_and_harmless() {
 }
 
 #[test]
+fn a_long_scan_is_cut_within_a_transaction_too() {
+    let place = Place::new();
+    let mut terminal = Terminal::open(&place, &["db"]);
+    terminal.wait("help lists the verbs");
+    terminal.enter("table t", "a new table");
+    terminal.enter("for n in 0..101 { put(`k${n}`, n) } print(\"sto\" + \"red\")", "\nstored");
+    for begin in ["print(\"on\" + \"ly\")", "begin(); print(\"on\" + \"ly\")"] {
+        terminal.enter(begin, "\nonly");
+        let shown = terminal.enter("scan", "the first 100; limit all shows all");
+        assert_eq!(shown.matches("\nk").count(), 100, "{shown:?}");
+    }
+    terminal.end();
+}
+
+#[test]
 fn json_is_harmless_too() {
     let place = Place::new();
     let hostile = "a\u{9b}31m\u{202e}b";

@@ -320,14 +320,24 @@ static void test_what_needs_no_disk_is_closed_too(void)
     atomkv_db_free(db);
 }
 
-/* Puts a value that is said to be too long, and clears the length where that is refused. */
+struct too_much {
+    size_t length;
+    int32_t code;
+    int is_second;
+    int is_refused;
+};
+
+/* Puts a value that is said to be too long, and another one or none. */
 static int32_t put_too_much(void *user_data, const void *value, size_t value_size, atomkv_update_result *result)
 {
-    size_t *length = (size_t *)user_data;
+    struct too_much *put = (struct too_much *)user_data;
     (void)value, (void)value_size;
-    if (atomkv_update_put(result, "v", *length) < 0)
-        *length = 0;
-    return 0;
+    if (!put->is_second)
+        CHECK(atomkv_update_put(result, "before", 6) == ATOMKV_OK);
+    put->is_refused = atomkv_update_put(result, "v", put->length) < 0;
+    if (put->is_second)
+        CHECK(atomkv_update_put(result, "after", 5) == ATOMKV_OK);
+    return put->code;
 }
 
 /* Batches, transactions and updates copied before they looked: a length that no buffer has ended the process. */
@@ -338,12 +348,13 @@ static void test_huge_lengths(void)
     atomkv_table *table = open_table(db, "t");
     atomkv_batch *batch = atomkv_batch_new();
     atomkv_txn *txn = NULL;
+    struct too_much update = {(size_t)1 << 31, 0, 0, 0};
     uint64_t keys = 99;
     size_t at, size = 99;
 
     CHECK(atomkv_txn_begin(db, &txn, NULL) == ATOMKV_OK);
     for (at = 0; at < sizeof sizes / sizeof *sizes; at++) {
-        size_t length = sizes[at];
+        struct too_much too_much = {sizes[at], 0, 0, 0};
         CHECK(atomkv_put(table, "k", 1, "v", sizes[at], NULL) < 0);
         CHECK(atomkv_put(table, "k", sizes[at], "v", 1, NULL) < 0);
         CHECK(atomkv_get(table, "k", sizes[at], NULL, 0, &size) < 0);
@@ -355,12 +366,21 @@ static void test_huge_lengths(void)
         CHECK(atomkv_txn_put(txn, table, "k", 1, "v", sizes[at], NULL) < 0);
         CHECK(atomkv_txn_put(txn, table, "k", sizes[at], "v", 1, NULL) < 0);
         CHECK(atomkv_txn_delete(txn, table, "k", sizes[at], NULL) < 0);
-        CHECK(atomkv_update(table, "k", 1, put_too_much, &length, NULL) == ATOMKV_NOT_FOUND && length == 0);
+        CHECK(atomkv_update(table, "k", 1, put_too_much, &too_much, NULL) < 0 && too_much.is_refused);
     }
     CHECK(atomkv_batch_put(batch, table, "k", 65536, "v", 1) == ATOMKV_ERR_KEY_TOO_LONG);
     CHECK(atomkv_batch_put(batch, table, "k", 1, "v", (size_t)1 << 31) == ATOMKV_ERR_VALUE_TOO_LARGE);
     CHECK(atomkv_batch_len(batch, &size) == ATOMKV_OK && size == 0);
     CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 0);
+    /* An update says so whatever its callback makes of it, unless that puts something else. */
+    CHECK(atomkv_update(table, "k", 1, put_too_much, &update, NULL) == ATOMKV_ERR_VALUE_TOO_LARGE);
+    update.code = 5;
+    CHECK(atomkv_update(table, "k", 1, put_too_much, &update, NULL) == ATOMKV_ERR_VALUE_TOO_LARGE);
+    CHECK(atomkv_table_len(table, &keys) == ATOMKV_OK && keys == 0);
+    update.is_second = 1;
+    CHECK(atomkv_update(table, "k", 1, put_too_much, &update, NULL) == ATOMKV_ERR_CALLBACK);
+    update.code = 0;
+    CHECK(atomkv_update(table, "k", 1, put_too_much, &update, NULL) == ATOMKV_OK && holds(table, "k", "after"));
     /* A transaction says so at once, and goes on. */
     CHECK(atomkv_txn_put(txn, table, "", 0, "v", 1, NULL) == ATOMKV_ERR_KEY_EMPTY);
     CHECK(atomkv_txn_put(txn, table, "k", 65536, "v", 1, NULL) == ATOMKV_ERR_KEY_TOO_LONG);

@@ -4,7 +4,7 @@ use atomkv_engine::Expiry;
 
 use super::arguments::{Clock, SYNTAX, at, database, invalid_expiry, is, number};
 use super::reply::Reply;
-use super::unit::{Fail, Outcome, Unit, Value, time_of};
+use super::unit::{Fail, Outcome, Unit, Value, check_key, time_of};
 use crate::auth::Scope;
 
 type Arguments<'a> = &'a [&'a [u8]];
@@ -40,8 +40,7 @@ pub(super) fn rename(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut 
     let (from, to) = (at(arguments, 1), at(arguments, 2));
     let value = unit.get(from)?.cloned().ok_or("ERR no such key")?;
     if from != to {
-        unit.put(to, value)?;
-        unit.delete(from);
+        put_in_place_of(unit, from, unit.number, to, value)?;
     }
     reply.ok();
     Ok(())
@@ -52,11 +51,18 @@ pub(super) fn renamenx(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mu
     let value = unit.get(from)?.cloned().ok_or("ERR no such key")?;
     let is_free = unit.expiry(to)?.is_none();
     if is_free {
-        unit.put(to, value)?;
-        unit.delete(from);
+        put_in_place_of(unit, from, unit.number, to, value)?;
     }
     reply.integer(i64::from(is_free));
     Ok(())
+}
+
+/// Stores a value under another name, or in another database, and removes it first, so that the unit holds it once.
+fn put_in_place_of(unit: &mut Unit<'_>, from: &[u8], number: usize, to: &[u8], value: Value) -> Outcome<()> {
+    // What is refused must not have removed anything.
+    check_key(to)?;
+    unit.delete(from);
+    unit.put_in(number, to, value)
 }
 
 pub(super) fn copy(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
@@ -99,8 +105,7 @@ pub(super) fn move_to(unit: &mut Unit<'_>, arguments: Arguments<'_>, reply: &mut
     let value = unit.get(key)?.cloned();
     let is_free = value.is_some() && unit.expiry_in(number, key)?.is_none();
     if let Some(value) = value.filter(|_| is_free) {
-        unit.put_in(number, key, value)?;
-        unit.delete(key);
+        put_in_place_of(unit, key, number, key, value)?;
     }
     reply.integer(i64::from(is_free));
     Ok(())

@@ -143,7 +143,8 @@ impl<'a> Unit<'a> {
             return Ok(());
         }
         Err(Fail::Told(format!(
-            "ERR a transaction of more than {HELD_BYTES_MAX} bytes of values: nothing was written, do less at once"
+            "ERR a command or transaction that holds more than {HELD_BYTES_MAX} bytes of values: nothing was written, do less \
+             at once"
         )))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atomkv_engine::{Batch, Durability, Expect};
+use atomkv_engine::{Batch, Durability, Error, Expect};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::etag::{etag, parse};
 use crate::keys::{Key, decode_base64, unprocessable};
 use crate::numbers::{whole, whole_or_null};
 use crate::problem::Problem;
-use crate::tables::{DEFAULT_TYPE, TableHandle, Wish};
+use crate::tables::{DEFAULT_TYPE, OWN_PREFIX, TableHandle, Wish};
 use crate::wishes::{AskedDurability, json_expiry};
 
 /// What an operation does.
@@ -27,7 +27,7 @@ pub(crate) enum Act {
     Put,
     /// Removes a document, if it is there.
     Delete,
-    /// Changes nothing, but the batch only happens if `if` holds.
+    /// Changes nothing, but the batch only happens if `if` holds. In a table that is not there every document is absent.
     Check,
 }
 
@@ -157,13 +157,17 @@ pub(crate) async fn apply(
         let mut batch = Batch::new();
         let mut at = Vec::with_capacity(prepared.len());
         for one in &prepared {
-            one.add(app, &mut batch)?;
+            let is_added = one.add(app, &mut batch)?;
             // What it added besides stands before it.
-            at.push(batch.len() - 1);
+            at.push(is_added.then(|| batch.len() - 1));
         }
-        let written = app.database.apply_told(&batch, Durability::Buffered)?;
-        let outcome = |at: usize| {
-            let written = written.get(at).copied().flatten()?;
+        let written = match batch.is_empty() {
+            // Checks of tables that are not there, all of them.
+            true => Vec::new(),
+            false => app.database.apply_told(&batch, Durability::Buffered)?,
+        };
+        let outcome = |at: Option<usize>| {
+            let written = written.get(at?).copied().flatten()?;
             Some(Outcome { version: written.version, sequence: written.sequence, etag: etag(written) })
         };
         let sequence = written.iter().flatten().map(|written| written.sequence).next();
@@ -172,9 +176,17 @@ pub(crate) async fn apply(
     app.write(true, durability, write).await.map(Json)
 }
 
+/// Where an operation is to happen.
+enum Place {
+    There(Arc<TableHandle>),
+    /// A table of this name is not there, so that every document is absent from it. It may be made before the batch is
+    /// applied, and is looked for again then.
+    Nowhere(String),
+}
+
 /// An operation of which everything was understood.
 struct Prepared {
-    handle: Arc<TableHandle>,
+    place: Place,
     key: Vec<u8>,
     act: Act,
     value: Vec<u8>,
@@ -185,7 +197,14 @@ struct Prepared {
 impl Prepared {
     fn of(app: &App, client: &Client, step: Step) -> Result<Prepared, Problem> {
         let scope = if matches!(step.op, Act::Check) { Scope::Read } else { Scope::Write };
-        let handle = app.table(client, scope, &step.table)?;
+        let is_absence = matches!((step.op, &step.condition), (Act::Check, Some(If::Absent)));
+        client.allows(scope, &step.table)?;
+        let place = match app.tables.open(&app.database, &step.table) {
+            Err(Error::TableNotFound { name }) if is_absence && !name.starts_with(OWN_PREFIX) => {
+                Place::Nowhere(name)
+            }
+            outcome => Place::There(outcome?),
+        };
         let key = Key { key: step.key, key_base64: step.key_base64 }.bytes()?;
         let expect = step.condition.as_ref().map_or(Ok(Expect::Anything), If::expect)?;
         let expiry = json_expiry(step.ttl.as_deref(), step.expires_at_ms)?;
@@ -210,11 +229,23 @@ impl Prepared {
         }
         let media_type =
             media_type.filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case(DEFAULT_TYPE));
-        Ok(Prepared { handle, key, act: step.op, value, media_type, wish: Wish { expect, expiry } })
+        Ok(Prepared { place, key, act: step.op, value, media_type, wish: Wish { expect, expiry } })
     }
 
-    fn add(&self, app: &App, batch: &mut Batch) -> Result<(), Problem> {
-        let (handle, database, key) = (&self.handle, &app.database, &self.key);
+    /// Adds it, unless it is a check that holds already.
+    fn add(&self, app: &App, batch: &mut Batch) -> Result<bool, Problem> {
+        let (database, key) = (&app.database, &self.key);
+        let found;
+        let handle = match &self.place {
+            Place::There(handle) => handle,
+            Place::Nowhere(name) => match app.tables.open(database, name) {
+                Err(Error::TableNotFound { .. }) => return Ok(false),
+                outcome => {
+                    found = outcome?;
+                    &found
+                }
+            },
+        };
         match self.act {
             Act::Put => {
                 handle.put_in(database, batch, key, &self.value, self.media_type.as_deref(), self.wish)?;
@@ -224,6 +255,6 @@ impl Prepared {
                 batch.expect(&handle.table, key, self.wish.expect);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct WatchQuery {
     follow: Option<bool>,
 }
 
-/// The data of an event. Its name is `put`, `delete` or `state`; its id is the sequence from which to go on, for
+/// The data of an event `put`, `delete` or `state`. The event's id is the sequence from which to go on, for
 /// `Last-Event-ID` or `from`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Change {
@@ -91,7 +91,8 @@ pub(crate) struct Change {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it describes what is written as text")]
 pub(crate) struct WatchEvent {
-    /// `put`, `delete` or `state`; `error` is the last one, with a problem as its data.
+    /// `put`, `delete` or `state`; the last one is `end` where it is not to follow, with `{}` as its data, or `error`, with a
+    /// problem.
     event: String,
     /// From where to go on, for `Last-Event-ID` or `from`.
     id: String,

@@ -381,15 +381,18 @@ impl Table {
         Ok(count)
     }
 
-    /// Removes many keys and returns how many of them were there.
+    /// Removes many keys and returns how many of them were there. Those of an iterator are removed one by one, as they come.
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
+        // An iterator may wait for its next key, or look whether the last one is gone.
+        let is_there = keys.hasattr("__len__")? || keys.is_instance_of::<Scan>();
+        let chunk = if is_there { CHUNK } else { 1 };
         let mut keys = keys.try_iter()?;
-        let mut inputs = Vec::with_capacity(CHUNK);
+        let mut inputs = Vec::with_capacity(chunk);
         let mut count = 0;
         loop {
             inputs.clear();
             let mut refused = None;
-            for key in keys.by_ref().take(CHUNK) {
+            for key in keys.by_ref().take(chunk) {
                 match key.and_then(|key| self.form.key(&key)) {
                     Ok(key) => inputs.push(key),
                     Err(error) => {

@@ -86,6 +86,55 @@ def test_calls_for_which_there_is_no_thread_raise(path: pathlib.Path, monkeypatc
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
+def test_calls_wait_for_a_thread_that_is_there_where_none_can_be_begun(
+    path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with atomkv.open(path) as db:
+            t, is_over = db["t"], threading.Event()
+            slow = db.table("slow", serializer=(lambda value: value if is_over.wait(60) else b"", bytes))
+            busy = asyncio.ensure_future(slow.aput("k", b"v"))
+            await asyncio.sleep(0.01)
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", start)
+                put = asyncio.ensure_future(t.aput("a", "1"))
+                await asyncio.sleep(0.01)
+                is_over.set()
+                assert (await put).version == (await busy).version == 1
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_many_pairs_are_put_without_holding_all_of_them(path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with atomkv.open(path) as db:
+            t, readers = db["t"], set()
+
+            def loads(value: bytes) -> bytes:
+                readers.add(threading.get_ident())
+                return value
+
+            def pairs() -> Any:
+                for number in range(5000):
+                    assert len(t) > number - 2048
+                    yield f"{number}", b"v"
+
+            turns = asyncio.ensure_future(asyncio.sleep(0))
+            assert await t.aput_many(pairs(), sync=True) == 5000 == len(t)
+            assert turns.done() and await t.aput_many(iter([])) == 0
+            source = db.table("source", serializer=(bytes, loads))
+            source.put_many(t)
+            with db.snapshot() as snapshot:
+                for items in (source, source.items(), source.scan(), snapshot[source], snapshot[source].items()):
+                    assert await db["copy"].aput_many(items) == 5000
+            assert readers and threading.get_ident() not in readers
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_the_loop_goes_on(path: pathlib.Path) -> None:
     async def main() -> None:
         with atomkv.open(path) as db:

@@ -457,6 +457,29 @@ def test_keys_before_one_that_is_none_are_removed(t: Table) -> None:
     assert list(t) == [b"c"]
 
 
+def test_keys_of_an_iterator_are_removed_as_they_come(t: Table) -> None:
+    t.update({"a": "1", "b": "2", "c": "3"})
+
+    def keys() -> Iterator[bytes]:
+        for key in (b"a", b"b"):
+            yield key
+            assert key not in t
+
+    assert t.delete_many(keys()) == 2
+    assert t.delete_many(t.scan(part="keys")) == 1 and len(t) == 0
+
+
+def test_popitem_raises_what_a_deserializer_raises(db: atomkv.Database) -> None:
+    def loads(_: bytes) -> Any:
+        raise KeyError("no such schema")
+
+    documents = db.table("documents", serializer=(bytes, loads))
+    documents["a"] = b"1"
+    with pytest.raises(KeyError, match="no such schema"):
+        documents.popitem()
+    assert len(documents) == 1
+
+
 def test_streams_are_not_copied(t: Table) -> None:
     with t.stream("a", "w") as writer:
         writer.write(b"x")

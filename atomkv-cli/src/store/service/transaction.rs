@@ -132,14 +132,6 @@ impl ServiceTransaction {
         Ok(listed)
     }
 
-    /// Forgets what was read of a table that is not there, in which all of that is absent: a batch cannot say so, and reading
-    /// makes no table. Whether there was anything.
-    fn forget_absent(&mut self, table: &str) -> bool {
-        let before = self.reads.len();
-        self.reads.retain(|(name, _), read| name != table || read.sequence.is_some());
-        self.reads.len() < before
-    }
-
     /// The batch that it is committed by.
     fn batch(&self, durability: Durability) -> Result<String> {
         let operations = self.operations();
@@ -269,11 +261,11 @@ impl Transaction for ServiceTransaction {
         if own > 0 { self.overlay(table, range, entries) } else { Ok(entries) }
     }
 
-    fn commit(mut self: Box<Self>, durability: Durability) -> Result<Option<u64>> {
+    fn commit(self: Box<Self>, durability: Durability) -> Result<Option<u64>> {
         if self.writes.is_empty() {
             return Ok(None);
         }
-        let mut body = self.batch(durability)?;
+        let body = self.batch(durability)?;
         let mut made: Option<String> = None;
         loop {
             let call = Call::new(Method::POST, "/v1/batch".to_string());
@@ -284,10 +276,6 @@ impl Transaction for ServiceTransaction {
                 }
                 Err(refusal) if refusal.is("table-not-found") && refusal.problem.table != made => {
                     let table = refusal.problem.table.clone().unwrap_or_default();
-                    if self.own(&table).next().is_none() && self.forget_absent(&table) {
-                        body = self.batch(durability)?;
-                        continue;
-                    }
                     let is_put = self.own(&table).any(|(_, write)| write.value.is_some());
                     if !is_put {
                         return Err(self.service.suggest(refusal, &table));

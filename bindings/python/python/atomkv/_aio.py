@@ -14,12 +14,23 @@ _Job = Tuple["asyncio.Future[Any]", Callable[..., Any], Tuple[Any, ...], _Sync]
 _Done = Tuple["asyncio.Future[Any]", Any, Optional[BaseException]]
 
 
+class _Executor(ThreadPoolExecutor):
+    """Its threads are begun behind the call that they are for: one that cannot be begun is missed only where there is none."""
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
 class Queue:
     """Calls of one turn of an event loop go to a thread together and come back together: a thread's turn costs tens of
     microseconds, the calls themselves a fraction of one. One sync serves all of them that ask for it."""
 
     def __init__(self) -> None:
-        self._executor: Optional[ThreadPoolExecutor] = None
+        self._executor: Optional[_Executor] = None
         self._pending: Dict[asyncio.AbstractEventLoop, List[_Job]] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -36,19 +47,17 @@ class Queue:
         return future
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
-        jobs = self._pending.pop(loop)
+        turn = [self._pending.pop(loop)]
         try:
             with self._lock:
                 if self._executor is None or self._pid != os.getpid():
                     self._pid = os.getpid()
-                    self._executor = ThreadPoolExecutor(4, thread_name_prefix="atomkv")
+                    self._executor = _Executor(4, thread_name_prefix="atomkv")
                 # Not behind the lock: the executor might be shut down meanwhile, and nobody would ever answer.
-                self._executor.submit(_run, loop, jobs)
+                self._executor.submit(_run, loop, turn)
         except Exception as error:
-            # No thread could be begun, or the interpreter ends. The executor may have kept the jobs for a later thread.
-            failed: List[_Done] = [(future, None, error) for future, *_ in jobs]
-            jobs.clear()
-            _deliver(failed)
+            # No thread could be begun, or the interpreter ends. The executor may have kept them for a later thread.
+            _deliver([(future, None, error) for future, *_ in _taken(turn)])
 
     def close(self) -> None:
         """No more calls come."""
@@ -58,11 +67,19 @@ class Queue:
             executor.shutdown(wait=False)
 
 
-def _run(loop: asyncio.AbstractEventLoop, jobs: List[_Job]) -> None:
+def _taken(turn: List[List[_Job]]) -> List[_Job]:
+    """The calls of a turn, for the first who asks: they are done, or refused, and never both."""
+    try:
+        return turn.pop()
+    except IndexError:
+        return []
+
+
+def _run(loop: asyncio.AbstractEventLoop, turn: List[List[_Job]]) -> None:
     done: List[_Done] = []
     to_sync: List[int] = []
     sync_all: _Sync = None
-    for future, function, arguments, sync in jobs:
+    for future, function, arguments, sync in _taken(turn):
         if future.cancelled():
             continue
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import ItemsView, KeysView, MutableMapping, ValuesView
-from itertools import chain
+from itertools import chain, islice
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -154,11 +154,10 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 break
             else:
                 raise KeyError("popitem(): the table is empty")
-            try:
-                return key, self.pop(key)
-            except KeyError:
-                # Somebody else was faster.
-                continue
+            value = self.pop(key, _MISSING)
+            # Else somebody else was faster.
+            if value is not _MISSING:
+                return key, value
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """The value of a key; stores ``default`` first, atomically, if the key is not there."""
@@ -441,9 +440,19 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
     async def aput_many(
         self, items: Union[Mapping[Any, V], Iterable[Tuple[Any, V]]], *, sync: Optional[bool] = None
     ) -> int:
-        """:meth:`put_many` without blocking the event loop. The pairs are those that are there when it is called."""
-        call, copied = self._database._aio.call, _copied(items)
-        return await call(lambda: self.put_many(copied, sync=False), sync=self._sync_later(sync))
+        """:meth:`put_many` without blocking the event loop. Of what has a length, the pairs are those that are there when it is
+        called; an iterator is read on the thread of the loop, a thousand pairs at a time. Tables, snapshots and scans of
+        this package are neither copied nor read there."""
+        call, sync_later = self._database._aio.call, self._sync_later(sync)
+        known = items if _is_own(items) else _copied(items)
+        if known is not None:
+            return await call(lambda: self.put_many(known, sync=False), sync=sync_later)
+        pairs, count, is_last = iter(items), 0, False
+        while not is_last:
+            piece = list(islice(pairs, _PIECE))
+            is_last = len(piece) < _PIECE
+            count += await call(lambda piece: self.put_many(piece, sync=False), piece, sync=sync_later if is_last else None)
+        return count
 
     async def ascan(self, *, part: str = "items", **arguments: Any) -> AsyncIterator[Any]:
         """:meth:`scan` for ``async for``, without blocking the event loop."""
@@ -457,12 +466,23 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
                 yield found
 
 
+#: How many pairs of an iterator are stored by one call of :meth:`Table.aput_many`: the loop waits while they are read.
+_PIECE = 1024
+
+
+def _is_own(items: Any) -> bool:
+    """Whether any thread may read the pairs, which are of one moment by themselves."""
+    from ._transaction import TableInSnapshot
+
+    return isinstance(getattr(items, "_mapping", items), (Table, TableInSnapshot, Scan))
+
+
 def _copied(items: Any) -> Any:
-    """Pairs, or a mapping, that nobody changes while another thread reads them."""
-    if isinstance(items, Table):
-        # Shows one moment by itself.
-        return items
-    return dict(items) if hasattr(items, "keys") else list(items)
+    """A copy of pairs, or of a mapping, that nobody changes while another thread reads it; ``None`` of an iterator, which may
+    have no end."""
+    if hasattr(items, "keys"):
+        return dict(items)
+    return list(items) if hasattr(items, "__len__") else None
 
 
 def _told(progress: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:
