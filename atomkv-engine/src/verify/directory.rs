@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::files::Files;
 use super::segment::SegmentJob;
-use super::{UncleanEnd, VerifyOptions, VerifyReport, check_contents, pointers};
+use super::{UncleanEnd, ValueFiles, VerifyOptions, VerifyReport, check_contents, pointers};
 use crate::checkpoint::parse_image_name;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
@@ -78,7 +78,8 @@ pub(crate) fn verify_locked(
                 pointers::collect(&found.catalog, &found.tables, &damages, false, &mut reporter, || Ok(()))?;
             let keys = collected.keys;
             let jobs = collected.into_jobs(segments);
-            check_contents(&files, &found.tables, jobs, threads, &mut reporter, &|| Ok(()), &|_| false)?;
+            let values = ValueFiles { held: &|_| None, is_gone: &|_| false };
+            check_contents(&files, &found.tables, jobs, threads, &mut reporter, &|| Ok(()), &values)?;
             (keys, unclean_end(found, manifest.as_ref()))
         }
         None => {
@@ -86,7 +87,8 @@ pub(crate) fn verify_locked(
             let (jobs, tables) = alone.jobs(&mut known)?;
             let total: u64 = jobs.iter().map(SegmentJob::bytes).sum();
             reporter.expect_bytes(reporter.progress().bytes + total);
-            check_contents(&files, &tables, jobs, threads, &mut reporter, &|| Ok(()), &|_| true)?;
+            let values = ValueFiles { held: &|_| None, is_gone: &|_| true };
+            check_contents(&files, &tables, jobs, threads, &mut reporter, &|| Ok(()), &values)?;
             (0, None)
         }
     };
