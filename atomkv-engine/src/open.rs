@@ -226,6 +226,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
         if storage.sync_dir(parent).is_err() {
             break;
         }
+        manifest.salvaged_sequence = Some(founding.sequence_ceiling);
     }
     Ok(manifest)
 }
@@ -276,6 +277,7 @@ impl Found {
             compacted: Mutex::default(),
             pauses: Default::default(),
             pace: Pace::default(),
+            salvaged_sequence: opener.manifest.salvaged_sequence.unwrap_or(0),
             feed: Feed::default(),
             opening: Opening { replayed_records: end.records, replayed_bytes, rebuilt, skipped: end.skipped },
             schema: Mutex::new(next_table.max(opener.manifest.next_table_id)),
