@@ -28,17 +28,30 @@ const OTHER_FILES: [&str; 4] = ["MANIFEST", "LOCK", "RESERVE", "RESERVE-UPKEEP"]
 pub(super) fn verify(path: &Path, options: &VerifyOptions, watcher: Watcher<'_>) -> Result<VerifyReport> {
     let (path, _) = enter(&*options.storage, path)?;
     let _lock = inspect::lock(&*options.storage, &path)?;
+    let damages = Arc::new(Damages::new(options.damages_max));
     // Looked at again, now that nobody changes it.
-    verify_locked(&path, options, watcher)
+    let (_, names) = enter(&*options.storage, &path)?;
+    if let Some((marker, reason)) = open::unfinished(&names) {
+        damages.note(&path.join(marker), 0, reason);
+    }
+    read(&path, options, watcher, damages)
 }
 
-/// The same of a directory whose lock the caller has.
+/// The same of a directory whose lock the caller has, and which it is about to finish.
 pub(crate) fn verify_locked(
     path: &Path,
     options: &VerifyOptions,
     watcher: Watcher<'_>,
 ) -> Result<VerifyReport> {
-    let damages = Arc::new(Damages::new(options.damages_max));
+    read(path, options, watcher, Arc::new(Damages::new(options.damages_max)))
+}
+
+fn read(
+    path: &Path,
+    options: &VerifyOptions,
+    watcher: Watcher<'_>,
+    damages: Arc<Damages>,
+) -> Result<VerifyReport> {
     let storage = ReadingStorage::new(options.storage.clone(), damages.clone());
     let (path, names) = enter(&storage, path)?;
     let files = Files::new(storage.clone(), &path, damages.clone());
