@@ -96,7 +96,8 @@ impl Database {
     /// acknowledged before the call among them, on stable storage when this returns. The directory is missing or empty, or
     /// holds an earlier backup of this database, of which files that never change are kept if they are the database's own
     /// or the same byte for byte; until the new backup is complete the earlier one stays as it was, or becomes a later state
-    /// of the same database.
+    /// of the same database. Where this database was restored from a backup before that one, the files of both change places
+    /// at the very end.
     ///
     /// A backup is a database: [`Database::open`] opens it, and from then on it is one of its own, to which no backup goes
     /// any more. [`restore`] copies one.

@@ -235,3 +235,32 @@ pub(crate) fn in_lock_order<'a>(
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::options::TableOptions;
+    use crate::services::{Lz4, Services};
+
+    /// Each operation of a batch looked through the handles of all before it, and kept one of its own.
+    #[test]
+    fn handles_that_write_alike_are_kept_once() {
+        let database = Database::in_memory().expect("opens");
+        let open = |options: TableOptions| database.table("t", options).expect("a table");
+        let mut batch = Batch::new();
+        for key in [b"a", b"b", b"c"] {
+            batch.put(&open(TableOptions::new()), key, b"v");
+            let named = Services::new().with_named("compressor", "lz4").expect("there is one");
+            batch.put(&open(TableOptions::new().services(named)), key, b"v");
+            batch.put(&database.open_table("t", Services::new()).expect("there"), key, b"v");
+        }
+        assert_eq!(batch.tables.len(), 1);
+        batch.put(
+            &open(TableOptions::new().services(Services::new().with_compressor(Lz4::default()))),
+            b"d",
+            b"v",
+        );
+        assert_eq!(batch.tables.len(), 2, "one that may write otherwise");
+    }
+}

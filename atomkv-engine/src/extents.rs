@@ -212,6 +212,11 @@ impl Extents {
         Ok(true)
     }
 
+    /// The file of a live value that is kept open, see [`Extents::hold_all`].
+    pub(crate) fn held(&self, id: u64) -> Option<Arc<dyn StorageFile>> {
+        self.held.lock().get(&id).cloned()
+    }
+
     /// What to do when the file of a large value is gone and nobody wants it: its document was replaced since, so look
     /// again, unless it has been so too often for that.
     #[cold]
@@ -226,8 +231,8 @@ impl Extents {
 
     /// Opens the file of a value. `None` if it is gone because the record that named it was replaced.
     fn open(&self, extent: &ExtentRef, path: &Path) -> Result<Option<Arc<dyn StorageFile>>> {
-        if let Some(file) = self.held.lock().get(&extent.id) {
-            return Ok(Some(file.clone()));
+        if let Some(file) = self.held(extent.id) {
+            return Ok(Some(file));
         }
         match self.catalog.storage.open(path) {
             Ok(file) => Ok(Some(file)),
@@ -474,9 +479,7 @@ fn read_in_parts(file: &dyn StorageFile, path: &Path, extent: &ExtentRef, part: 
     Ok(())
 }
 
-/// Reads the file of a large value from its beginning to its end by `pread` and verifies it. Hands its stored bytes to
-/// `part` as they come, and each damage to `damaged`; of a streamed value the chunks that are damaged are not handed
-/// over, of another one it is known last. An error of either function ends it.
+/// Reads the file of a large value as [`examine_file`] does, from where it lies.
 ///
 /// # Errors
 /// [`Error::Io`], also with `NotFound`; what the functions answer.
@@ -488,6 +491,22 @@ pub(crate) fn examine(
     damaged: &mut dyn FnMut(Error) -> Result<()>,
 ) -> Result<()> {
     let file = storage.open_to_read(path).map_err(|error| Error::io("open", path, error))?;
+    examine_file(file, path, extent, part, damaged)
+}
+
+/// Reads the file of a large value from its beginning to its end by `pread` and verifies it. Hands its stored bytes to
+/// `part` as they come, and each damage to `damaged`; of a streamed value the chunks that are damaged are not handed
+/// over, of another one it is known last. An error of either function ends it.
+///
+/// # Errors
+/// [`Error::Io`]; what the functions answer.
+pub(crate) fn examine_file(
+    file: Arc<dyn StorageFile>,
+    path: &Path,
+    extent: &ExtentRef,
+    part: &mut Take<'_>,
+    damaged: &mut dyn FnMut(Error) -> Result<()>,
+) -> Result<()> {
     let Some(chunk_bits) = extent.chunk_bits else {
         return match read_in_parts(&*file, path, extent, part) {
             Err(error @ Error::Corrupt { .. }) => damaged(error),

@@ -108,7 +108,8 @@ impl Table {
     /// The version of a key that was there after the commit with this sequence; `None` if the key was not there then.
     ///
     /// # Errors
-    /// [`Error::VersionCompacted`] if what was there is not kept any more, or nobody can tell; else as [`Table::get`].
+    /// [`Error::VersionCompacted`] if what was there is not kept any more, or nobody can tell, as of times before the
+    /// database was salvaged; else as [`Table::get`].
     pub fn get_at(&self, key: &[u8], sequence: u64) -> Result<Option<Version>> {
         let version = self.find_at(key, sequence, |past, found| self.version_of(past, found))?;
         Ok(version.filter(|version| version.value.is_some()))
@@ -129,7 +130,10 @@ impl Table {
         }
         let past = self.past(key)?;
         let before_all = past.iter().all(|past| past.sequence > sequence);
+        // Salvaging leaves neither deletions nor the lives of a key before its last one.
+        let was_salvaged = sequence <= self.inner.salvaged_sequence;
         let knows_all = match self.core.retention() {
+            _ if was_salvaged => false,
             Retention::All => before_all && self.begins(key, &past)?,
             // Of a deleted key the tombstone would be here.
             Retention::Versions(versions) => versions > 1 && past.is_empty(),

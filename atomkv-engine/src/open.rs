@@ -176,16 +176,24 @@ fn list(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Vec<Str
     }
 }
 
+/// The name that says that a directory is not complete, whatever else is in it, and what that means.
+pub(crate) fn unfinished(names: &[String]) -> Option<(&'static str, &'static str)> {
+    let markers = [
+        (UNFINISHED, "salvaging into it did not come to its end; remove it, and salvage again"),
+        (
+            RESTORE_UNFINISHED,
+            "restoring into it did not come to its end; restore into it again, or remove it",
+        ),
+    ];
+    markers.into_iter().find(|(marker, _)| names.iter().any(|name| name == marker))
+}
+
 /// Whether the directory is a database or may become one.
 fn recognise(path: &Path, names: &[String], options: &Options) -> Result<()> {
-    if options.founding.is_none() && names.iter().any(|name| name == UNFINISHED) {
-        let reason = "salvaging into it did not come to its end; remove it, and salvage again".to_string();
-        return Err(Error::NotADatabase { path: path.to_path_buf(), reason });
-    }
-    if names.iter().any(|name| name == RESTORE_UNFINISHED) {
-        let reason =
-            "restoring into it did not come to its end; restore into it again, or remove it".to_string();
-        return Err(Error::NotADatabase { path: path.to_path_buf(), reason });
+    if let Some((marker, reason)) = unfinished(names)
+        && (options.founding.is_none() || marker != UNFINISHED)
+    {
+        return Err(Error::NotADatabase { path: path.to_path_buf(), reason: reason.to_string() });
     }
     if names.iter().any(|name| name == MANIFEST) {
         return Ok(());
@@ -218,6 +226,7 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
     if let Some(founding) = options.founding {
         manifest.hash_seed = founding.hash_seed.unwrap_or(manifest.hash_seed);
         manifest.sequence_ceiling = founding.sequence_ceiling;
+        manifest.salvaged_sequence = Some(founding.sequence_ceiling);
     }
     catalog::create_manifest(storage, path, &manifest)?;
     // The directory's own name, and its parents', which may be new too. Where one cannot be opened, the caller's file
@@ -268,6 +277,7 @@ impl Found {
             snapshots: Snapshots::default(),
             clock: Clock::starting_at(start.last_time_ms),
             hash_seed: opener.manifest.hash_seed,
+            salvaged_sequence: opener.manifest.salvaged_sequence.unwrap_or(0),
             counters: Counters::default(),
             signals: Signals::default(),
             maintenance: Turns::default(),

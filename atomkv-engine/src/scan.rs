@@ -156,12 +156,20 @@ impl ScanOptions {
     /// before the first of these narrows the range.
     #[must_use]
     pub fn glob(mut self, pattern: &[u8]) -> Self {
-        let glob = Glob::new(pattern);
-        if matches!(self.low, Bound::Unbounded) && matches!(self.high, Bound::Unbounded) {
-            self = self.prefix(&glob.literal_prefix());
-        }
-        self.glob = Some(glob);
+        self.glob = Some(Glob::new(pattern));
         self
+    }
+
+    /// With the range that the pattern leaves, where no other was given. Only when a scan begins: a pattern may take the
+    /// place of another one before.
+    pub(crate) fn narrowed(self) -> Self {
+        match &self.glob {
+            Some(glob) if matches!((&self.low, &self.high), (Bound::Unbounded, Bound::Unbounded)) => {
+                let prefix = glob.literal_prefix();
+                self.prefix(&prefix)
+            }
+            _ => self,
+        }
     }
 
     /// Goes on behind the last key of an earlier scan of the same table: what [`Scan::page_token`] has told. The other
@@ -352,8 +360,9 @@ impl Snapshot {
 }
 
 impl Scan {
-    fn begin(table: &Table, snapshot: Snapshot, mut options: ScanOptions) -> Result<Scan> {
+    fn begin(table: &Table, snapshot: Snapshot, options: ScanOptions) -> Result<Scan> {
         table.inner.health.check_open()?;
+        let mut options = options.narrowed();
         let is_placed = options.from_place.is_some();
         let source = if let Some(place) = options.from_place.filter(|_| !options.reverse) {
             // No key is as short as this one, so that none is left out.

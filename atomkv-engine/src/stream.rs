@@ -94,6 +94,24 @@ impl Table {
         self.open_stream(key, None)
     }
 
+    /// Writes what a reader reads as a streamed document.
+    pub(crate) fn copy_stream(
+        &self,
+        key: &[u8],
+        reader: &StreamReader,
+        options: WriteOptions,
+    ) -> Result<Written> {
+        let mut writer = self.write_stream(key)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = reader.read_at(writer.len(), &mut buffer)?;
+            if read == 0 {
+                return writer.finish_with(options);
+            }
+            writer.append(&buffer[..read])?;
+        }
+    }
+
     pub(crate) fn open_stream(&self, key: &[u8], view: Option<&View>) -> Result<Option<StreamReader>> {
         Ok(self.open_parts(key, view)?.map(|parts| self.reader(parts)))
     }

@@ -66,7 +66,7 @@ impl Table {
     pub(crate) fn is_like(&self, other: &Table) -> bool {
         Arc::ptr_eq(&self.core, &other.core)
             && self.ttl == other.ttl
-            && Arc::ptr_eq(&self.services, &other.services)
+            && (Arc::ptr_eq(&self.services, &other.services) || self.services.is_same(&other.services))
     }
 
     /// A handle of a table that has none but built-in services, as far as reading asks for them.

@@ -316,7 +316,7 @@ impl Touched {
 
     fn scan_sorted(&mut self, snapshot: &Snapshot, options: ScanOptions) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let (table, view) = (self.table.clone(), *snapshot.view());
-        let options = options.placed(&table)?;
+        let options = options.narrowed().placed(&table)?;
         let mut sorted = Sorted::new(&options);
         let reads = &mut self.reads;
         let mut note = |key: &[u8], found: Option<&Found<'_>>| {

@@ -25,12 +25,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::catalog::MANIFEST;
+use crate::catalog::{self, MANIFEST};
 use crate::database::{Database, Inner};
 use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
 use crate::inspect::{Damage, Damages, ReadingStorage, run};
 use crate::progress::{Reporter, Watcher};
-use crate::storage::{FileStorage, Storage};
+use crate::storage::{FileStorage, Storage, StorageFile};
 pub(crate) use directory::{ends, enter, missing_segments, open_segments, verify_locked};
 use files::Files;
 use segment::{LargeValue, SegmentJob};
@@ -190,16 +191,25 @@ impl Database {
             pointers::collect(&inner.catalog, &inner.tables, &files.damages, true, &mut reporter, allowed)?;
         let keys = pointers.keys;
         let jobs = pointers.into_jobs(inner.catalog.segments());
-        let is_gone = |id: u64| !inner.extents.is_live(id);
+        let values =
+            ValueFiles { held: &|id| inner.extents.held(id), is_gone: &|id| !inner.extents.is_live(id) };
         let threads = options.threads_or_default();
-        check_contents(&files, &inner.tables, jobs, threads, &mut reporter, &allowed, &is_gone)?;
+        check_contents(&files, &inner.tables, jobs, threads, &mut reporter, &allowed, &values)?;
         Ok(files.report(reporter, keys))
     }
 }
 
 /// Whether an image is still the database's.
 fn is_named(inner: &Inner, generation: u64) -> bool {
-    inner.catalog.manifest().checkpoints.iter().any(|image| image.generation == generation)
+    let names = |manifest: &Manifest| manifest.checkpoints.iter().any(|image| image.generation == generation);
+    if !inner.options.read_only {
+        return names(&inner.catalog.manifest());
+    }
+    // The process that writes has its own: what it has let go is no damage, whatever was read at the opening.
+    match catalog::read_manifest(&*inner.catalog.storage, &inner.path) {
+        Ok(Some(manifest)) => names(&manifest),
+        _ => true,
+    }
 }
 
 /// Whether the manifest on the disk is this database's, and no older than the one that was in force.
@@ -217,8 +227,15 @@ fn check_manifest(inner: &Inner, files: &Files, generation: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads the segments, then the large values that live records refer to. `is_gone` tells of a large value whose file is
-/// missing whether that is as it should be.
+/// What is known of the files of large values.
+struct ValueFiles<'a> {
+    /// One that is kept open: another process may have removed it since.
+    held: &'a (dyn Fn(u64) -> Option<Arc<dyn StorageFile>> + Sync),
+    /// Of one that is missing, whether that is as it should be.
+    is_gone: &'a (dyn Fn(u64) -> bool + Sync),
+}
+
+/// Reads the segments, then the large values that live records refer to.
 fn check_contents(
     files: &Files,
     tables: &crate::tables::Tables,
@@ -226,7 +243,7 @@ fn check_contents(
     threads: usize,
     reporter: &mut Reporter<'_>,
     allowed: &dyn Fn() -> Result<()>,
-    is_gone: &(dyn Fn(u64) -> bool + Sync),
+    value_files: &ValueFiles<'_>,
 ) -> Result<()> {
     // The largest first, so that no thread is left with one of them at the end.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.bytes()));
@@ -243,7 +260,7 @@ fn check_contents(
     values.retain(|value| seen.insert(value.extent.id));
     values.sort_by_key(|value| std::cmp::Reverse(value.extent.length));
     run(&values, threads, &files.path, reporter, allowed, |value, tally| {
-        files.check_value(value, is_gone, tally)
+        files.check_value(value, value_files, tally)
     })
 }
 

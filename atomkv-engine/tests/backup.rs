@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
     BackupOptions, Batch, ChangeKind, Database, Durability, Error, Options, RestoreOptions, Retention,
@@ -795,4 +796,191 @@ fn a_function_that_is_told_of_progress_is_refused_what_would_wait_for_it() {
     }
     database.checkpoint().expect("afterwards it can be had");
     database.close().expect("closes");
+}
+
+const RESTORED: &str = "/sim/restored";
+
+/// What is in a backup, without opening it; `None` if the directory holds none.
+fn look_into(sim: &SimStorage, name: &str) -> Option<Model> {
+    let options = RestoreOptions::new().storage(Arc::new(sim.clone()));
+    match restore(BACKUP, name, &options, Watcher::none()) {
+        Ok(_) => {}
+        Err(Error::NotADatabase { .. }) => return None,
+        Err(error) => panic!("{name}: {error}"),
+    }
+    let database = Database::open(name, sample::options(Arc::new(sim.clone()))).expect("opened");
+    let found = contents(&database.table("t", TableOptions::new()).expect("a table"));
+    database.close().expect("closed");
+    Some(found)
+}
+
+/// A restored copy that goes on has files of the same names as the original. Whatever ended its backup to the place of the
+/// original's left some files of either there, and so none of both backups.
+#[test]
+fn a_backup_of_another_branch_that_fails_leaves_the_one_that_is_there() {
+    let sim = SimStorage::new(1);
+    let open = |sim: &SimStorage, path: &str| {
+        let database = Database::open(path, sample::options(Arc::new(sim.clone()))).expect("opened");
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        (database, table)
+    };
+    let backup = |database: &Database, sim: &SimStorage| {
+        database.backup(BACKUP, &backup_options(sim, false), Watcher::none())
+    };
+    // More files than there are names in a lease.
+    let fill = |table: &Table, byte: u8| {
+        let mut value = Random::new(5).bytes(18_000);
+        value[12_000..12_100].fill(byte);
+        for number in 0..300_u32 {
+            table.put(&number.to_be_bytes(), &value).expect("put");
+        }
+    };
+    let (original, table) = open(&sim, "/sim/original");
+    table.put(b"common", b"value").expect("put");
+    backup(&original, &sim).expect("backed up");
+    let options = RestoreOptions::new().storage(Arc::new(sim.clone()));
+    restore(BACKUP, RESTORED, &options, Watcher::none()).expect("restored");
+    fill(&table, 1);
+    backup(&original, &sim).expect("backed up");
+    let before = contents(&table);
+    original.close().expect("closed");
+    let (restored, table) = open(&sim, RESTORED);
+    fill(&table, 2);
+    table.put(b"more", b"commits").expect("put");
+    let after = contents(&table);
+    restored.close().expect("closed");
+    let files: Vec<(PathBuf, Vec<u8>)> = [BACKUP, RESTORED]
+        .iter()
+        .flat_map(|path| {
+            sim.file_names(Path::new(path)).into_iter().map(move |name| Path::new(path).join(name))
+        })
+        .map(|path| (path.clone(), sim.read_file(&path).expect("there")))
+        .collect();
+
+    let (mut n, mut left, mut is_untouched) = (1, 0, false);
+    while !is_untouched {
+        let sim = SimStorage::new(1);
+        for path in [BACKUP, RESTORED] {
+            sim.create_dir_all(Path::new(path)).expect("made");
+        }
+        files.iter().for_each(|(path, bytes)| sim.write_file(path, bytes));
+        let (restored, _) = open(&sim, RESTORED);
+        let calls = sim.calls();
+        sim.fail_at(calls + n, Fault::Eio);
+        let outcome = backup(&restored, &sim);
+        is_untouched = outcome.is_ok() && sim.calls() < calls + n;
+        sim.clear_faults();
+        let story = format!("call {n}: {outcome:?}");
+        match look_into(&sim, "/sim/first") {
+            // Between the first and the last file that gets its name.
+            None => assert!(outcome.is_err(), "{story}"),
+            Some(found) if found == before => {
+                assert!(outcome.is_err(), "{story}");
+                left += 1;
+            }
+            Some(found) => assert!(found == after, "{story}"),
+        }
+        // What has failed may be a sync of its own log.
+        if outcome.is_ok() || restored.stats().read_only.is_none() {
+            backup(&restored, &sim).expect("after all");
+            assert!(look_into(&sim, "/sim/second") == Some(after.clone()), "{story}");
+        }
+        n += 1 + n / 4;
+    }
+    assert!(left > 10, "{left}");
+}
+
+/// The path of a database in memory is a name only: another one's files may lie there.
+#[test]
+fn a_database_in_memory_links_no_files_of_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let fill = |database: &Database, seed: u64| {
+        let table = database.table("t", TableOptions::new()).expect("a table");
+        let mut random = Random::new(seed);
+        for number in 0..2_000_u32 {
+            table.put(&number.to_be_bytes(), &random.bytes(300)).expect("put");
+        }
+        contents(&table)
+    };
+    let on_disk = Database::open(place("data"), options()).expect("opened");
+    fill(&on_disk, 1);
+    let storage = Options::in_memory().segment_bytes(64 << 10, 256 << 10);
+    let in_memory = Database::open(place("data"), storage).expect("opened");
+    let model = fill(&in_memory, 2);
+    for _ in 0..2 {
+        let report =
+            in_memory.backup(place("backup"), &BackupOptions::new(), Watcher::none()).expect("a backup");
+        assert_eq!(report.files_linked, 0);
+    }
+    assert!(open(&place("backup")) == model);
+    in_memory.close().expect("closed");
+    on_disk.close().expect("closed");
+}
+
+/// A copy of it was a database like any other, with no document in it.
+#[test]
+fn what_was_not_salvaged_to_the_end_is_not_restored() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    database.table("t", TableOptions::new()).expect("a table").put(b"key", b"value").expect("put");
+    database.close().expect("closed");
+    for (marker, reason) in
+        [("SALVAGE-UNFINISHED", "salvage again"), ("RESTORE-UNFINISHED", "restore into it again")]
+    {
+        std::fs::write(place("db").join(marker), []).expect("written");
+        let outcome = restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none());
+        let Err(Error::NotADatabase { reason: told, .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(told.contains(reason), "{told}");
+        assert!(!place("new").exists());
+        let report = verify_directory(place("db"), &VerifyOptions::new(), Watcher::none()).expect("verified");
+        let told: Vec<_> =
+            report.damages.iter().map(|damage| (&*damage.detail, damage.file.ends_with(marker))).collect();
+        assert!(matches!(told[..], [(told, true)] if told.contains(reason)), "{told:?}");
+        std::fs::remove_file(place("db").join(marker)).expect("removed");
+    }
+    restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none()).expect("restored");
+}
+
+#[test]
+fn files_that_a_restore_has_not_made_stay() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    database.table("t", TableOptions::new()).expect("a table").put(b"key", b"value").expect("put");
+    database.backup(place("backup"), &BackupOptions::new(), Watcher::none()).expect("a backup");
+    let restore = || restore(place("backup"), place("new"), &RestoreOptions::new(), Watcher::none());
+    restore().expect("restored");
+    for name in ["RESTORE-UNFINISHED", "letter", "log-0000000000000009.seg.part"] {
+        std::fs::write(place("new").join(name), "dear").expect("written");
+    }
+    let files = || std::fs::read_dir(place("new")).expect("listed").count();
+    let before = files();
+    let outcome = restore();
+    assert!(
+        matches!(&outcome, Err(Error::AlreadyExists { reason, .. }) if reason.contains("letter")),
+        "{outcome:?}"
+    );
+    assert_eq!(files(), before);
+    std::fs::remove_file(place("new/letter")).expect("removed");
+    restore().expect("restored");
+    assert_eq!(open(&place("new")).len(), 1);
+    database.close().expect("closed");
+}
+
+/// The lock was taken, and so written to, before the other files were looked at.
+#[test]
+fn a_refused_backup_does_not_write_to_a_file_that_is_called_like_its_lock() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| directory.path().join(name);
+    let database = Database::open(place("db"), options()).expect("opened");
+    std::fs::create_dir(place("other")).expect("made");
+    for name in ["other/LOCK", "other/letter"] {
+        std::fs::write(place(name), "dear").expect("written");
+    }
+    let refused = database.backup(place("other"), &BackupOptions::new(), Watcher::none());
+    assert!(matches!(refused, Err(Error::AlreadyExists { .. })), "{refused:?}");
+    assert_eq!(std::fs::read(place("other/LOCK")).expect("there"), b"dear");
+    database.close().expect("closed");
 }

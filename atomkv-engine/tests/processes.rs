@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use atomkv_engine::services::Services;
-use atomkv_engine::{Batch, Database, Durability, Error, Options, Table, TableOptions};
+use atomkv_engine::{
+    Batch, Database, Durability, Error, Options, RestoreOptions, Table, TableOptions, Watcher, restore,
+};
 
 use crate::common::Random;
 use crate::common::process::{alone, fork};
@@ -504,5 +506,25 @@ fn few_descriptors_at_the_sync_of_a_large_value_do_not_end_writing() {
         table.put_with(b"k", &large, Durability::Sync).expect("writing goes on");
         database.close().expect("closes");
         assert!(holds(&path, b"k", &large));
+    });
+}
+
+/// All files of a backup were opened before the first was copied.
+#[test]
+fn a_backup_of_more_files_than_there_are_descriptors_is_restored() {
+    alone("processes::a_backup_of_more_files_than_there_are_descriptors_is_restored", || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| directory.path().join(name);
+        let (database, table) = open_with(&place("db"), options().large_value_bytes(4 << 10));
+        let value = Random::new(1).bytes(10_000);
+        for number in 0..100_u32 {
+            table.put(&number.to_be_bytes(), &value).expect("put");
+        }
+        database.close().expect("closes");
+        let report = with_spare_descriptors(30, || {
+            restore(place("db"), place("new"), &RestoreOptions::new(), Watcher::none())
+        });
+        assert!(report.expect("restored").files > 100);
+        assert!(holds(&place("new"), &99_u32.to_be_bytes(), &value));
     });
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atomkv_engine::storage::sim::SimStorage;
 use atomkv_engine::{
-    BackupOptions, Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions, Watcher,
+    BackupOptions, Batch, Database, Durability, Error, Options, ScanOptions, Table, TableOptions,
+    VerifyOptions, Watcher,
 };
 
 use crate::common::sample;
@@ -199,4 +200,42 @@ fn damage_that_stays_is_told() {
     let options = sample::options(Arc::new(sim.clone())).read_only(true);
     let outcome = Database::open(sample::directory(), options);
     assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
+}
+
+/// What the writer had removed since was missing for those who verified what they read.
+#[test]
+fn what_the_writer_lets_go_is_no_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    let database = Database::open(&path, options().background(false)).expect("opened");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let mut random = Random::new(1);
+    let first = random.bytes(40_000);
+    for number in 0..20_u32 {
+        table.put(&number.to_be_bytes(), &first).expect("put");
+    }
+    database.checkpoint().expect("a checkpoint");
+    let reader = Database::open(&path, options().read_only(true)).expect("opened for reading");
+    let extents = |path: &std::path::Path| {
+        let names =
+            std::fs::read_dir(path).expect("listed").map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".ext")).count()
+    };
+    for _ in 0..3 {
+        for number in 0..20_u32 {
+            table.put(&number.to_be_bytes(), &random.bytes(40_000)).expect("put");
+        }
+        database.sync().expect("synced");
+        database.checkpoint().expect("a checkpoint");
+    }
+    table.put(b"one", b"more").expect("put");
+    database.sync().expect("synced");
+    assert_eq!(extents(&path), 20, "those of the reader are gone");
+    let report = reader.verify(&VerifyOptions::new(), Watcher::none()).expect("verified");
+    assert!(report.is_clean(), "{:#?}", report.damages);
+    assert!(report.bytes > 20 * 20_000, "{report:?}");
+    let read = reader.table("t", TableOptions::new()).expect("a table");
+    assert_eq!(read.get(&0_u32.to_be_bytes()).expect("read").as_deref(), Some(&first[..]));
+    reader.close().expect("closed");
+    database.close().expect("closed");
 }

@@ -695,10 +695,63 @@ fn what_was_salvaged_is_neither_in_the_feed_nor_in_histories() {
         }
         let value = at(b"ada", last).expect("kept").and_then(|version| version.value);
         assert_eq!(value.as_deref(), Some(&b"the second"[..]));
-        assert!(matches!(at(b"alan", first), Ok(None)), "that was its first version");
+        // Its first version is that of its last life only.
+        let outcome = at(b"alan", first);
+        assert!(matches!(outcome, Err(Error::VersionCompacted { .. })), "{outcome:?}");
         table.put(b"new", b"written here").expect("put");
         written += 1;
         assert_eq!(puts(drain(watch(WatchOptions::new().from(oldest)).expect("there"))), written);
         database.close().expect("closes");
+    }
+}
+
+/// Neither deletions nor what was there before them is salvaged: a key that was not there now, or began anew, was said not to
+/// have been there then.
+#[test]
+fn of_what_was_deleted_before_nobody_says_that_it_was_not_there() {
+    for retention in [Retention::All, Retention::Versions(3)] {
+        let sim = SimStorage::new(3);
+        let opened = |path: &Path| {
+            let database = Database::open(path, options(Arc::new(sim.clone()))).expect("opens");
+            let table = database.table("people", TableOptions::new().retention(retention)).expect("created");
+            (database, table)
+        };
+        let (database, table) = opened(directory());
+        let then = table.put(b"gone", b"was there").expect("put").sequence;
+        table.put(b"anew", b"was there").expect("put");
+        for key in [&b"gone"[..], b"anew"] {
+            table.delete(key).expect("deleted").expect("there");
+        }
+        let last = table.put(b"anew", b"again").expect("put");
+        assert_eq!(last.version, 1);
+        database.close().expect("closes");
+        rescue(&sim).expect("salvaged");
+        drop((database, table));
+
+        let mut since = Vec::new();
+        for round in 0..3_u8 {
+            let (database, table) = opened(destination());
+            for (key, sequence) in
+                [(&b"gone"[..], then), (b"anew", then + 1), (b"never", then), (b"gone", last.sequence - 1)]
+            {
+                let outcome = table.get_at(key, sequence);
+                assert!(matches!(outcome, Err(Error::VersionCompacted { .. })), "{retention:?}: {outcome:?}");
+            }
+            assert!(matches!(table.get_at(b"gone", u64::MAX), Ok(None)));
+            let again = table.get_at(b"anew", last.sequence).expect("kept").and_then(|version| version.value);
+            assert_eq!(again.as_deref(), Some(&b"again"[..]));
+            // Whatever happens from then on is known.
+            for sequence in &since {
+                assert!(matches!(table.get_at(b"gone", *sequence), Ok(None)));
+            }
+            let number = [round; 1];
+            since.push(table.put(&number, b"new").expect("put").sequence);
+            assert!(
+                retention != Retention::All
+                    || matches!(table.get_at(&number, since[0] - 1), Ok(None))
+                    || round == 0
+            );
+            database.close().expect("closes");
+        }
     }
 }

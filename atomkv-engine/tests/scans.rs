@@ -479,3 +479,28 @@ fn flip(directory: &std::path::Path, bytes: &[u8]) {
     }
     assert_eq!(found, 1);
 }
+
+/// The range of the first pattern stayed.
+#[test]
+fn a_pattern_takes_the_place_of_another_one() {
+    let (_directory, database) = database();
+    for ordered in [false, true] {
+        let table = database.table(&format!("ordered {ordered}"), options(ordered)).expect("a table");
+        for key in [b"ab", b"bb", b"cb"] {
+            table.put(key, b"v").expect("put");
+        }
+        let keys = |options: ScanOptions| -> Vec<Vec<u8>> {
+            let mut transaction = database.begin().expect("begun");
+            let within = sorted(transaction.scan(&table, options.clone()).expect("scanned"));
+            let found = sorted(pairs(&table, options));
+            assert_eq!(found, within);
+            found.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(ScanOptions::new().glob(b"a*").glob(b"b*")), [b"bb"]);
+        assert_eq!(keys(ScanOptions::new().glob(b"a*").glob(b"*b")).len(), 3);
+        // A range and a pattern hold together, whichever is named first.
+        let range = b"b".as_slice()..;
+        assert_eq!(keys(ScanOptions::new().range(range.clone()).glob(b"*b")).len(), 2);
+        assert_eq!(keys(ScanOptions::new().glob(b"c*").range(range)), [b"cb"]);
+    }
+}

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use atomkv_engine::{
-    Batch, Database, Durability, Error, Expect, Latency, Options, Retention, Stats, Table, TableOptions,
+    Batch, Database, Durability, Error, Expect, Latency, Merge, Options, Retention, Stats, Table,
+    TableOptions,
 };
 
 fn open() -> (Database, Table) {
@@ -190,4 +191,15 @@ fn a_table_tells_what_it_takes() {
     let json: HashMap<String, u64> = serde_json::from_str(&stats.to_json()).expect("JSON");
     assert_eq!(json.len(), stats.values().len());
     assert_eq!((json["keys"], json["partitions"]), (1_001, 4));
+}
+
+/// A program that only updates had no latencies.
+#[test]
+fn updates_are_timed_as_puts_are() {
+    let (database, table) = open();
+    for _ in 0..1_280 {
+        table.merge(b"counter", &Merge::AddDecimal(b"1")).expect("merged");
+    }
+    let stats = database.stats();
+    assert_eq!((stats.puts, stats.put_latency.count), (1_280, 10));
 }

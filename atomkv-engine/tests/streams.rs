@@ -10,7 +10,7 @@ use atomkv_engine::storage::Storage;
 use atomkv_engine::storage::sim::{Fault, SimStorage};
 use atomkv_engine::{
     Batch, Database, Durability, Error, Expect, Options, Retention, STREAM_BYTES_MAX, StreamReader, Table,
-    TableOptions,
+    TableOptions, WriteOptions,
 };
 
 use crate::common;
@@ -916,4 +916,38 @@ fn a_stream_and_a_batch_are_one_commit() {
     assert!(matches!(begin().finish_in(&same, Durability::Sync), Err(Error::InvalidArgument { .. })));
     assert_eq!(about.get(b"film").expect("read").as_deref(), Some(&b"video/webm"[..]));
     assert_eq!(table.read_stream(b"film").expect("opens").expect("there").sequence(), written.sequence);
+}
+
+/// It was read into memory as a whole, up to 2 GiB, and stored as any other.
+#[test]
+fn another_expiry_leaves_a_streamed_document_a_streamed_one() {
+    let (sim, database, table) = simulated(9);
+    let value = noise(1, 2 * CHUNK + 5);
+    let mut writer = table.write_stream(b"k").expect("begun");
+    writer.append(&value).expect("written");
+    let first = writer.finish().expect("finished");
+    let set = |options: WriteOptions| table.set_expiry(b"k", options);
+    let far = 9_000_000_000_000;
+    let second = set(WriteOptions::new().expires_at_ms(far)).expect("set").expect("there");
+    assert_eq!(second.version, 2);
+    let entry = table.get_entry(b"k").expect("read").expect("there");
+    assert!(entry.value == value && entry.expires_at_ms == Some(far));
+    // Of a streamed one, damage at its end does not hinder reading its beginning.
+    database.sync().expect("synced");
+    let files = sim.file_names(directory());
+    let extents: Vec<_> = files.iter().filter(|name| name.ends_with(".ext")).collect();
+    assert_eq!(extents.len(), 1, "{files:?}");
+    assert!(sim.flip_bit(&directory().join(extents[0]), (HEADER + 2 * CHUNK) as u64, 1));
+    let reader = table.read_stream(b"k").expect("opened").expect("there");
+    let mut beginning = vec![0; CHUNK];
+    assert_eq!(reader.read_at(0, &mut beginning).expect("sound"), CHUNK);
+    assert!(beginning == value[..CHUNK]);
+    let damaged = set(WriteOptions::new().expires_at_ms(far + 1));
+    assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
+    let conflict = set(WriteOptions::new().expires_at_ms(far).expect(Expect::from(first)));
+    assert!(matches!(conflict, Err(Error::Conflict { .. })), "{conflict:?}");
+    let past = set(WriteOptions::new().expires_at_ms(1));
+    assert!(matches!(past, Err(Error::InvalidArgument { .. })), "{past:?}");
+    assert_eq!(sim.file_names(directory()).iter().filter(|name| name.ends_with(".ext")).count(), 1);
+    database.close().expect("closes");
 }

@@ -432,9 +432,9 @@ fn malformed_lines_are_named() {
     let good = "{\"key\":\"good\",\"value\":\"1\"}\n";
     let cases: &[(&[u8], &str)] = &[
         (b"{", "EOF"),
-        (b"nonsense", "expected"),
-        (b"[]", "an object"),
-        (b"\"text\"", "an object"),
+        (b"nonsense", "no object"),
+        (b"[]", "no object"),
+        (b"\"text\"", "no object"),
         (b"{\"key\":\"a\",\"value\":\"b\"} {}", "trailing"),
         (b"{\"key\":\"a\"}", "it has no value"),
         (b"{\"value\":\"a\"}", "it has no key"),
@@ -453,8 +453,8 @@ fn malformed_lines_are_named() {
         (b"{\"key\":\"\\ud800\",\"value\":\"\"}", "its key is not a sound string"),
         (b"{\"key\":\"\xff\",\"value\":\"\"}", "invalid"),
         (b"{\"key\":\"a\x01\",\"value\":\"\"}", "control character"),
-        (b"{\"key\":\"a\",\"value\":\"\",\"expires_at_ms\":-1}", "invalid"),
-        (b"{\"key\":\"a\",\"value\":\"\",\"expires_at_ms\":1.5}", "invalid"),
+        (b"{\"key\":\"a\",\"value\":\"\",\"expires_at_ms\":-1}", "its expires_at_ms is no number"),
+        (b"{\"key\":\"a\",\"value\":\"\",\"expires_at_ms\":1.5}", "its expires_at_ms is no number"),
         (b"{\"key\":\"a\",\"value\":{\"b\":}}", "expected value"),
     ];
     let (_sim, database) = database();
@@ -1349,4 +1349,54 @@ fn what_is_stored_in_few_bytes_goes_out_and_in() {
             assert!(copy.get(key).expect("readable").as_ref() == Some(value), "{format:?} {key:?}");
         }
     }
+}
+
+/// The dump's time to live took the place of the table's.
+#[test]
+fn a_table_that_exists_keeps_its_time_to_live() {
+    let (_sim, database) = database();
+    let hour = |hours: u64| TableOptions::new().ttl(Duration::from_secs(3_600 * hours));
+    database.table("short", hour(1)).expect("a table").put(b"k", b"v").expect("put");
+    database.table("none", hour(1)).expect("a table").put(b"k", b"v").expect("put");
+    let mut dump = Vec::new();
+    database.dump(&mut dump, &DumpOptions::new(), Watcher::none()).expect("dumped");
+
+    let sim = SimStorage::new(2);
+    let copy = Database::open(Path::new("/sim/copy"), sim_options(&sim, 4)).expect("opens");
+    let long = copy.table("short", hour(24)).expect("a table");
+    let none = copy.table("none", TableOptions::new()).expect("a table");
+    let options = ImportOptions::new().keep_expiry(false);
+    copy.load_dump(&mut &dump[..], &options, Watcher::none()).expect("loaded");
+    let entry = long.get_entry(b"k").expect("read").expect("there");
+    let lives_ms = entry.expires_at_ms.expect("the table's") - entry.time_ms;
+    assert!(lives_ms.abs_diff(24 * 3_600_000) < 1_000, "{lives_ms}");
+    assert_eq!(none.get_entry(b"k").expect("read").expect("there").expires_at_ms, None);
+    let other = Database::open(Path::new("/sim/other"), sim_options(&sim, 4)).expect("opens");
+    other.table("none", TableOptions::new().ordered(true)).expect("a table");
+    let refused = other.load_dump(&mut &dump[..], &options, Watcher::none());
+    assert!(matches!(refused, Err(Error::TableMismatch { .. })), "{refused:?}");
+}
+
+/// What was wrong was quoted, of any length.
+#[test]
+fn messages_do_not_grow_with_the_input() {
+    let (_sim, database) = database();
+    let table = table(&database, "t");
+    let long = "é".repeat(100_000);
+    let lines = [
+        format!("{{\"{long}\":1}}"),
+        format!("{{\"key\":\"k\",\"value\":\"v\",\"version\":\"{long}\"}}"),
+        format!("{{\"key\":\"k\",\"value\":\"v\",\"expires_at_ms\":[\"{long}\"]}}"),
+        format!("\"{long}\""),
+    ];
+    let csv = [format!("key,value,key_encoding\nk,v,{long}\n"), format!("key,value,{long}\n")];
+    let inputs =
+        lines.iter().map(|line| (line, Format::JsonLines)).chain(csv.iter().map(|text| (text, Format::Csv)));
+    for (input, format) in inputs {
+        let (_, _, reason) =
+            input_error(import(&table, input.as_bytes(), &ImportOptions::new().format(format)));
+        assert!(reason.len() < 300, "{} bytes", reason.len());
+    }
+    let null = b"{\"key\":\"k\",\"value\":\"v\",\"version\":null,\"sequence\": 18446744073709551615 }\n";
+    import(&table, null, &ImportOptions::new()).expect("imported");
 }

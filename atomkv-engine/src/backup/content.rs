@@ -140,6 +140,11 @@ impl Content {
         Ok(Content { manifest, sequence, files, inner: inner.clone(), _snapshot: snapshot, _held: held })
     }
 
+    /// Whether the paths of the files are those of files: else another database's may lie there.
+    pub(super) fn is_on_disk(&self) -> bool {
+        !self.inner.catalog.is_volatile
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::content::{BackupFile, COPY_BYTES, Content, Opened, read_pieces};
+use super::content::{BLANK_BYTES, BackupFile, COPY_BYTES, Content, Opened, read_pieces};
 use super::{BackupOptions, BackupReport, failed, seal};
 use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
 use crate::checkpoint::parse_image_name;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::segment::SegmentKind;
 use crate::progress::{Reporter, Watcher};
-use crate::segment::parse_file_name;
+use crate::segment::{parse_file_name, read_trailer};
 use crate::storage::{DirectoryLock, LockOutcome, Storage, StorageFile};
 use crate::verify::{VerifyOptions, VerifyReport, verify_directory};
 
@@ -30,10 +30,24 @@ struct Target<'a> {
     storage: &'a dyn Storage,
     path: &'a Path,
     names: HashSet<String>,
-    /// Of the files that an earlier backup has and that never change.
-    finals: HashSet<String>,
     earlier: Option<Manifest>,
     _lock: Box<dyn DirectoryLock>,
+}
+
+/// What an earlier backup has under the name of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// None that anybody needs.
+    Nothing,
+    /// The very same one.
+    Linked,
+    /// One with the same bytes.
+    Same,
+    /// The log as far as it had come by then.
+    Beginning,
+    /// One that is damaged, or that of another branch: of the database from which this one was restored, or that was
+    /// restored from this one.
+    Other,
 }
 
 pub(super) fn write(
@@ -47,8 +61,20 @@ pub(super) fn write(
     let content = Content::gather(inner)?;
     let mut reporter = watcher.begin(content.bytes());
     let mut report = BackupReport { sequence: content.sequence, ..BackupReport::default() };
-    let mut earlier = target.earlier.as_ref();
+    let mut known = Vec::with_capacity(content.files.len());
     for file in &content.files {
+        content.check_open()?;
+        known.push(target.compare(&content, file, &mut reporter)?);
+    }
+    let is_branch = target.is_ahead_of(content.sequence) || known.contains(&There::Other);
+    // What would make something else of the earlier backup waits until the rest is there.
+    let waits = |file: &BackupFile, there: There| {
+        is_branch
+            && (there == There::Other || there != There::Same && there != There::Linked && is_log(&file.name))
+    };
+    let mut staged = Vec::new();
+    let mut earlier = target.earlier.as_ref().filter(|_| !is_branch);
+    for (file, there) in content.files.iter().zip(known) {
         content.check_open()?;
         if let Some(manifest) = earlier
             && is_new_log(manifest, &file.name)
@@ -56,11 +82,18 @@ pub(super) fn write(
             seal::seal(&*options.storage, path, manifest, &inner.tables)?;
             earlier = None;
         }
-        target.put(&content, file, options.link, &mut report, &mut reporter)?;
+        let waits = waits(file, there);
+        if target.put(&content, (file, there, waits), options.link, &mut report, &mut reporter)? && waits {
+            staged.push(file.name.as_str());
+        }
     }
-    target.finish(&content)?;
+    target.finish(&content, &staged)?;
     report.elapsed = reporter.finish().elapsed;
     Ok(report)
+}
+
+fn is_log(name: &str) -> bool {
+    parse_file_name(name).is_some_and(|(kind, _)| kind == SegmentKind::Log)
 }
 
 /// Whether a file is a log segment that an earlier backup did not have.
@@ -104,13 +137,23 @@ pub(super) fn put_whole(
     name: &str,
     write: impl FnOnce(&dyn StorageFile, &Path) -> Result<()>,
 ) -> Result<()> {
+    put_part(storage, directory, name, write)?;
+    let part = directory.join(format!("{name}{PART}"));
+    storage.rename(&part, &directory.join(name)).map_err(failed("rename", &part))
+}
+
+/// Writes a file under its other name, and leaves it there.
+fn put_part(
+    storage: &dyn Storage,
+    directory: &Path,
+    name: &str,
+    write: impl FnOnce(&dyn StorageFile, &Path) -> Result<()>,
+) -> Result<()> {
     let part = directory.join(format!("{name}{PART}"));
     remove_if_there(storage, &part)?;
     let file = storage.create(&part).map_err(failed("create", &part))?;
     write(&*file, &part)?;
-    file.sync_data().map_err(failed("sync", &part))?;
-    drop(file);
-    storage.rename(&part, &directory.join(name)).map_err(failed("rename", &part))
+    file.sync_data().map_err(failed("sync", &part))
 }
 
 /// Copies a file from its beginning to `length`, and tells how much of it. What is all zeros is left out where it can be:
@@ -144,9 +187,11 @@ impl<'a> Target<'a> {
         let exists = |reason: String| Err(Error::AlreadyExists { path: path.to_path_buf(), reason });
         match storage.list(path) {
             Ok(names) => {
-                let known = [MANIFEST, UNFINISHED, UNFINISHED_PART, LOCK];
-                if !names.is_empty() && !names.iter().any(|name| known.contains(&name.as_str())) {
-                    return exists(format!("the directory holds {:?}", names[0]));
+                let is_backup = names.iter().any(|name| [MANIFEST, UNFINISHED].contains(&name.as_str()));
+                let foreign = names.iter().find(|name| ![LOCK, UNFINISHED_PART].contains(&name.as_str()));
+                // Before the lock is taken, which writes to a file that may be anybody's.
+                if let Some(name) = foreign.filter(|_| !is_backup) {
+                    return exists(format!("the directory holds {name:?}"));
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -164,8 +209,7 @@ impl<'a> Target<'a> {
         let lock = lock(storage, path)?;
         let names: HashSet<String> = storage.list(path).map_err(failed("list", path))?.into_iter().collect();
         let earlier = read_manifest(storage, path)?;
-        let is_first = earlier.is_none();
-        let finals = match &earlier {
+        match &earlier {
             Some(manifest) if manifest.database_id != database_id => {
                 return exists("it is another database, or a backup of another".to_string());
             }
@@ -174,21 +218,10 @@ impl<'a> Target<'a> {
                     "it is a backup that was opened since, or the database itself elsewhere".to_string(),
                 );
             }
-            Some(manifest) => {
-                let unsealed: HashSet<u64> = manifest
-                    .segments
-                    .iter()
-                    .filter(|segment| segment.length == 0)
-                    .map(|segment| segment.id)
-                    .collect();
-                let is_sealed =
-                    |name: &&String| parse_file_name(name).is_none_or(|(_, id)| !unsealed.contains(&id.0));
-                names.iter().filter(is_sealed).cloned().collect()
-            }
-            None => HashSet::new(),
-        };
-        let target = Target { storage, path, names, finals, earlier, _lock: lock };
-        if is_first {
+            _ => {}
+        }
+        let target = Target { storage, path, names, earlier, _lock: lock };
+        if target.earlier.is_none() {
             target.begin_first(database_id)?;
         }
         Ok(target)
@@ -210,90 +243,149 @@ impl<'a> Target<'a> {
             let reason = format!("the directory holds {name:?}");
             return Err(Error::AlreadyExists { path: self.path.to_path_buf(), reason });
         }
+        self.mark(database_id)
+    }
+
+    /// Says that the directory holds no backup yet, but will.
+    fn mark(&self, database_id: [u8; 16]) -> Result<()> {
         put_whole(self.storage, self.path, UNFINISHED, |file, path| {
             file.write_at(0, &database_id).map_err(failed("write", path))
         })?;
         self.storage.sync_dir(self.path).map_err(failed("sync", self.path))
     }
 
-    /// Puts one file into the directory, unless it is there.
+    /// Whether the earlier backup holds commits that come after this one.
+    fn is_ahead_of(&self, sequence: u64) -> bool {
+        let backup = self.earlier.as_ref().and_then(|manifest| manifest.backup);
+        backup.is_some_and(|backup| backup.sequence > sequence)
+    }
+
+    /// Puts one file into the directory, unless it is there; one that waits under its other name. Returns whether it was
+    /// put.
     fn put(
         &self,
         content: &Content,
-        file: &BackupFile,
+        (file, there, waits): (&BackupFile, There, bool),
         link: bool,
         report: &mut BackupReport,
         reporter: &mut Reporter<'_>,
-    ) -> Result<()> {
-        let Some(body) = content.open(file)? else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(body) = content.open(file)? else { return Ok(false) };
         let bytes = body.length;
-        let path = self.path.join(&file.name);
         report.files += 1;
         report.bytes += bytes;
-        let is_there = file.is_final && self.finals.contains(&file.name);
-        let is_link = is_there && self.storage.is_same_file(&file.path, &path).unwrap_or(false);
-        if !is_link && link && file.is_final && self.link(file)? {
+        let may_link = link && file.is_final && content.is_on_disk() && there != There::Linked;
+        if may_link && self.link(file, waits)? {
             report.files_linked += 1;
-            return reporter.advance(bytes, 1);
+            reporter.advance(bytes, 1)?;
+            return Ok(true);
         }
-        if is_link || is_there && self.is_same(&path, file, &body)? {
+        if matches!(there, There::Linked | There::Same) {
             report.files_kept += 1;
-            return reporter.advance(bytes, 1);
+            reporter.advance(bytes, 1)?;
+            return Ok(false);
         }
-        put_whole(self.storage, self.path, &file.name, |copy, part| {
+        let write = |copy: &dyn StorageFile, part: &Path| {
             copy_pieces(&body, &file.path, copy, part, |copied| {
                 report.bytes_copied += copied;
                 reporter.advance(copied, 0)
             })
-        })?;
-        reporter.advance(0, 1)
+        };
+        if waits {
+            put_part(self.storage, self.path, &file.name, write)?;
+        } else {
+            put_whole(self.storage, self.path, &file.name, write)?;
+        }
+        reporter.advance(0, 1)?;
+        Ok(true)
     }
 
     /// Gives the file a name in the directory; false if that cannot be.
-    fn link(&self, file: &BackupFile) -> Result<bool> {
-        let path = self.path.join(&file.name);
-        if !self.names.contains(&file.name) {
-            return Ok(self.storage.link(&file.path, &path).is_ok());
+    fn link(&self, file: &BackupFile, waits: bool) -> Result<bool> {
+        if !waits && !self.names.contains(&file.name) {
+            return Ok(self.storage.link(&file.path, &self.path.join(&file.name)).is_ok());
         }
         let part = self.path.join(format!("{}{PART}", file.name));
         remove_if_there(self.storage, &part)?;
         if self.storage.link(&file.path, &part).is_err() {
             return Ok(false);
         }
-        self.storage.rename(&part, &path).map_err(failed("rename", &part))?;
-        // Two names of one file do not replace one another.
-        remove_if_there(self.storage, &part)?;
+        if !waits {
+            self.place(&file.name)?;
+        }
         Ok(true)
     }
 
-    /// Whether a file that never changes is the one of this name: a database that was restored from an earlier backup has
-    /// files of the same names as the one that was backed up, and other contents from then on. Only all of it tells: two
-    /// large values, or two pages, may be as long as one another and begin and end alike.
-    fn is_same(&self, path: &Path, file: &BackupFile, body: &Opened) -> Result<bool> {
-        let there = match self.storage.open_to_read(path) {
+    /// Gives a file that is whole its own name.
+    fn place(&self, name: &str) -> Result<()> {
+        let part = self.path.join(format!("{name}{PART}"));
+        self.storage.rename(&part, &self.path.join(name)).map_err(failed("rename", &part))?;
+        // Two names of one file do not replace one another.
+        remove_if_there(self.storage, &part)
+    }
+
+    /// What the earlier backup has under the name of a file. A database that was restored from an earlier backup has files
+    /// of the same names as the one that was backed up, and other contents from then on. Only all of it tells: two large
+    /// values, or two pages, may be as long as one another and begin and end alike.
+    fn compare(&self, content: &Content, file: &BackupFile, reporter: &mut Reporter<'_>) -> Result<There> {
+        if self.earlier.is_none() || !self.names.contains(&file.name) {
+            return Ok(There::Nothing);
+        }
+        let path = self.path.join(&file.name);
+        let is_link = file.is_final && content.is_on_disk();
+        if is_link && self.storage.is_same_file(&file.path, &path).unwrap_or(false) {
+            return Ok(There::Linked);
+        }
+        let Some(body) = content.open(file)? else { return Ok(There::Nothing) };
+        let there = match self.storage.open_to_read(&path) {
             Ok(there) => there,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io("open", path, error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
+            Err(error) => return Err(Error::io("open", &path, error)),
         };
-        if there.len().map_err(failed("measure", path))? != body.length {
-            return Ok(false);
-        }
+        let length = there.len().map_err(failed("measure", &path))?;
         let (mut one, mut other) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
-        let mut offset = 0;
-        while offset < body.length {
-            let read = body.read_at(offset, &mut one).map_err(failed("read", &file.path))?;
-            let same = there.read_at(offset, &mut other[..read]).map_err(failed("read", path))?;
-            if read == 0 || read != same || one[..read] != other[..read] {
-                return Ok(false);
+        let mut begins_with = |end: u64| -> Result<bool> {
+            let mut offset = 0;
+            while offset < end {
+                let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(COPY_BYTES);
+                let read = body.read_at(offset, &mut one[..want]).map_err(failed("read", &file.path))?;
+                let same = there.read_at(offset, &mut other[..read]).map_err(failed("read", &path))?;
+                if read == 0 || read != same || one[..read] != other[..read] {
+                    return Ok(false);
+                }
+                offset += read as u64;
+                // Nothing is done yet, but it may be cancelled.
+                reporter.advance(0, 0)?;
             }
-            offset += read as u64;
+            Ok(true)
+        };
+        if length == body.length && begins_with(length)? {
+            return Ok(There::Same);
         }
-        Ok(true)
+        let records_end = || match read_trailer(&*there, length) {
+            Some(trailer) => trailer.records_end,
+            None => length.saturating_sub(BLANK_BYTES),
+        };
+        let is_beginning = is_log(&file.name) && begins_with(records_end())?;
+        Ok(if is_beginning { There::Beginning } else { There::Other })
+    }
+
+    /// Gives everything that has waited its name. Between the first and the last of them there is no backup, which the
+    /// directory says: with some files of either branch it would be neither.
+    fn place_all(&self, names: &[&str], database_id: [u8; 16]) -> Result<()> {
+        self.mark(database_id)?;
+        remove_if_there(self.storage, &self.path.join(MANIFEST))?;
+        self.storage.sync_dir(self.path).map_err(failed("sync", self.path))?;
+        names.iter().try_for_each(|name| self.place(name))?;
+        self.storage.sync_dir(self.path).map_err(failed("sync", self.path))
     }
 
     /// Names everything, then removes what only the earlier backup had.
-    fn finish(&self, content: &Content) -> Result<()> {
+    fn finish(&self, content: &Content, staged: &[&str]) -> Result<()> {
         self.storage.sync_dir(self.path).map_err(failed("sync", self.path))?;
+        if !staged.is_empty() {
+            self.place_all(staged, content.manifest.database_id)?;
+        }
         replace_file(self.storage, self.path, MANIFEST_NEW, MANIFEST, &content.manifest.encode())?;
         let wanted: HashMap<&str, ()> = content.files.iter().map(|file| (file.name.as_str(), ())).collect();
         for name in self.storage.list(self.path).map_err(failed("list", self.path))? {

@@ -16,7 +16,7 @@ use crate::catalog::{MANIFEST, MANIFEST_NEW, read_manifest, replace_file};
 use crate::destination::{check_apart, check_empty_but, resolve_missing};
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
-use crate::open::RESTORE_UNFINISHED as UNFINISHED;
+use crate::open::{RESTORE_UNFINISHED as UNFINISHED, unfinished};
 use crate::progress::{Reporter, Watcher};
 use crate::segment::format_error;
 use crate::storage::{DirectoryLock, FileStorage, LockOutcome, Storage};
@@ -81,7 +81,7 @@ pub struct RestoreReport {
 ///
 /// # Errors
 /// [`Error::AlreadyExists`] if something is at the destination; [`Error::InvalidArgument`] if one directory lies in the
-/// other; [`Error::NotADatabase`]; [`Error::Locked`] if somebody has the source open, or restores to the same place;
+/// other; [`Error::NotADatabase`], also of what was not salvaged or restored to its end; [`Error::Locked`] if somebody has the source open, or restores to the same place;
 /// [`Error::Corrupt`] if what was restored is not as it should be; [`Error::NoSpace`]; [`Error::Io`]; [`Error::Cancelled`].
 pub fn restore(
     source: impl AsRef<Path>,
@@ -108,20 +108,28 @@ pub fn restore(
         let reason = "the directory has no manifest: no backup, or one that was never completed".to_string();
         return Err(Error::NotADatabase { path: from, reason });
     };
-    let mut files = Vec::new();
-    for name in storage.list(&from).map_err(failed("list", &from))? {
-        if is_file_of_a_database(&name) {
-            let path = from.join(&name);
-            let file = storage.open_to_read(&path).map_err(failed("open", &path))?;
-            let bytes = file.len().map_err(failed("measure", &path))?;
-            files.push((name, path, Opened::from((file, bytes))));
-        }
+    let mut names = storage.list(&from).map_err(failed("list", &from))?;
+    if let Some((_, reason)) = unfinished(&names) {
+        return Err(Error::NotADatabase { path: from, reason: reason.to_string() });
     }
-    let mut reporter = watcher.begin(files.iter().map(|(.., file)| file.length).sum());
+    names.retain(|name| is_file_of_a_database(name));
+    // One at a time: there may be more files than a process may have open.
+    let open = |path: &Path| -> Result<Opened> {
+        let file = storage.open_to_read(path).map_err(failed("open", path))?;
+        let bytes = file.len().map_err(failed("measure", path))?;
+        Ok(Opened::from((file, bytes)))
+    };
+    let mut bytes = 0;
+    for name in &names {
+        bytes += open(&from.join(name))?.length;
+    }
+    let mut reporter = watcher.begin(bytes);
     let made = Made::begin(storage, &to)?;
-    let copied = files.iter().try_for_each(|(name, path, file)| {
+    let copied = names.iter().try_for_each(|name| {
+        let path = from.join(name);
+        let file = open(&path)?;
         put_whole(storage, &to, name, |copy, part| {
-            copy_pieces(file, path, copy, part, |copied| reporter.advance(copied, 0))
+            copy_pieces(&file, &path, copy, part, |copied| reporter.advance(copied, 0))
         })?;
         reporter.advance(0, 1)
     });
@@ -162,6 +170,12 @@ fn report(manifest: &Manifest, reporter: Reporter<'_>) -> RestoreReport {
     }
 }
 
+/// Whether a restore makes a file of this name, whole or not.
+fn is_made_by_restoring(name: &str) -> bool {
+    let whole = name.strip_suffix(PART).unwrap_or(name);
+    is_file_of_a_database(whole) || [MANIFEST, MANIFEST_NEW, UNFINISHED, LOCK].contains(&whole)
+}
+
 /// A directory that is being made.
 struct Made<'a> {
     storage: &'a dyn Storage,
@@ -172,17 +186,28 @@ struct Made<'a> {
 
 impl<'a> Made<'a> {
     fn begin(storage: &'a dyn Storage, path: &'a Path) -> Result<Made<'a>> {
-        let is_begun = || storage.list(path).is_ok_and(|names| names.iter().any(|name| name == UNFINISHED));
+        // What another restore has begun, and nothing else.
+        let is_begun = || -> Result<bool> {
+            let Ok(names) = storage.list(path) else { return Ok(false) };
+            let is_begun = names.iter().any(|name| name == UNFINISHED);
+            match names.iter().find(|name| !is_made_by_restoring(name)).filter(|_| is_begun) {
+                Some(name) => Err(Error::AlreadyExists {
+                    path: path.to_path_buf(),
+                    reason: format!("beside a restore that was not finished the directory holds {name:?}"),
+                }),
+                None => Ok(is_begun),
+            }
+        };
         let marker_part = format!("{UNFINISHED}{PART}");
         // What one leaves that comes to its end before it has begun.
         let own = [LOCK, marker_part.as_str()];
-        if !is_begun() {
+        if !is_begun()? {
             check_empty_but(storage, path, &own)?;
             storage.create_dir_all(path).map_err(failed("create", path))?;
         }
         let made = Made { storage, path, _lock: lock(storage, path)? };
         // Another one may have come and gone since.
-        if is_begun() {
+        if is_begun()? {
             made.clear()?;
         } else {
             check_empty_but(storage, path, &own)?;
@@ -202,11 +227,13 @@ impl<'a> Made<'a> {
         Ok(())
     }
 
-    /// Removes everything that was made; the directory stays, empty.
+    /// Removes everything that was made; the directory stays, and what others have put there.
     fn clear(&self) -> Result<()> {
         let names = self.storage.list(self.path).map_err(failed("list", self.path))?;
         // What tells that the rest is not complete goes last.
-        for name in names.iter().filter(|name| ![UNFINISHED, LOCK].contains(&name.as_str())) {
+        let is_removed =
+            |name: &&String| is_made_by_restoring(name) && ![UNFINISHED, LOCK].contains(&name.as_str());
+        for name in names.iter().filter(is_removed) {
             remove_if_there(self.storage, &self.path.join(name))?;
         }
         remove_if_there(self.storage, &self.path.join(UNFINISHED))

@@ -21,6 +21,7 @@
 //! | 3 | segments: for each, id 8, ordinal 2, kind 1, 0 1, lane 2, table 4, length 8, records 8, smallest and largest sequence 8 + 8 |
 //! | 4 | checkpoints, newest first: for each, generation, log segment, log offset, sequence, fuzzy end, bytes (8 each), checksum 4 |
 //! | 5, may be passed over; in a backup that nobody has opened since | backup: when it was taken in ms 8, the last commit in it 8 |
+//! | 6, may be passed over; in a database that was salvaged | salvaged: the largest sequence of what was salvaged 8 |
 //!
 //! A table definition: id 4, partitions 4, flags 4, retention 4 (how many versions of a key are kept, 0: all), durability
 //! 1 (0 buffered, 1 sync), name (2 + n), number of services 1, for each its kind (2 + n), name (2 + n), version 4; then, by
@@ -64,6 +65,8 @@ pub(crate) struct Manifest {
     pub(crate) checkpoints: Vec<CheckpointRecord>,
     /// Of a backup as it was made.
     pub(crate) backup: Option<BackupRecord>,
+    /// Of a database that was salvaged: what was deleted or overwritten up to this sequence is not known.
+    pub(crate) salvaged_sequence: Option<u64>,
 }
 
 /// What a backup is of. The first manifest that a database writes which was opened from it does not have it any more.
@@ -187,6 +190,12 @@ fn read_backup(contents: &[u8]) -> Option<BackupRecord> {
     reader.is_empty().then_some(backup)
 }
 
+fn read_salvaged(contents: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(contents);
+    let sequence = reader.u64()?;
+    reader.is_empty().then_some(sequence)
+}
+
 impl Manifest {
     /// The manifest of a database in which nothing has happened.
     pub(crate) fn new(database_id: [u8; 16], hash_seed: u64, created_ms: u64) -> Manifest {
@@ -202,6 +211,7 @@ impl Manifest {
             segments: Vec::new(),
             checkpoints: Vec::new(),
             backup: None,
+            salvaged_sequence: None,
         }
     }
 
@@ -260,6 +270,9 @@ impl Manifest {
             section.extend_from_slice(&sequence.to_le_bytes());
             put_skippable_section(&mut out, 5, &section);
         }
+        if let Some(sequence) = self.salvaged_sequence {
+            put_skippable_section(&mut out, 6, &sequence.to_le_bytes());
+        }
 
         let length = out.len() as u64 + 4;
         out[..8].copy_from_slice(MAGIC);
@@ -307,6 +320,7 @@ impl Manifest {
                 3 => manifest.read_segments(contents),
                 4 => manifest.read_checkpoints(contents),
                 5 => read_backup(contents).map(|backup| manifest.backup = Some(backup)),
+                6 => read_salvaged(contents).map(|sequence| manifest.salvaged_sequence = Some(sequence)),
                 _ => return Some(UNKNOWN),
             };
             known.map(|()| KNOWN)
@@ -456,6 +470,7 @@ mod tests {
                 checksum: 0x1234_5678,
             }],
             backup: Some(BackupRecord { taken_ms: 1 << 40, sequence: 6 }),
+            salvaged_sequence: Some(5),
             ..Manifest::new(*b"an id of 16 byte", 42, 1_700_000_000_000)
         }
     }

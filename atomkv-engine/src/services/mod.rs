@@ -17,7 +17,7 @@ mod document;
 mod keyspace;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,13 +71,15 @@ pub struct Services {
 
 impl Default for Services {
     fn default() -> Self {
-        Services {
+        // One for all, so that handles of a table that were opened one by one are known to write alike.
+        static DEFAULTS: LazyLock<Services> = LazyLock::new(|| Services {
             hasher: Arc::new(RapidHash),
             sharder: Arc::new(HashSlots),
             validator: Arc::new(AnyBytes),
             compressor: Arc::new(Lz4::default()),
             serializer: Arc::new(Json),
-        }
+        });
+        DEFAULTS.clone()
     }
 }
 
@@ -130,16 +132,16 @@ impl Services {
     /// [`Error::InvalidArgument`] for a kind or a name that does not exist.
     pub fn with_named(self, kind: &str, name: &str) -> Result<Services> {
         Ok(match (kind, name) {
-            ("hasher", "rapidhash-v3") => self.with_hasher(RapidHash),
-            ("sharder", "hash-slots") => self.with_sharder(HashSlots),
+            ("hasher", "rapidhash-v3") => Services { hasher: Services::default().hasher, ..self },
+            ("sharder", "hash-slots") => Services { sharder: Services::default().sharder, ..self },
             ("sharder", "redis-slots") => self.with_sharder(RedisSlots),
             ("sharder", "key-space-v1") => self.with_sharder(KeySpaceV1),
-            ("validator", "any-bytes") => self.with_validator(AnyBytes),
+            ("validator", "any-bytes") => Services { validator: Services::default().validator, ..self },
             ("validator", "key-space-v1-keys") => self.with_validator(KeySpaceV1Keys),
             ("compressor", "none") => self.with_compressor(NoCompression),
-            ("compressor", "lz4") => self.with_compressor(Lz4::default()),
+            ("compressor", "lz4") => Services { compressor: Services::default().compressor, ..self },
             ("compressor", "gzip") => self.with_compressor(Gzip),
-            ("serializer", "json") => self.with_serializer(Json),
+            ("serializer", "json") => Services { serializer: Services::default().serializer, ..self },
             ("hasher" | "sharder" | "validator" | "compressor" | "serializer", _) => {
                 let reason = format!("there is no {kind} named {name:?}");
                 return Err(Error::InvalidArgument { reason });
@@ -175,6 +177,15 @@ impl Services {
     /// The serializer.
     pub fn serializer(&self) -> &dyn Serializer {
         &*self.serializer
+    }
+
+    /// Whether each is the very same one.
+    pub(crate) fn is_same(&self, other: &Services) -> bool {
+        Arc::ptr_eq(&self.hasher, &other.hasher)
+            && Arc::ptr_eq(&self.sharder, &other.sharder)
+            && Arc::ptr_eq(&self.validator, &other.validator)
+            && Arc::ptr_eq(&self.compressor, &other.compressor)
+            && Arc::ptr_eq(&self.serializer, &other.serializer)
     }
 
     /// The kind and identity of each.

@@ -270,6 +270,20 @@ impl LockedFiles {
     }
 }
 
+impl OsFile {
+    /// Written zeros are the only promise of room that every file system keeps.
+    fn write_zeros(&self, start: u64, end: u64) -> io::Result<()> {
+        let zeros = vec![0; 64 << 10];
+        let mut at = start;
+        while at < end {
+            let count = (end - at).min(zeros.len() as u64) as usize;
+            self.write_at(at, &zeros[..count])?;
+            at += count as u64;
+        }
+        Ok(())
+    }
+}
+
 impl StorageFile for OsFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -309,25 +323,14 @@ impl StorageFile for OsFile {
         if present >= length {
             return Ok(());
         }
-        match reserve(&self.file, length) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                // Written zeros are the only promise that every file system keeps.
-                let zeros = vec![0; 64 << 10];
-                let mut at = present;
-                while at < length {
-                    let count = (length - at).min(zeros.len() as u64) as usize;
-                    self.write_at(at, &zeros[..count])?;
-                    at += count as u64;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                // Some file systems keep what they had found room for.
-                let _ = self.file.set_len(present);
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
+        let reserved = match reserve(&self.file, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.write_zeros(present, length),
+            outcome => outcome,
+        };
+        reserved.inspect_err(|_| {
+            // What room was found for would be kept: of the zeros, and by some file systems of a reservation.
+            let _ = self.file.set_len(present);
+        })
     }
 
     fn punch_hole(&self, offset: u64, length: u64) -> io::Result<()> {

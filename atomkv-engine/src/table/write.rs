@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Found, Table};
+use super::{About, Found, Parts, Table};
 use crate::commit::{Body, Change};
 use crate::epoch;
 use crate::error::{Error, Result};
@@ -49,14 +49,26 @@ impl Table {
     /// [`Error::InvalidArgument`] for an expiry that is not in the future. If the sync fails, the database is read-only
     /// and the write may or may not be found at the next opening.
     pub fn put_with(&self, key: &[u8], value: &[u8], options: impl Into<WriteOptions>) -> Result<Written> {
-        let options = options.into();
+        self.put_as(key, value, &options.into(), |_| {})
+    }
+
+    /// [`Table::put_with`], with a last word on the change.
+    #[inline]
+    fn put_as(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: &WriteOptions,
+        adjust: impl FnOnce(&mut Change<'_>),
+    ) -> Result<Written> {
         // Waiting for compaction or the disk counts.
         let began = self.inner.counters.shard().begin_put();
         self.inner.backpressure();
         // One pin for all that follows: pinning again costs next to nothing.
         let guard = epoch::pin();
-        let change = self.put_change(self.locate(key)?, key, value, &options, None)?;
-        let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
+        let mut change = self.put_change(self.locate(key)?, key, value, options, None)?;
+        adjust(&mut change);
+        let written = self.inner.commit_one(&change, self.durability_of(options), guard)?;
         if let Some(began) = began {
             self.inner.counters.put_latency.add(began.elapsed());
         }
@@ -188,14 +200,9 @@ impl Table {
 
     /// Puts another value in the place of one that is there, with the expiry that it has.
     fn replace(&self, key: &[u8], value: &[u8], expect: Expect, expiry_ms: Option<u64>) -> Result<Written> {
-        self.inner.backpressure();
-        let guard = epoch::pin();
         let options = WriteOptions::new().expect(expect).expiry(Expiry::Never);
-        let mut change = self.put_change(self.locate(key)?, key, value, &options, None)?;
         // Not by the options, which refuse one that has passed meanwhile: what is expected is not there any more then.
-        change.expiry_ms = expiry_ms;
-        let written = self.inner.commit_one(&change, self.durability_of(&options), guard)?;
-        written.ok_or_else(|| Error::Internal { reason: "a put that wrote nothing".to_string() })
+        self.put_as(key, value, &options, |change| change.expiry_ms = expiry_ms)
     }
 
     /// Changes a value by an operator, atomically: adds to a number, appends, patches JSON. Returns what was written and
@@ -228,25 +235,39 @@ impl Table {
     }
 
     /// Gives a document another expiry: a write like any other, with the same value. `None` if the key is not there.
-    /// The options' expectation is a condition as in [`Table::put_with`]. Copies the value, however large.
+    /// The options' expectation is a condition as in [`Table::put_with`]. Copies the value, however large; that of a
+    /// streamed document part by part, into another streamed one.
     ///
     /// # Errors
-    /// As [`Table::put_with`].
+    /// As [`Table::put_with`] and, of a streamed document, [`Table::write_stream`].
     pub fn set_expiry(&self, key: &[u8], options: impl Into<WriteOptions>) -> Result<Option<Written>> {
         let options = options.into();
         loop {
-            let Some(entry) = self.get_entry(key)? else {
+            let Some(parts) = self.open_parts(key, None)? else {
                 return match options.expect {
                     Expect::Anything | Expect::Absent => Ok(None),
                     _ => Err(self.conflict(key, None)),
                 };
             };
-            let found = Written { version: entry.version, sequence: entry.sequence };
+            let About { version, sequence, .. } = match &parts {
+                Parts::Held(pinned) => pinned.about(),
+                Parts::Chunked { about, .. } => *about,
+            };
+            let found = Written { version, sequence };
             let present = Present { written: found, is_expired: false };
             if !Condition::Expect(options.expect).holds(Some(present)) {
                 return Err(self.conflict(key, Some(found)));
             }
-            match self.put_with(key, &entry.value, options.expect(Expect::from(found))) {
+            let options = options.expect(Expect::from(found));
+            let outcome = match parts {
+                Parts::Held(pinned) => self.put_with(key, &pinned, options),
+                parts @ Parts::Chunked { .. } => {
+                    // Before all of it is copied in vain.
+                    self.expiry_ms(options.expiry, None)?;
+                    self.copy_stream(key, &self.reader(parts), options)
+                }
+            };
+            match outcome {
                 Err(Error::Conflict { .. }) => {}
                 outcome => return outcome.map(Some),
             }

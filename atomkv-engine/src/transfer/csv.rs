@@ -205,16 +205,15 @@ impl Rows {
         })?;
         for index in 0..count {
             let name = rows.field(index);
-            let shown =
-                String::from_utf8_lossy(name.get(..name.len().min(40)).unwrap_or_default()).into_owned();
+            let shown = field::shown(&String::from_utf8_lossy(name));
             let Some(column) = Column::named(name) else {
                 return Err(refuse(format!(
-                    "there is no column {shown:?}; the columns are key, value, version, sequence, expires_at_ms, and \
+                    "there is no column {shown}; the columns are key, value, version, sequence, expires_at_ms, and \
                      key and value with _hex, _base64 or _encoding"
                 )));
             };
             if rows.columns.iter().any(|other| other.is_alike(column)) {
-                return Err(refuse(format!("the column {shown:?} is there besides another of its kind")));
+                return Err(refuse(format!("the column {shown} is there besides another of its kind")));
             }
             rows.columns.push(column);
         }
@@ -308,8 +307,9 @@ impl Rows {
                 _ => continue,
             };
             let name = std::str::from_utf8(self.field(index)).unwrap_or_default();
-            field.1 = Mark::named(name)
-                .ok_or_else(|| format!("there is no encoding {name:?}; it is text, hex or base64"))?;
+            field.1 = Mark::named(name).ok_or_else(|| {
+                format!("there is no encoding {}; it is text, hex or base64", field::shown(name))
+            })?;
         }
         let decode = |(text, mark): (&'_ [u8], Mark), name: &str| -> std::result::Result<Vec<u8>, String> {
             mark.decode(text).map(Cow::into_owned).map_err(|what| format!("its {name} {what}"))

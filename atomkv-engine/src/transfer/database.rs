@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-use super::dump::{DumpReader, DumpWriter};
+use super::dump::{Definitions, DumpReader, DumpWriter};
 use super::export::{Exporter, Form, Output, head_of};
 use super::import::{Importer, Source, input_error};
 use super::input::Input;
@@ -42,8 +42,9 @@ impl Database {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TableNotFound`]; [`Error::InvalidArgument`] for a table with services of its own that were not given;
-    /// [`Error::ServicesMismatch`]; those of [`Table::export`].
+    /// [`Error::TableNotFound`]; [`Error::InvalidArgument`] for a table with services of its own that were not given, and for
+    /// more tables than a dump has, 16,384 with 1,048,576 partitions; [`Error::ServicesMismatch`]; those of
+    /// [`Table::export`].
     pub fn dump(
         &self,
         writer: &mut dyn Write,
@@ -62,8 +63,13 @@ impl Database {
         let mut output = Output::new(writer, &options.report, watcher);
         let head = head_of(&snapshot);
         let mut dump = DumpWriter::begin(&head, options.versions, true, &mut output.buffer);
+        let mut all = Definitions::default();
         for table in &tables {
-            dump.table(&table.core.definition(), &mut output.buffer);
+            let definition = table.core.definition();
+            let before = output.buffer.len();
+            dump.table(&definition, &mut output.buffer);
+            let bytes = output.buffer.len() - before;
+            all.add(&definition, bytes).map_err(|reason| Error::InvalidArgument { reason })?;
         }
         let export = ExportOptions::new().format(Format::Dump);
         let mut form = Form::Dump(dump);
@@ -78,7 +84,7 @@ impl Database {
 
     /// Creates the tables of a dump as they are defined there, and imports their records as [`Table::import`] does. A table
     /// that exists must have the same order, retention and services; what is in it stays, as
-    /// [`ImportOptions::if_exists`] says. The format is [`Format::Dump`], whatever the options say.
+    /// [`ImportOptions::if_exists`] says, and its durability and time to live hold for what comes. The format is [`Format::Dump`], whatever the options say.
     ///
     /// # Errors
     /// [`Error::TableMismatch`], [`Error::ServicesMismatch`]; [`Error::InvalidArgument`] for a table with services of its
@@ -112,16 +118,20 @@ impl Database {
         self.open_table(name, services_of(&core.record, given)?)
     }
 
-    /// The table with this definition, created if it is not there.
+    /// The table with this definition, created if it is not there. One that is has its own durability and time to live.
     fn table_of(&self, record: &TableRecord, given: &BTreeMap<String, Services>) -> Result<Table> {
-        let durability = if record.durability == 1 { Durability::Sync } else { Durability::Buffered };
-        let mut options = TableOptions::new()
-            .partitions(record.partitions)
-            .auto_partitions(record.auto_partitions)
-            .durability(durability)
+        let options = TableOptions::new()
             .ordered(record.ordered)
             .retention(Retention::stored(record.retention, record.retention_ms))
             .services(services_of(record, given)?);
+        if self.inner().tables.by_name(&record.name).is_some() {
+            return self.table(&record.name, options);
+        }
+        let durability = if record.durability == 1 { Durability::Sync } else { Durability::Buffered };
+        let mut options = options
+            .partitions(record.partitions)
+            .auto_partitions(record.auto_partitions)
+            .durability(durability);
         if let Some(ttl_ms) = record.ttl_ms {
             options = options.ttl(Duration::from_millis(ttl_ms));
         }

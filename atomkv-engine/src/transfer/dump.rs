@@ -185,10 +185,42 @@ pub(super) enum Dumped<'a> {
     },
 }
 
+/// The tables of a dump, which are bounded: each partition takes memory, before a record is there, of a database that
+/// loads them.
+#[derive(Default)]
+pub(super) struct Definitions {
+    tables: u64,
+    partitions: u64,
+    bytes: u64,
+}
+
+const TABLES_MAX: u64 = 16_384;
+const TABLES_PARTITIONS_MAX: u64 = 1 << 20;
+const TABLES_BYTES_MAX: u64 = 16 << 20;
+
+impl Definitions {
+    /// Another one, whose definition has so many bytes; `Err` if it is one too many.
+    pub(super) fn add(&mut self, table: &TableRecord, bytes: usize) -> Result<(), String> {
+        self.tables += 1;
+        self.partitions += u64::from(table.partitions);
+        self.bytes += bytes as u64;
+        let is_bounded = self.tables <= TABLES_MAX
+            && self.partitions <= TABLES_PARTITIONS_MAX
+            && self.bytes <= TABLES_BYTES_MAX;
+        is_bounded.then_some(()).ok_or_else(|| {
+            format!(
+                "a dump has at most {TABLES_MAX} tables with {TABLES_PARTITIONS_MAX} partitions, and \
+                 {TABLES_BYTES_MAX} bytes of definitions; dump the tables in several parts"
+            )
+        })
+    }
+}
+
 /// Reads a dump.
 pub(super) struct DumpReader {
     salt: u32,
     pub(super) tables: Vec<TableRecord>,
+    definitions: Definitions,
     /// Theirs, to find what is there twice.
     ids: HashSet<u32>,
     names: HashSet<String>,
@@ -230,6 +262,7 @@ impl DumpReader {
         let mut reader = DumpReader {
             salt,
             tables: Vec::new(),
+            definitions: Definitions::default(),
             ids: HashSet::new(),
             names: HashSet::new(),
             kind: 0,
@@ -267,6 +300,7 @@ impl DumpReader {
         if !is_new {
             return broken(format!("the table {:?} is there twice", table.name));
         }
+        self.definitions.add(&table, self.contents.len()).map_err(Fault::Broken)?;
         self.tables.push(table);
         Ok(())
     }
@@ -492,6 +526,27 @@ mod tests {
             retention_ms: None,
             ttl_ms: None,
             services: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn more_tables_than_memory_is_for_are_refused() {
+        let head = Head { database_id: [7; 16], sequence: 1, time_ms: 1 };
+        let dump = |tables: u32, partitions: u32, service_bytes: usize| {
+            let mut out = Vec::new();
+            let mut dump = DumpWriter::begin(&head, false, true, &mut out);
+            for id in 0..tables {
+                let services = vec![("kind".to_string(), "s".repeat(service_bytes), 1)];
+                let table = TableRecord { partitions, services, ..table(id, &format!("t{id}")) };
+                dump.table(&table, &mut out);
+            }
+            dump.end(0, &mut out);
+            read_all(&out)
+        };
+        assert_eq!([dump(64, 16_384, 1), dump(16_384, 64, 1), dump(255, 1, 65_000)], [Ok(0), Ok(0), Ok(0)]);
+        for (tables, partitions, service_bytes) in [(65, 16_384, 1), (16_385, 1, 1), (260, 1, 65_000)] {
+            let reason = dump(tables, partitions, service_bytes).expect_err("too many");
+            assert!(reason.contains("dump the tables in several parts"), "{reason}");
         }
     }
 

@@ -64,6 +64,15 @@ impl Mark {
     }
 }
 
+/// The beginning of a name, for a message: an input may have one of any length.
+pub(super) fn shown(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 40;
+    match name.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
+        None => format!("{name:?}"),
+    }
+}
+
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok()
 }

@@ -35,6 +35,8 @@ pub(super) fn broken<T>(reason: impl Into<String>) -> std::result::Result<T, Fau
 /// A reader that knows where it is.
 pub(super) struct Input<'a> {
     reader: &'a mut dyn BufRead,
+    /// What was read and handed back: it comes before the rest.
+    ahead: Vec<u8>,
     offset: u64,
     /// Where the record begins that was begun last.
     record_at: u64,
@@ -44,7 +46,7 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     pub(super) fn new(reader: &'a mut dyn BufRead) -> Input<'a> {
-        Input { reader, offset: 0, record_at: 0, last: None }
+        Input { reader, ahead: Vec::new(), offset: 0, record_at: 0, last: None }
     }
 
     /// How many bytes were read.
@@ -69,6 +71,9 @@ impl<'a> Input<'a> {
 
     /// What is there to be read; nothing at the end.
     fn peek(&mut self) -> Result<&[u8]> {
+        if !self.ahead.is_empty() {
+            return Ok(&self.ahead);
+        }
         loop {
             // Asked twice, because what was returned first would be borrowed for as long as the loop goes on.
             match self.reader.fill_buf() {
@@ -81,7 +86,11 @@ impl<'a> Input<'a> {
     }
 
     fn consume(&mut self, bytes: usize, last: Option<u8>) {
-        self.reader.consume(bytes);
+        if self.ahead.is_empty() {
+            self.reader.consume(bytes);
+        } else {
+            self.ahead.drain(..bytes);
+        }
         self.offset += bytes as u64;
         self.last = last.or(self.last);
     }
@@ -94,9 +103,18 @@ impl<'a> Input<'a> {
     /// Passes over a byte order mark, which some programs put before UTF-8.
     pub(super) fn pass_byte_order_mark(&mut self) -> Result<()> {
         const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-        // A reader that hands out less than three bytes at a time is left alone.
-        if self.offset == 0 && self.peek()?.starts_with(&MARK) {
-            self.consume(MARK.len(), None);
+        if self.offset > 0 {
+            return Ok(());
+        }
+        // A pipe may hand it out in parts.
+        let mut met = Vec::new();
+        while let Some(&expected) = MARK.get(met.len()) {
+            if self.peek()?.first() != Some(&expected) {
+                (self.ahead, self.offset, self.last) = (met, 0, None);
+                return Ok(());
+            }
+            self.consume(1, None);
+            met.push(expected);
         }
         Ok(())
     }
@@ -153,10 +171,12 @@ impl<'a> Input<'a> {
     /// so many.
     pub(super) fn read_exact(&mut self, buffer: &mut Vec<u8>, bytes: u64) -> Result<bool> {
         buffer.clear();
-        let read = (&mut self.reader).take(bytes).read_to_end(buffer).map_err(read_error)?;
-        self.offset += read as u64;
+        let from_ahead = self.ahead.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        buffer.extend(self.ahead.drain(..from_ahead));
+        (&mut self.reader).take(bytes - from_ahead as u64).read_to_end(buffer).map_err(read_error)?;
+        self.offset += buffer.len() as u64;
         self.last = buffer.last().copied().or(self.last);
-        Ok(read as u64 == bytes)
+        Ok(buffer.len() as u64 == bytes)
     }
 
     /// Passes over everything up to an offset, where a record should begin.
@@ -206,12 +226,8 @@ mod tests {
             let bytes = "\u{feff}one\nanother\nend";
             let mut reader = BufReader::with_capacity(capacity, bytes.as_bytes());
             let mut input = Input::new(&mut reader);
-            if capacity > 2 {
-                input.pass_byte_order_mark().expect("readable");
-                assert_eq!(input.offset(), 3);
-            } else {
-                input.pass_to(3, false).expect("readable");
-            }
+            input.pass_byte_order_mark().expect("readable");
+            assert_eq!(input.offset(), 3);
             let mut line = Vec::new();
             let mut next = |input: &mut Input<'_>| {
                 let length = input.read_until(&mut line, (5, 8), |byte| byte == b'\n').expect("readable");
@@ -222,6 +238,26 @@ mod tests {
             assert_eq!(next(&mut input), (Some(3), "end".into(), 18));
             assert_eq!(next(&mut input), (Some(0), String::new(), 18));
             assert!(input.is_at_end().expect("readable"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_byte_order_mark_is_read() {
+        for capacity in [1, 2, 3, 100] {
+            for bytes in [&b"\xef\xbbone"[..], b"\xefone", b"one", b"\xef\xbb", b"\xef", b""] {
+                let mut reader = BufReader::with_capacity(capacity, bytes);
+                let mut input = Input::new(&mut reader);
+                input.pass_byte_order_mark().expect("readable");
+                assert_eq!(input.offset(), 0);
+                let mut line = Vec::new();
+                let length = input.read_until(&mut line, (9, 9), |byte| byte == b'\n').expect("readable");
+                assert_eq!((length, &line[..]), (Some(bytes.len() as u64), bytes));
+                let mut reader = BufReader::with_capacity(capacity, bytes);
+                let mut input = Input::new(&mut reader);
+                input.pass_byte_order_mark().expect("readable");
+                assert!(input.read_exact(&mut line, bytes.len() as u64).expect("readable"));
+                assert_eq!((input.offset(), &line[..]), (bytes.len() as u64, bytes));
+            }
         }
     }
 

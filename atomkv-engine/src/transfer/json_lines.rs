@@ -148,6 +148,9 @@ pub(super) fn whole(length: Option<u64>, input: &Input<'_>, most: u64) -> std::r
 }
 
 fn parse(line: &[u8]) -> std::result::Result<Fields<'_>, String> {
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it is no object with a key and a value".to_string());
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let fields =
         deserializer.deserialize_map(FieldsVisitor).and_then(|fields| deserializer.end().map(|()| fields));
@@ -182,7 +185,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         // Version, sequence, expiry: each at most once.
         let mut seen = [false; 3];
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let twice = || A::Error::custom(format!("{name:?} is there besides another of its kind"));
+            let twice =
+                || A::Error::custom(format!("{} is there besides another of its kind", field::shown(&name)));
             let (slot, mark) = match &*name {
                 "key" => (&mut fields.key, None),
                 "key_hex" => (&mut fields.key, Some(Mark::Hex)),
@@ -198,7 +202,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                     if std::mem::replace(&mut seen[which], true) {
                         return Err(twice());
                     }
-                    let number = map.next_value::<Option<u64>>()?;
+                    // Not as a number at once, whose reader would quote all of a text that stands there instead.
+                    let number = number_of(map.next_value()?, &name).map_err(A::Error::custom)?;
                     if which == 2 {
                         fields.expiry = number.map_or(IncomingExpiry::Never, IncomingExpiry::AtMs);
                     }
@@ -206,8 +211,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 }
                 _ => {
                     return Err(A::Error::custom(format!(
-                        "there is no field {name:?}; the fields are key, value, version, sequence, expires_at_ms, \
-                         and key and value with _hex or _base64"
+                        "there is no field {}; the fields are key, value, version, sequence, expires_at_ms, and key \
+                         and value with _hex or _base64",
+                        field::shown(&name)
                     )));
                 }
             };
@@ -218,6 +224,13 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         }
         Ok(fields)
     }
+}
+
+/// A number, or nothing.
+fn number_of(raw: &RawValue, name: &str) -> std::result::Result<Option<u64>, String> {
+    let is_number = !raw.get().starts_with(['"', '[', '{']);
+    let number = is_number.then(|| serde_json::from_str(raw.get()).ok()).flatten();
+    number.ok_or_else(|| format!("its {name} is no number from 0 to 18446744073709551615"))
 }
 
 /// The bytes that a field stands for.

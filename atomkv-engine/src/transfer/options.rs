@@ -38,7 +38,7 @@ pub enum Encoding {
     /// Base64 with padding (RFC 4648, section 4).
     Base64,
     /// Values only: JSON, embedded in JSON Lines; anything else is an error. Line breaks between its parts become spaces
-    /// in JSON Lines, otherwise it stays as it is, to the digit.
+    /// in JSON Lines, and white space before and behind it is lost; otherwise it stays as it is, to the digit.
     Json,
 }
 

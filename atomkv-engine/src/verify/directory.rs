@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::files::Files;
 use super::segment::SegmentJob;
-use super::{UncleanEnd, VerifyOptions, VerifyReport, check_contents, pointers};
+use super::{UncleanEnd, ValueFiles, VerifyOptions, VerifyReport, check_contents, pointers};
 use crate::checkpoint::parse_image_name;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
@@ -28,17 +28,30 @@ const OTHER_FILES: [&str; 4] = ["MANIFEST", "LOCK", "RESERVE", "RESERVE-UPKEEP"]
 pub(super) fn verify(path: &Path, options: &VerifyOptions, watcher: Watcher<'_>) -> Result<VerifyReport> {
     let (path, _) = enter(&*options.storage, path)?;
     let _lock = inspect::lock(&*options.storage, &path)?;
+    let damages = Arc::new(Damages::new(options.damages_max));
     // Looked at again, now that nobody changes it.
-    verify_locked(&path, options, watcher)
+    let (_, names) = enter(&*options.storage, &path)?;
+    if let Some((marker, reason)) = open::unfinished(&names) {
+        damages.note(&path.join(marker), 0, reason);
+    }
+    read(&path, options, watcher, damages)
 }
 
-/// The same of a directory whose lock the caller has.
+/// The same of a directory whose lock the caller has, and which it is about to finish.
 pub(crate) fn verify_locked(
     path: &Path,
     options: &VerifyOptions,
     watcher: Watcher<'_>,
 ) -> Result<VerifyReport> {
-    let damages = Arc::new(Damages::new(options.damages_max));
+    read(path, options, watcher, Arc::new(Damages::new(options.damages_max)))
+}
+
+fn read(
+    path: &Path,
+    options: &VerifyOptions,
+    watcher: Watcher<'_>,
+    damages: Arc<Damages>,
+) -> Result<VerifyReport> {
     let storage = ReadingStorage::new(options.storage.clone(), damages.clone());
     let (path, names) = enter(&storage, path)?;
     let files = Files::new(storage.clone(), &path, damages.clone());
@@ -78,7 +91,8 @@ pub(crate) fn verify_locked(
                 pointers::collect(&found.catalog, &found.tables, &damages, false, &mut reporter, || Ok(()))?;
             let keys = collected.keys;
             let jobs = collected.into_jobs(segments);
-            check_contents(&files, &found.tables, jobs, threads, &mut reporter, &|| Ok(()), &|_| false)?;
+            let values = ValueFiles { held: &|_| None, is_gone: &|_| false };
+            check_contents(&files, &found.tables, jobs, threads, &mut reporter, &|| Ok(()), &values)?;
             (keys, unclean_end(found, manifest.as_ref()))
         }
         None => {
@@ -86,7 +100,8 @@ pub(crate) fn verify_locked(
             let (jobs, tables) = alone.jobs(&mut known)?;
             let total: u64 = jobs.iter().map(SegmentJob::bytes).sum();
             reporter.expect_bytes(reporter.progress().bytes + total);
-            check_contents(&files, &tables, jobs, threads, &mut reporter, &|| Ok(()), &|_| true)?;
+            let values = ValueFiles { held: &|_| None, is_gone: &|_| true };
+            check_contents(&files, &tables, jobs, threads, &mut reporter, &|| Ok(()), &values)?;
             (0, None)
         }
     };

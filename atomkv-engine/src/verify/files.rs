@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::VerifyReport;
 use super::segment::LargeValue;
+use super::{ValueFiles, VerifyReport};
 use crate::catalog::{self, MANIFEST};
 use crate::checkpoint::{self, image_name};
 use crate::error::{Error, Result};
 use crate::extents;
 use crate::format::manifest::{CheckpointRecord, Manifest};
 use crate::format::segment::SegmentKind;
-use crate::inspect::{Damage, Damages, ReadingStorage, Tally};
+use crate::inspect::{Damage, Damages, ReadingFile, ReadingStorage, Tally};
 use crate::progress::Reporter;
 use crate::segment::file_name;
 use crate::storage::Storage;
@@ -115,11 +115,11 @@ impl Files {
         Ok(bytes)
     }
 
-    /// Reads a large value. `is_gone` tells of one that is missing whether nobody wants it any more.
+    /// Reads a large value.
     pub(super) fn check_value(
         &self,
         value: &LargeValue,
-        is_gone: &dyn Fn(u64) -> bool,
+        value_files: &ValueFiles<'_>,
         tally: &Tally,
     ) -> Result<()> {
         let path = self.path.join(file_name(SegmentKind::Extent, SegmentId(value.extent.id)));
@@ -137,13 +137,20 @@ impl Files {
             }
             Ok(())
         };
-        match extents::examine(&self.storage, &path, &value.extent, &mut part, &mut damaged) {
+        let outcome = match (value_files.held)(value.extent.id) {
+            Some(file) => {
+                let file = Arc::new(ReadingFile::new(file, &path, self.damages.clone()));
+                extents::examine_file(file, &path, &value.extent, &mut part, &mut damaged)
+            }
+            None => extents::examine(&self.storage, &path, &value.extent, &mut part, &mut damaged),
+        };
+        match outcome {
             Ok(()) => {
                 self.count_file();
                 Ok(())
             }
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                if !value.may_be_gone && !is_gone(value.extent.id) {
+                if !value.may_be_gone && !(value_files.is_gone)(value.extent.id) {
                     damage(path, 0, "the file of a large value is missing".to_string());
                 }
                 Ok(())
