@@ -53,8 +53,8 @@ pub(crate) struct Inner {
     pub(crate) snapshots: Snapshots,
     pub(crate) clock: Clock,
     pub(crate) hash_seed: u64,
-    /// Of what was deleted or overwritten up to it nothing is known, because the database was salvaged; else 0.
-    pub(crate) salvaged_sequence: u64,
+    /// Of a database that was salvaged: of what was deleted or overwritten up to this sequence nothing is known.
+    pub(crate) salvaged_sequence: Option<u64>,
     pub(crate) counters: Counters,
     pub(crate) signals: Signals,
     /// Held by checkpoints and compactions: one at a time.

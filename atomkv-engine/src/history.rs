@@ -131,7 +131,7 @@ impl Table {
         let past = self.past(key)?;
         let before_all = past.iter().all(|past| past.sequence > sequence);
         // Salvaging leaves neither deletions nor the lives of a key before its last one.
-        let was_salvaged = sequence <= self.inner.salvaged_sequence;
+        let was_salvaged = self.inner.salvaged_sequence.is_some_and(|salvaged| sequence <= salvaged);
         let knows_all = match self.core.retention() {
             _ if was_salvaged => false,
             Retention::All => before_all && self.begins(key, &past)?,

@@ -277,7 +277,7 @@ impl Found {
             snapshots: Snapshots::default(),
             clock: Clock::starting_at(start.last_time_ms),
             hash_seed: opener.manifest.hash_seed,
-            salvaged_sequence: opener.manifest.salvaged_sequence.unwrap_or(0),
+            salvaged_sequence: opener.manifest.salvaged_sequence,
             counters: Counters::default(),
             signals: Signals::default(),
             maintenance: Turns::default(),
