@@ -683,7 +683,7 @@ fn checkpoint_beside_a_lease(
     sequences
 }
 
-/// The next process did not know of the lease, and gave numbers again that were lost with the power.
+/// A checkpoint that begins behind a lease knows of it, or the next process gives numbers again that were lost with the power.
 #[test]
 fn a_checkpoint_beside_the_first_put_counts_its_lease() {
     for seed in 0..10 {
@@ -697,8 +697,8 @@ fn a_checkpoint_beside_the_first_put_counts_its_lease() {
     }
 }
 
-/// The checkpoint lay behind a lease that was not durable: a hole in the log that nobody reads again, but that
-/// compaction and a rebuild take for damage.
+/// A checkpoint that begins behind a lease waits until that is durable: else there is a hole in the log that nobody reads
+/// again, but that compaction and a rebuild take for damage.
 #[test]
 fn a_checkpoint_beside_the_first_put_leaves_no_hole() {
     for seed in 0..20 {

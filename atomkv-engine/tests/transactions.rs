@@ -593,7 +593,7 @@ fn what_is_written_through_several_handles_expires_as_each_of_them_says() {
     }
 }
 
-/// A batch looked its keys up again for ever, where one of them changed faster than all could be looked up.
+/// One of its keys may change faster than all can be looked up: it does not look them up again for ever.
 #[test]
 fn a_batch_is_applied_though_one_of_its_keys_changes_all_the_time() {
     let database = Database::open("batch", Options::in_memory()).expect("opens");
