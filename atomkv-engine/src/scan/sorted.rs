@@ -149,8 +149,13 @@ impl Sorted {
         f: &mut impl FnMut(&Found<'_>) -> Result<Next>,
     ) -> Result<()> {
         let start = self.done;
-        let wanted = self.keys.iter().enumerate().skip(start).filter(|(_, key)| options.matches(key));
-        let (numbers, keys): (Vec<usize>, Vec<&[u8]>) = wanted.unzip();
+        let most = self.keys.len() - start;
+        let (mut numbers, mut keys) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        for (number, key) in self.keys.iter().enumerate().skip(start).filter(|(_, key)| options.matches(key))
+        {
+            numbers.push(number);
+            keys.push(key);
+        }
         let view = View { is_settled: true, ..*view };
         let mut count = 0;
         let outcome = table.read_many(&keys, Some(&view), |index, found| {
