@@ -11,7 +11,9 @@ pub const WORKLOAD: Workload = Workload {
     name: "load",
     title: "Random load",
     about: "Puts into an empty database, keys in random order, buffered: what has returned survives `kill -9`. Half of \
-            each value is compressible. A batch is one atomic write of 1,000 keys.",
+            each value is compressible. A batch is one atomic write of 1,000 keys. AtomKV also syncs in the background and has \
+            writers wait from 256 MiB unsynced bytes on, so that it loads large values at the rate of the disk; emdb, LMDB and \
+            SQLite leave that to the kernel here.",
     who: Who::Everyone,
     run,
 };
