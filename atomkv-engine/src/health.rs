@@ -93,10 +93,12 @@ impl Health {
     /// Ends writing because of this error and hands it back.
     pub(crate) fn fail(&self, error: Error) -> Error {
         let cause = format!("a write has failed ({error}); reopen it to write again");
-        if self.cause.set(cause).is_ok() {
+        let is_first = self.cause.set(cause).is_ok();
+        self.failed.store(true, Ordering::Release);
+        // Whoever receives it may take its time, or panic.
+        if is_first {
             event!(ERROR, "read-only", cause = self.cause().unwrap_or_default());
         }
-        self.failed.store(true, Ordering::Release);
         error
     }
 

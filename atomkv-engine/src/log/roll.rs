@@ -30,6 +30,9 @@ const READY_BEFORE_BYTES: u64 = 512 << 10;
 /// instead of a long one.
 const WAIT_FOR_HELPER: Duration = Duration::from_micros(500);
 
+/// So many rolled segments wait for their footers before the helper makes another one: it holds an entry for each record.
+const SEALS_WAITING_MAX: usize = 4;
+
 /// While writers write, the helper that populates looks so often whether they need it, and so many times more when they
 /// have stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -69,7 +72,7 @@ impl Log {
         // A segment for a very large commit is longer than addresses reach; what follows goes elsewhere.
         let limit = new.capacity.min(SEGMENT_BYTES_CEILING) - TRAILER_BYTES;
         let writer = new.writer.map_or(Writer::File, Writer::Mapped);
-        event!(DEBUG, "segment roll", path = &*new.segment.path.to_string_lossy(), capacity = new.capacity);
+        let (path, capacity) = (new.segment.path.clone(), new.capacity);
         let old = core.active.replace(Active {
             segment: new.segment,
             writer,
@@ -99,6 +102,7 @@ impl Log {
         } else if let Some(old) = old {
             self.requests.lock().seal.push(old);
         }
+        event!(DEBUG, "segment roll", path = &*path.to_string_lossy(), capacity = capacity);
         Ok(())
     }
 
@@ -130,7 +134,9 @@ impl Log {
             match self.create(&plan, end, 0) {
                 Ok(new) => return Ok((new, unsuited)),
                 // They may hold what is missing.
-                Err(_) if !unsuited.is_empty() => self.remove(std::mem::take(&mut unsuited)),
+                Err(_) if !unsuited.is_empty() && !self.health.is_failed() => {
+                    self.remove(std::mem::take(&mut unsuited))
+                }
                 // On a disk that is nearly full a smaller segment may still fit.
                 Err(Error::NoSpace { .. }) if plan.capacity > needed.max(SEGMENT_BYTES_FLOOR) => {
                     plan.capacity = (plan.capacity / 4).max(SEGMENT_BYTES_FLOOR).max(needed);
@@ -247,7 +253,10 @@ impl Log {
                 }
             };
             if prepare {
-                let late = self.successors.make(|plan| self.prepare(plan));
+                let late = self.successors.make(|plan| {
+                    self.catch_up();
+                    self.prepare(plan)
+                });
                 self.requests.lock().unused.extend(late);
             }
             if let Some((segment, footer)) = seal {
@@ -307,6 +316,22 @@ impl Log {
             from += POPULATE_STEP_BYTES;
         }
         populated.1 = from;
+    }
+
+    /// Seals and removes what has waited too long, while writers fill segments as fast as they are made.
+    fn catch_up(&self) {
+        loop {
+            let (sealed, unused) = {
+                let mut requests = self.requests.lock();
+                if requests.seal.len() <= SEALS_WAITING_MAX {
+                    return;
+                }
+                // The oldest: its records wait longest for their footer.
+                (requests.seal.remove(0), std::mem::take(&mut requests.unused))
+            };
+            self.seal(&sealed.0, sealed.1);
+            self.remove(unused);
+        }
     }
 
     /// Makes a segment ahead of need. A failure shows when the log rolls.

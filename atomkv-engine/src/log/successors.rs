@@ -97,6 +97,7 @@ impl Successors {
             other => {
                 // Nor is what is being made.
                 state.plan = None;
+                self.behind.store(false, Ordering::Relaxed);
                 Err(other.into_iter().chain(state.made.drain(..)).collect())
             }
         }

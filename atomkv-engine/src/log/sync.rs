@@ -86,7 +86,6 @@ impl Log {
         let took = began.elapsed();
         let mut state = self.sync_state.lock();
         state.running = false;
-        std::mem::forget(latch);
         state.group.end(took);
         let outcome = match outcome {
             Ok(()) => {
@@ -103,6 +102,7 @@ impl Log {
         };
         drop(state);
         self.sync_done.notify_all();
+        std::mem::forget(latch);
         // Whoever receives them may take its time, or panic.
         let path = &*self.catalog.path.to_string_lossy();
         match &outcome {

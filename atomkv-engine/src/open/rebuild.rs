@@ -35,10 +35,13 @@ impl Opener {
                 } else {
                     self.insert_newest(&table, entry.place, &segment, address)?;
                 }
+                // Nobody else does while a database is being opened, and what a growing index outgrows is much.
+                epoch::collect_if_due();
             }
         }
         for (table, place, segment, address) in tombstones {
             self.apply_tombstone(&table, place, &segment, address)?;
+            epoch::collect_if_due();
         }
         self.rebuild_orders()?;
         self.rebuild_histories()?;

@@ -266,7 +266,10 @@ impl Replay for Replayer<'_> {
                 return Err(Error::corrupt(&segment.path, *offset, detail));
             }
             self.record(segment, segment.address(*offset), record)
-        })
+        })?;
+        // Nobody else does while a database is being opened.
+        epoch::collect_if_due();
+        Ok(())
     }
 }
 
