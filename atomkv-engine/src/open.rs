@@ -37,7 +37,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::segment::{Expiries, Segment, parse_file_name};
 use crate::snapshots::Snapshots;
-use crate::storage::{DirectoryLock, LockOutcome, Storage};
+use crate::storage::{LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
 use crate::types::{Address, SegmentId};
@@ -79,7 +79,9 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     };
     let names = list(&*storage, path, &options)?;
     let (opener, reading) = read(path, &options, &manifest, &names)?;
-    opener.finish(reading)?.assemble(lock)
+    // From here on files may be removed.
+    opener.catalog.own(lock);
+    opener.finish(reading)?.assemble()
 }
 
 /// Reads everything that an opening reads, and changes nothing.
@@ -240,10 +242,9 @@ fn create(storage: &dyn Storage, path: &Path, options: &Options) -> Result<Manif
 }
 
 impl Found {
-    fn assemble(self, lock: Box<dyn DirectoryLock>) -> Result<Inner> {
+    fn assemble(self) -> Result<Inner> {
         let (is_rebuilt, is_image_stale) = (self.rebuilt, self.is_image_stale);
         let records = self.end.records;
-        self.opener.catalog.own(lock);
         forget_segments(&self.opener.catalog, &self.opener.cut)?;
         let inner = self.inner();
         inner.trim_histories(true);

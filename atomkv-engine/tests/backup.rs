@@ -587,6 +587,28 @@ fn each_failing_call_leaves_the_database_and_the_backup_before() {
     }
 }
 
+/// What cannot be read of the earlier backup made each later one to the same place fail.
+#[test]
+fn a_backup_takes_the_place_of_one_that_cannot_be_read() {
+    let sim = sample::disk(&sample_files());
+    let database =
+        Database::open(sample::directory(), sample::options(Arc::new(sim.clone()))).expect("opened");
+    database.backup(BACKUP, &backup_options(&sim, false), Watcher::none()).expect("backed up");
+    let names = sim.file_names(Path::new(BACKUP)).into_iter();
+    let bad: Vec<_> = names.filter(|name| name.ends_with(".seg")).collect();
+    assert!(
+        bad.iter().any(|name| name.starts_with("log-")) && bad.iter().any(|name| name.starts_with("page-"))
+    );
+    let table = database.table("plain", sample::table_options("plain")).expect("a table");
+    table.put(b"behind", b"the first").expect("put");
+    let paths = bad.iter().map(|name| Path::new(BACKUP).join(name)).collect();
+    let failing = sample::Failing::sectors(sim.clone(), paths, 64..1 << 20);
+    let options = BackupOptions::new().storage(Arc::new(failing)).link(false);
+    database.backup(BACKUP, &options, Watcher::none()).expect("backed up over what cannot be read");
+    assert_eq!(read_backup(&sim, BACKUP), Some(sample::contents(&database)));
+    database.close().expect("closed");
+}
+
 #[test]
 fn each_failing_call_of_a_first_backup_and_of_a_restore_can_be_made_good() {
     let files = sample_files();

@@ -11,6 +11,7 @@ use atomkv_engine::{Batch, Database, Durability, Error, Expect, Options, Table, 
 
 use crate::common;
 use crate::common::sample::Failing;
+use crate::common::watched::{Operation, Watched};
 use crate::common::{Random, directory, sim_options};
 
 /// How long something may take that must come to an end.
@@ -24,6 +25,39 @@ fn open(options: Options) -> (Database, Table) {
 
 fn value(number: u32, length: usize) -> Vec<u8> {
     Random::new(u64::from(number)).bytes(length)
+}
+
+/// Where files are never written in place, what opening writes again takes space. A full disk refused it, and what is held
+/// back for that stayed where it was.
+#[test]
+fn opening_on_a_full_disk_spends_what_is_held_back() {
+    let sim = SimStorage::new(1);
+    let (database, table) = open(sim_options(&sim, 1));
+    for number in 0..20_u32 {
+        table.put(&number.to_be_bytes(), &value(number, 300)).expect("put");
+    }
+    // Before it is closed.
+    sim.process_death();
+    drop((database, table));
+    let is_held_back = |sim: &SimStorage| {
+        let names = sim.file_names(&directory());
+        names.iter().any(|name| name.starts_with("RESERVE"))
+    };
+    assert!(is_held_back(&sim));
+    let refused = Arc::new(AtomicBool::new(false));
+    let (disk, was_refused) = (sim.clone(), refused.clone());
+    let full = Watched::over(sim.clone(), move |operation, path| {
+        let is_log = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"));
+        let is_full = is_log && matches!(operation, Operation::Write(..)) && is_held_back(&disk);
+        was_refused.fetch_or(is_full, Ordering::Relaxed);
+        if is_full { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let (database, table) = open(sim_options(&sim, 1).storage(Arc::new(full)));
+    assert!(refused.load(Ordering::Relaxed), "nothing was written again");
+    for number in 0..20_u32 {
+        assert_eq!(table.get(&number.to_be_bytes()).expect("read"), Some(value(number, 300)));
+    }
+    drop((database, table));
 }
 
 /// The system forgets what a failed sync was for. Opening synced the same bytes again and believed that, and what was

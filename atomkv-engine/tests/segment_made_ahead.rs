@@ -3,7 +3,7 @@
 //! ahead of the helper once made the next segment itself, with all its syncs, while everybody waited for the log.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use atomkv_engine::{
     BackupOptions, Database, Durability, Error, Options, RestoreOptions, Table, TableOptions, VerifyOptions,
     Watcher, WriteOptions, restore, restore_stream, verify_directory,
 };
+
+use crate::common::watched::{Operation, Watched};
 
 /// Real files; the log's helper thread may create only so many.
 #[derive(Debug, Default)]
@@ -255,5 +257,93 @@ fn a_writer_that_runs_ahead_of_the_helper_waits_for_it_before_the_segment_is_ful
     }
     assert!(database.stats().log_segments >= 5);
     assert_eq!(created_by_others(), first, "a writer has made a segment");
+    database.close().expect("closes");
+}
+
+/// Where the helper stands that is about to write a footer.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<(Option<PathBuf>, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn wait_while(&self, condition: impl Fn(&(Option<PathBuf>, bool)) -> bool) -> Option<PathBuf> {
+        let state = self.state.lock().expect("whole");
+        let waited =
+            self.changed.wait_timeout_while(state, Duration::from_secs(30), |state| condition(state));
+        waited.expect("whole").0.0.clone()
+    }
+
+    fn stop_at(&self, path: &Path) {
+        self.state.lock().expect("whole").0.get_or_insert_with(|| path.to_path_buf());
+        self.changed.notify_all();
+        self.wait_while(|(_, is_open)| !is_open);
+    }
+
+    fn open(&self) {
+        self.state.lock().expect("whole").1 = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The footer of a full segment lies behind the length that its file has until then. A backup once measured that length,
+/// and copied the beginning of the footer when it was there.
+#[test]
+fn a_backup_takes_a_segment_that_waits_for_its_footer_up_to_its_records() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let gate = Arc::new(Gate::default());
+    let stops = gate.clone();
+    let storage = Watched::over(FileStorage, move |operation, path| {
+        let is_helper = std::thread::current().name() == Some("atomkv-log");
+        // A new file has no length yet.
+        if is_helper && operation == Operation::Reserve && std::fs::metadata(path)?.len() > 0 {
+            stops.stop_at(path);
+        }
+        Ok(())
+    });
+    let options = Options::default().storage(Arc::new(storage)).segment_bytes(64 << 10, 64 << 10);
+    let database = Database::open(directory.path().join("db"), options).expect("opens");
+    let table = database.table("t", TableOptions::new()).expect("a table");
+    let begun = database.stats().log_segments;
+    let mut keys = 0u32;
+    while database.stats().log_segments <= begun {
+        table.put(&keys.to_be_bytes(), b"short").expect("put");
+        keys += 1;
+    }
+    let sealed = gate.wait_while(|(path, _)| path.is_none()).expect("the helper has come to a footer");
+    // The backup knows by its first file what belongs to it.
+    let opens = gate.clone();
+    let is_there = move || {
+        let bytes = std::fs::read(&sealed).expect("read");
+        bytes.len() > 64 << 10 && !bytes.ends_with(&[0; 8])
+    };
+    let target = Watched::over(FileStorage, move |operation, path| {
+        if operation == Operation::Create && path.to_string_lossy().contains(".seg") {
+            opens.open();
+            for _ in 0..3_000 {
+                if is_there() {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("the footer has not come");
+        }
+        Ok(())
+    });
+    let backup = directory.path().join("backup");
+    let options = BackupOptions::new().link(false).storage(Arc::new(target));
+    database.backup(&backup, &options, Watcher::none()).expect("backed up");
+    let restored = directory.path().join("restored");
+    restore(&backup, &restored, &RestoreOptions::new(), Watcher::none()).expect("restored");
+    let found = Database::open(&restored, Options::default()).expect("opens");
+    assert_eq!(found.table("t", TableOptions::new()).expect("a table").len(), u64::from(keys));
+    found.close().expect("closes");
+    // The next one to the same place has it whole.
+    let options = BackupOptions::new().link(false).verify(true);
+    database.backup(&backup, &options, Watcher::none()).expect("backed up again");
+    let found = Database::open(&backup, Options::default()).expect("opens");
+    assert_eq!(found.table("t", TableOptions::new()).expect("a table").len(), u64::from(keys));
+    found.close().expect("closes");
     database.close().expect("closes");
 }

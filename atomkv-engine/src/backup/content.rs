@@ -10,7 +10,7 @@ use crate::database::Inner;
 use crate::error::{Error, Result};
 use crate::format::manifest::{BackupRecord, Manifest};
 use crate::format::segment::SegmentKind;
-use crate::segment::file_name;
+use crate::segment::{file_name, read_trailer};
 use crate::snapshot::Snapshot;
 use crate::storage::StorageFile;
 use crate::types::SegmentId;
@@ -56,7 +56,7 @@ pub(super) struct BackupFile {
 
 enum Body {
     Open(Arc<dyn StorageFile>),
-    /// A segment of the log that is still written behind this place.
+    /// A segment of the log that is still written behind this place, be it its footer.
     Begun(Arc<dyn StorageFile>, u64),
     /// A large value, which is there unless only commits that came later refer to it.
     Extent(u64),
@@ -106,17 +106,20 @@ impl Content {
         segments[log..].reverse();
         for segment in segments {
             let is_last = segment.header.kind == SegmentKind::Log && segment.id() == position.segment;
-            let is_final = segment.is_sealed() && !is_last;
+            let file = segment.file().clone();
+            let length = file.len().map_err(|error| Error::io("measure", &segment.path, error))?;
+            // The log's helper may be about to write the footer, behind the length that the file has now.
+            let is_whole = segment.header.kind != SegmentKind::Log || read_trailer(&*file, length).is_some();
+            let is_final = segment.is_sealed() && !is_last && is_whole;
             let mut record = segment_record(&segment);
-            let length = |file: &Arc<dyn StorageFile>| {
-                file.len().map_err(|error| Error::io("measure", &segment.path, error))
-            };
             let (body, bytes) = if is_final {
-                (Body::Open(segment.file().clone()), length(segment.file())?)
+                (Body::Open(file), length)
             } else {
-                record.length = 0;
-                let end = position.offset;
-                (Body::Begun(segment.file().clone(), end), end + BLANK_BYTES)
+                let end = if is_last { position.offset } else { segment.end() };
+                if is_last {
+                    record.length = 0;
+                }
+                (Body::Begun(file, end), end + BLANK_BYTES)
             };
             manifest.segments.push(record);
             let name = file_name(segment.header.kind, segment.id());

@@ -337,19 +337,20 @@ impl<'a> Target<'a> {
             return Ok(There::Linked);
         }
         let Some(body) = content.open(file)? else { return Ok(There::Nothing) };
+        // What cannot be read of the earlier backup is replaced as what is damaged is.
         let there = match self.storage.open_to_read(&path) {
             Ok(there) => there,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
-            Err(error) => return Err(Error::io("open", &path, error)),
+            Err(_) => return Ok(There::Other),
         };
-        let length = there.len().map_err(failed("measure", &path))?;
+        let Ok(length) = there.len() else { return Ok(There::Other) };
         let (mut one, mut other) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);
         let mut begins_with = |end: u64| -> Result<bool> {
             let mut offset = 0;
             while offset < end {
                 let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(COPY_BYTES);
                 let read = body.read_at(offset, &mut one[..want]).map_err(failed("read", &file.path))?;
-                let same = there.read_at(offset, &mut other[..read]).map_err(failed("read", &path))?;
+                let Ok(same) = there.read_at(offset, &mut other[..read]) else { return Ok(false) };
                 if read == 0 || read != same || one[..read] != other[..read] {
                     return Ok(false);
                 }
