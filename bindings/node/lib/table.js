@@ -236,7 +236,7 @@ class Table {
     }
   }
 
-  /** Changes a value by an operand in one step: one of { addInteger, addDecimal, append, jsonMergePatch }. Bytes of a patch are its text. */
+  /** Changes a value by an operand in one step: one of { addInteger, addDecimal, append, jsonMergePatch }. Bytes of a patch are its text. Where the new value cannot be decoded, reading `value` throws. */
   merge (key, operation) {
     const names = ['addInteger', 'addDecimal', 'append', 'jsonMergePatch']
     const given = operation !== null && typeof operation === 'object' ? Object.keys(operation) : []
@@ -253,7 +253,13 @@ class Table {
       operand = String(operand)
     } else operand = bytes.encode(operand)
     const [told, value] = core.run('merge', this._handle, { operator }, keyBytes, Buffer.from(operand))
-    return { ...JSON.parse(told), value: this._values.read(value, 0, value.length) }
+    const written = JSON.parse(told)
+    try {
+      return { ...written, value: this._values.read(value, 0, value.length) }
+    } catch (error) {
+      // It is committed: who took this for a failure would do it twice.
+      return Object.defineProperty(written, 'value', { enumerable: true, get () { throw error } })
+    }
   }
 
   /** Sets when a key expires, { ttl } or { expiresAt }, { ttl: 'never' }; undefined if it is not there. */

@@ -361,6 +361,20 @@ test('care: each option, of the call that has it', async t => {
   await assert.rejects(async () => atomkv.restore(place('backup'), place('copy')), error => error instanceof atomkv.AtomKVError)
 })
 
+test('a merge whose value cannot be decoded is told as written', t => {
+  const { database } = fresh(t)
+  const table = database.table('t', { valueEncoding: 'utf8' })
+  const [first, second] = [Buffer.from('é').subarray(0, 1), Buffer.from('é').subarray(1)]
+  const written = table.merge('k', { append: first })
+  assert.strictEqual(written.version, 1)
+  assert.throws(() => written.value, code('ENCODING'))
+  assert.throws(() => table.get('k'), code('ENCODING'))
+  const whole = table.merge('k', { append: second })
+  assert.deepStrictEqual([whole.version, whole.value, table.get('k')], [2, 'é', 'é'])
+  const counts = database.table('n', { valueEncoding: 'utf8' })
+  for (let count = 1; count <= 200; count++) assert.strictEqual(counts.merge('hits', { addInteger: 1 }).version, count)
+})
+
 test('merges and what needs an argument', async t => {
   const { database } = fresh(t)
   const table = database.table('t')
