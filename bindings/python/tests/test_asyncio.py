@@ -60,9 +60,14 @@ def test_what_is_put_is_read_on_the_thread_of_the_loop(path: pathlib.Path) -> No
             assert readers == {threading.get_ident()}
             documents = {str(number): "w" for number in range(10)}
             put = asyncio.ensure_future(t.aput_many(documents))
-            await asyncio.sleep(0)
             documents.clear()
             assert await put == 10 and t["5"] == b"w"
+            rows = [("10", "x")]
+            waits = t.aput_many(rows)
+            rows[0] = ("11", "x")
+            assert await waits == 1 and t["10"] == b"x" and "11" not in t
+            with pytest.raises(TypeError):
+                await t.aput_many(5)  # type: ignore[arg-type]
             assert await db["other"].aput_many(t) == 10
 
     asyncio.run(main())

@@ -11,6 +11,7 @@ from typing import (
     AsyncIterator,
     BinaryIO,
     Callable,
+    Coroutine,
     Generic,
     Iterable,
     Iterator,
@@ -437,17 +438,21 @@ class Table(_atomkv.Table[K, V], MutableMapping[K, V], Generic[K, V]):
         """:meth:`get_many` without blocking the event loop."""
         return await self._database._aio.call(self.get_many, list(keys), default)
 
-    async def aput_many(
+    def aput_many(
         self, items: Union[Mapping[Any, V], Iterable[Tuple[Any, V]]], *, sync: Optional[bool] = None
-    ) -> int:
+    ) -> Coroutine[Any, Any, int]:
         """:meth:`put_many` without blocking the event loop. Of what has a length, the pairs are those that are there when it is
         called; an iterator is read on the thread of the loop, a thousand pairs at a time. Tables, snapshots and scans of
         this package are neither copied nor read there."""
-        call, sync_later = self._database._aio.call, self._sync_later(sync)
+        # Here, as a coroutine does nothing before it is awaited, and the caller may go on with the list until then.
         known = items if _is_own(items) else _copied(items)
+        return self._aput_many(known, None if known is not None else iter(items), sync)
+
+    async def _aput_many(self, known: Any, pairs: Any, sync: Optional[bool]) -> int:
+        call, sync_later = self._database._aio.call, self._sync_later(sync)
         if known is not None:
             return await call(lambda: self.put_many(known, sync=False), sync=sync_later)
-        pairs, count, is_last = iter(items), 0, False
+        count, is_last = 0, False
         while not is_last:
             piece = list(islice(pairs, _PIECE))
             is_last = len(piece) < _PIECE
