@@ -394,6 +394,21 @@ impl Log {
         now_ms: u64,
         how: Durability,
     ) -> Result<Option<Stamp>> {
+        // Within the log's lock: who waits for it must not come behind half a commit.
+        let unwinds = Unwinds(&self.health);
+        let outcome = self.append_whole(core, room, commit, now_ms, how);
+        std::mem::forget(unwinds);
+        outcome
+    }
+
+    fn append_whole<C: Commit>(
+        &self,
+        core: &mut Core,
+        room: u64,
+        commit: &mut C,
+        now_ms: u64,
+        how: Durability,
+    ) -> Result<Option<Stamp>> {
         // Checked under the lock: after a failure not one more commit may come behind it.
         self.health.check_writable()?;
         // Nothing is gained by a call where nothing is synced.
@@ -519,6 +534,15 @@ impl Log {
     /// Bytes appended since opening, and how many of them are synced.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.appended_bytes.load(Ordering::Relaxed), self.synced_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// Ends writing if a panic of a storage, or of who receives events, passes through what the log is doing.
+struct Unwinds<'a>(&'a Health);
+
+impl Drop for Unwinds<'_> {
+    fn drop(&mut self) {
+        self.0.freeze("a panic while the log was written; reopen it to write again");
     }
 }
 
