@@ -268,17 +268,16 @@ struct Gate {
 }
 
 impl Gate {
-    fn wait_while(&self, condition: impl Fn(&(Option<PathBuf>, bool)) -> bool) -> Option<PathBuf> {
-        let state = self.state.lock().expect("whole");
-        let waited =
-            self.changed.wait_timeout_while(state, Duration::from_secs(30), |state| condition(state));
-        waited.expect("whole").0.0.clone()
+    fn stopped_at(&self) -> Option<PathBuf> {
+        self.state.lock().expect("whole").0.clone()
     }
 
     fn stop_at(&self, path: &Path) {
-        self.state.lock().expect("whole").0.get_or_insert_with(|| path.to_path_buf());
-        self.changed.notify_all();
-        self.wait_while(|(_, is_open)| !is_open);
+        let mut state = self.state.lock().expect("whole");
+        state.0.get_or_insert_with(|| path.to_path_buf());
+        let waited =
+            self.changed.wait_timeout_while(state, Duration::from_secs(30), |(_, is_open)| !*is_open);
+        drop(waited.expect("whole"));
     }
 
     fn open(&self) {
@@ -305,13 +304,15 @@ fn a_backup_takes_a_segment_that_waits_for_its_footer_up_to_its_records() {
     let options = Options::default().storage(Arc::new(storage)).segment_bytes(64 << 10, 64 << 10);
     let database = Database::open(directory.path().join("db"), options).expect("opens");
     let table = database.table("t", TableOptions::new()).expect("a table");
-    let begun = database.stats().log_segments;
     let mut keys = 0u32;
-    while database.stats().log_segments <= begun {
+    let sealed = loop {
+        assert!(keys < 1_000_000, "the helper has not come to a footer");
         table.put(&keys.to_be_bytes(), b"short").expect("put");
         keys += 1;
-    }
-    let sealed = gate.wait_while(|(path, _)| path.is_none()).expect("the helper has come to a footer");
+        if let Some(path) = gate.stopped_at() {
+            break path;
+        }
+    };
     // The backup knows by its first file what belongs to it.
     let opens = gate.clone();
     let is_there = move || {
