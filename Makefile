@@ -30,8 +30,10 @@ all: lib
 # The C library, and the name by which programs find it at run time. Beside it, what its archive is linked with.
 lib:
 	@scripts/need.sh cargo cc
+	@mkdir -p $(RELEASE) && touch $(RELEASE)/libatomkv.asked
 	cargo rustc --release --locked -p atomkv-ffi --lib -- --print 'native-static-libs=$(TARGET_PATH)/release/native-static-libs'
 	@ln -sf libatomkv.so $(RELEASE)/libatomkv.so.$(ABI)
+	@mv $(RELEASE)/libatomkv.asked $(RELEASE)/libatomkv.built
 
 # The command line.
 cli:

@@ -33,11 +33,11 @@ INSTALL_FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|g' -e '
 	-e "s|@URL@|$$(sed -n 's/^repository = \"\(.*\)\"/\1/p' Cargo.toml)|"
 
 # What `make lib` has built is laid as it is, so that root needs no Rust. It is built first where it is not there, or
-# older than a source.
+# was last asked for before a source was changed: what cargo leaves as it is stays older.
 install:
 	@[ -e $(RELEASE)/libatomkv.a ] && [ -e $(RELEASE)/libatomkv.so ] && [ -z "$$(find Cargo.toml Cargo.lock \
 		atomkv-engine/Cargo.toml atomkv-engine/src atomkv-ffi/Cargo.toml atomkv-ffi/build.rs atomkv-ffi/src \
-		-newer $(RELEASE)/libatomkv.so | head -n 1)" ] || $(MAKE) --no-print-directory lib
+		-type f -newer $(RELEASE)/libatomkv.built 2>&1 | head -n 1)" ] || $(MAKE) --no-print-directory lib
 	install -d $(addprefix $(DESTDIR),$(INCLUDEDIR) $(PKGCONFIGDIR) $(CMAKEDIR) $(MANDIR)/man3)
 	install -m 644 $(addprefix include/,$(INSTALL_HEADERS)) $(DESTDIR)$(INCLUDEDIR)/
 	install -m 755 $(RELEASE)/libatomkv.so $(DESTDIR)$(LIBDIR)/libatomkv.so.$(VERSION)
