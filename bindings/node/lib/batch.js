@@ -29,7 +29,6 @@ class Batch {
   _table (table) {
     if (table === undefined || table === null || table._handle === undefined) throw wrongType('the table', 'a table', table)
     if (table.database !== this._database) throw make('INVALID_ARGUMENT', 'the table belongs to another database')
-    if (table.durability === 'sync') this._default = 2
     return table
   }
 
@@ -56,6 +55,8 @@ class Batch {
       key = table._keyBytes(key)
       keys = asBytes
     }
+    // As it is chosen here: until now, what the key or the value ran may have written this batch.
+    if (table.durability === 'sync') this._default = 2
     this._pack.add(kind, table._handle, keys, key, value, bits, expected, expiry)
     return this
   }
