@@ -68,7 +68,7 @@ def test_what_is_put_is_read_on_the_thread_of_the_loop(path: pathlib.Path) -> No
             assert await waits == 1 and t["10"] == b"x" and "11" not in t
             with pytest.raises(TypeError):
                 await t.aput_many(5)  # type: ignore[arg-type]
-            assert await db["other"].aput_many(t) == 10
+            assert await db["other"].aput_many(t) == 11
 
     asyncio.run(main())
 
