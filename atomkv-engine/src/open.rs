@@ -4,6 +4,7 @@
 //! because what was read of it may still be in the page cache only, and files that nothing names are removed. All of
 //! it may be cut short at any point and run again.
 
+mod apply;
 pub(crate) mod looking;
 mod rebuild;
 mod replay;
@@ -41,7 +42,8 @@ use crate::storage::{LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
 use crate::types::{Address, SegmentId};
-use replay::{Broken, Replayer};
+use apply::{Broken, Change, Crew};
+use replay::{Replayer, Unapplied};
 
 const LOCK: &str = "LOCK";
 /// The file that says that a directory does not hold all of what was salvaged yet.
@@ -617,22 +619,20 @@ impl Opener {
         fuzzy_end: u64,
         rebuild: bool,
     ) -> Result<(LogEnd, BTreeMap<u64, Broken>, Vec<(LogPosition, ExtentRef)>)> {
-        let mut replayer = Replayer {
-            opener: self,
-            fuzzy_end,
-            rebuild,
-            adopted: None,
-            table: None,
-            found: Candidates::default(),
-            lost: BTreeMap::new(),
-            broken: BTreeMap::new(),
-            extents: Vec::new(),
-        };
         let skip = self.options.skip_damaged_log;
         let durable = self.durable();
         let recovery = Recovery::new(&self.log_segments, start, sequence, skip, self.stop_before, durable);
-        let end = recovery.run(&mut replayer)?;
-        Ok((end, replayer.broken, replayer.extents))
+        std::thread::scope(|scope| {
+            let crew = (!rebuild).then(|| Crew::new(scope, self, fuzzy_end));
+            let (adopted, table, unapplied) = (None, None, Unapplied::default());
+            let mut replayer = Replayer { opener: self, crew, adopted, table, unapplied };
+            let end = recovery.run(&mut replayer);
+            let Replayer { crew, unapplied, .. } = replayer;
+            let Some(crew) = crew else { return Ok((end?, unapplied.broken, unapplied.extents)) };
+            // What has failed there came earlier in the log.
+            let applied = crew.finish()?;
+            Ok((end?, applied.broken, applied.extents))
+        })
     }
 
     /// What the newest checkpoint proves to be on stable storage, whether or not its image can be read.
@@ -703,13 +703,12 @@ impl Opener {
     fn same_key(
         &self,
         table: &TableCore,
-        place: u64,
-        replayed: &Record<'_>,
+        replayed: &Change,
+        key: &[u8],
         found: &mut Candidates,
     ) -> Result<Option<Current>> {
-        let key = replayed.key;
         let guard = epoch::pin();
-        table.index.find(place, &guard, found)?;
+        table.index.find(replayed.place, &guard, found)?;
         for address in found.iter() {
             let current = |record: &Record<'_>| {
                 let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
@@ -723,7 +722,7 @@ impl Opener {
             let current = match self.catalog.directory.get(address.ordinal(), &guard) {
                 Some(segment) => match segment.with_record(address.offset(), true, current) {
                     Err(error @ Error::Corrupt { .. }) => {
-                        Some(overwritten_damage(segment, table, address, replayed).ok_or(error)?)
+                        Some(overwritten_damage(segment, table, address, replayed, key).ok_or(error)?)
                     }
                     outcome => outcome?,
                 },
@@ -782,12 +781,13 @@ fn overwritten_damage(
     segment: &Segment,
     table: &TableCore,
     address: Address,
-    replayed: &Record<'_>,
+    replayed: &Change,
+    key: &[u8],
 ) -> Option<Current> {
     let damaged = segment.with_record(address.offset(), false, |record| {
-        (record.key == replayed.key && record.header.table == table.id).then(|| Current {
+        (record.key == key && record.header.table == table.id).then(|| Current {
             address,
-            sequence: record.header.sequence.min(replayed.header.sequence.saturating_sub(1)),
+            sequence: record.header.sequence.min(replayed.sequence.saturating_sub(1)),
             length: record.layout.padded(),
             extent: None,
         })

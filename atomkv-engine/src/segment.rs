@@ -320,6 +320,11 @@ impl Segment {
         self.born_bytes.store(self.born_bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
+    /// The same, where several find it out at a time.
+    pub(crate) fn add_born_by_many(&self, bytes: u64) {
+        self.born_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// A document of this many bytes is wanted no more.
     #[inline]
     pub(crate) fn add_dead(&self, bytes: u64) {

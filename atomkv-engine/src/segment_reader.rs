@@ -109,25 +109,34 @@ impl<'a> SegmentReader<'a> {
     }
 
     /// The records at these places, which were met before, one behind the other up to `end`. They are verified again
-    /// only where they had to be read again.
-    pub(crate) fn again(&mut self, offsets: &[u64], end: u64) -> Result<Vec<(u64, Record<'_>)>> {
+    /// only where they had to be read again, and decoded again only where `met` does not say what was found there.
+    pub(crate) fn again(
+        &mut self,
+        offsets: &[u64],
+        met: &[(Header, Layout)],
+        end: u64,
+    ) -> Result<Vec<(u64, Record<'_>)>> {
         let Some(&first) = offsets.first() else { return Ok(Vec::new()) };
         let window = self.window(first, (end - first) as usize)?;
         let is_verified = self.verified.start <= first && end <= self.verified.end;
         let bytes = self.bytes(window);
-        let decode = |&offset: &u64| {
+        let mut records = Vec::with_capacity(offsets.len());
+        for (number, &offset) in offsets.iter().enumerate() {
             let bytes = bytes.get((offset - first) as usize..).unwrap_or(&[]);
-            let base = self.base.at(offset);
-            let record = if is_verified {
-                Record::decode(bytes, &base)
-            } else {
-                Record::decode_verified(bytes, &base)
+            let record = match met.get(number) {
+                Some((header, layout)) if is_verified => Record::of(bytes, *header, *layout),
+                _ if is_verified => Record::decode(bytes, &self.base.at(offset)),
+                _ => Record::decode_verified(bytes, &self.base.at(offset)),
             };
-            let changed =
-                |_| Error::corrupt(self.path, offset, "the record reads differently the second time");
-            record.map(|record| (offset, record)).map_err(changed)
-        };
-        offsets.iter().map(decode).collect()
+            match record {
+                Ok(record) => records.push((offset, record)),
+                Err(_) => {
+                    let detail = "the record reads differently the second time";
+                    return Err(Error::corrupt(self.path, offset, detail));
+                }
+            }
+        }
+        Ok(records)
     }
 
     /// The record at the current place, verified; the place moves behind it if it is good and stays otherwise.

@@ -26,6 +26,7 @@ mod format_example;
 mod in_memory;
 mod kill_nine;
 mod log_stays_bounded;
+mod long_log;
 mod many_short_sessions;
 mod misuse;
 mod model;

@@ -457,6 +457,12 @@ impl<'a> Record<'a> {
     #[inline]
     pub(crate) fn decode(bytes: &'a [u8], base: &Base) -> Result<Record<'a>, RecordError> {
         let (header, layout) = decode_header(bytes, base)?;
+        Record::of(bytes, header, layout)
+    }
+
+    /// The record at the start of `bytes`, whose header was decoded.
+    #[inline]
+    pub(crate) fn of(bytes: &'a [u8], header: Header, layout: Layout) -> Result<Record<'a>, RecordError> {
         let bytes = bytes.get(..layout.exact()).ok_or(RecordError::Short)?;
         let (head, value) = bytes.split_at(layout.header + layout.key);
         Ok(Record { header, layout, key: &head[layout.header..], value, bytes })

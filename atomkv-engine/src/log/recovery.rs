@@ -30,6 +30,8 @@ pub(crate) trait Replay {
 /// How many records are handed over at once, and in how many bytes at most, unless one is longer.
 const GROUP_RECORDS: usize = 64;
 const GROUP_BYTES: u64 = 256 << 10;
+/// So many headers are kept from when a record is measured until it is handed over; a commit may be of millions.
+const MET_MAX: usize = 2048;
 
 /// Where the log was found to end.
 #[derive(Debug, Default)]
@@ -73,6 +75,8 @@ pub(crate) struct Recovery<'a> {
     /// Where the records of complete commits begin that were not handed over yet, and of the commit that is being
     /// measured.
     waiting: Vec<u64>,
+    /// What the headers of the first of them say.
+    met: Vec<(Header, Layout)>,
 }
 
 /// How the reading of one segment ended.
@@ -103,7 +107,16 @@ impl<'a> Recovery<'a> {
         };
         // Of several at one place the last one holds: the others were begun and lost.
         let continuations = segments.values().filter_map(continuation).collect();
-        Recovery { segments, continuations, skip_damage, stop_before, durable, end, waiting: Vec::new() }
+        Recovery {
+            segments,
+            continuations,
+            skip_damage,
+            stop_before,
+            durable,
+            end,
+            waiting: Vec::new(),
+            met: Vec::new(),
+        }
     }
 
     /// Replays everything there is.
@@ -181,6 +194,7 @@ impl<'a> Recovery<'a> {
                 Measured::Commit { end } => end,
                 other => {
                     self.waiting.truncate(complete);
+                    self.met.truncate(complete);
                     self.hand_over(&mut reader, start, segment, replay)?;
                     match other {
                         Measured::Roll { end, next } => return Ok(Stop::Rolled { end, next }),
@@ -224,18 +238,21 @@ impl<'a> Recovery<'a> {
         segment: &Arc<Segment>,
         replay: &mut impl Replay,
     ) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let mut rest = waiting.as_slice();
+        let (waiting, met) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.met));
+        let (mut rest, mut met_rest) = (waiting.as_slice(), met.as_slice());
         while let Some(&first) = rest.first() {
             let fits = |next: &&u64| **next - first < GROUP_BYTES;
             let (group, behind) = rest.split_at(rest.iter().take(GROUP_RECORDS).take_while(fits).count());
             rest = behind;
-            let records = reader.again(group, rest.first().copied().unwrap_or(end))?;
+            let (headers, behind) = met_rest.split_at(group.len().min(met_rest.len()));
+            met_rest = behind;
+            let records = reader.again(group, headers, rest.first().copied().unwrap_or(end))?;
             records.iter().for_each(|(_, record)| self.note(segment, record));
             replay.records(segment, &records)?;
         }
-        self.waiting = waiting;
+        (self.waiting, self.met) = (waiting, met);
         self.waiting.clear();
+        self.met.clear();
         Ok(())
     }
 
@@ -287,13 +304,14 @@ impl<'a> Recovery<'a> {
         let mut commit = None;
         loop {
             let at = reader.offset();
-            let Some(Ok((header, _))) = reader.advance()? else {
+            let Some(Ok((header, layout))) = reader.advance()? else {
                 return Ok(Measured::Bad { at });
             };
             let sequence = header.sequence;
             if header.kind == Kind::Roll {
                 let end = reader.offset();
-                let next = reader.again(&[at], end)?.first().and_then(|(_, record)| read_u64(record.value));
+                let next =
+                    reader.again(&[at], &[], end)?.first().and_then(|(_, record)| read_u64(record.value));
                 let next = next.map(SegmentId);
                 return match next {
                     Some(next) if commit.is_none() && self.is_last(sequence) => {
@@ -319,6 +337,9 @@ impl<'a> Recovery<'a> {
                 }
                 Some(first) if first == sequence => {}
                 _ => return Ok(Measured::Bad { at }),
+            }
+            if self.waiting.len() < MET_MAX {
+                self.met.push((header, layout));
             }
             self.waiting.push(at);
             if header.end_of_commit {
