@@ -26,7 +26,7 @@ use crate::events;
 use crate::expiry::Clock;
 use crate::extents::{Extents, rewrite};
 use crate::feed::Feed;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, SegmentRecord};
 use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::{HEADER_BYTES, SegmentKind};
 use crate::health::Health;
@@ -105,7 +105,7 @@ pub(crate) struct Findings {
     pub(crate) tables: Arc<Tables>,
     pub(crate) extents: Extents,
     pub(crate) end: LogEnd,
-    /// A large value of this commit was lost, and with it every later commit.
+    /// The log ends before this commit, although it was found; see [`Outcome::LostFrom`].
     pub(crate) lost_from: Option<u64>,
 }
 
@@ -127,7 +127,8 @@ pub(crate) fn look(
 /// What reading a database came to.
 enum Outcome {
     Read(Box<Reading>),
-    /// A large value of this commit was lost with the power: the log ends before it.
+    /// The log ends before this commit: a large value of it was lost with the power, or it came after the backup that this
+    /// is.
     LostFrom(u64),
 }
 
@@ -400,7 +401,10 @@ impl Opener {
         if let Some(missing) = end.missing
             && self.stop_before.is_none()
         {
-            return Err(Recovery::missing(&self.log_segments, missing));
+            return match self.end_of_backup(&end) {
+                Some(sequence) => Ok(Outcome::LostFrom(sequence + 1)),
+                None => Err(Recovery::missing(&self.log_segments, missing)),
+            };
         }
         for (id, end) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
@@ -471,6 +475,21 @@ impl Opener {
         let replayed_bytes: u64 = end.chain.iter().map(|(_, end)| *end).sum();
         let replayed_bytes = replayed_bytes.saturating_sub(start.offset);
         Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt, is_image_stale })
+    }
+
+    /// The last commit of a backup in whose place the next one was cut short, when the log segment in which it ends was
+    /// there as it went on, and the manifest not yet. What has been opened never goes on in that segment, and so does not
+    /// roll out of it.
+    fn end_of_backup(&self, end: &LogEnd) -> Option<u64> {
+        let backup = self.manifest.backup?;
+        let is_last = |record: &&SegmentRecord| record.kind == SegmentKind::Log as u8 && record.length == 0;
+        let last = SegmentId(self.manifest.segments.iter().find(is_last)?.id);
+        let mut behind = end.chain.iter().map(|(id, _)| *id).skip_while(|id| *id != last);
+        let has_rolled = match (behind.next()?, behind.next()) {
+            (_, Some(next)) => self.log_segments.get(&next)?.header.predecessor_end == 0,
+            (_, None) => true,
+        };
+        has_rolled.then_some(backup.sequence)
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that
@@ -631,6 +650,8 @@ impl Opener {
             let Some(crew) = crew else { return Ok((end?, unapplied.broken, unapplied.extents)) };
             // What has failed there came earlier in the log.
             let applied = crew.finish()?;
+            // What those who applied could not let go while others looked.
+            crate::epoch::collect();
             Ok((end?, applied.broken, applied.extents))
         })
     }

@@ -32,6 +32,7 @@ use crate::format::manifest::Manifest;
 use crate::inspect::{Damage, Damages, ReadingStorage, run};
 use crate::progress::{Reporter, Watcher};
 use crate::storage::{FileStorage, Storage, StorageFile};
+use crate::sync::available_threads;
 pub(crate) use directory::{ends, enter, missing_segments, open_segments, verify_locked};
 use files::Files;
 use segment::{LargeValue, SegmentJob};
@@ -79,8 +80,7 @@ impl VerifyOptions {
     }
 
     fn threads_or_default(&self) -> usize {
-        let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.threads.unwrap_or_else(available)
+        self.threads.unwrap_or_else(available_threads)
     }
 
     fn validate(&self) -> Result<()> {
@@ -106,7 +106,8 @@ pub struct UncleanEnd {
     pub bytes_behind: u64,
     /// How many records of the log the next opening replays.
     pub records_to_replay: u64,
-    /// The first commit that is lost because a large value of it is, with every later one.
+    /// The first commit that is left out, with every later one: a large value of it is lost, or this is a backup in whose
+    /// place the next one was cut short.
     pub lost_from_sequence: Option<u64>,
 }
 

@@ -1,6 +1,6 @@
 //! Backups are made while others write, are added to, restored and compared; and whatever goes wrong, what was there stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -585,6 +585,67 @@ fn each_failing_call_leaves_the_database_and_the_backup_before() {
             n += 1;
         }
     }
+}
+
+/// The log segment in which the first backup ends is in the next one as it went on; the one behind it had nothing left to
+/// keep. Between the two there was neither: the log went on in a segment that was not there.
+#[test]
+fn a_next_backup_without_the_log_in_between_that_is_cut_short_leaves_the_first() {
+    let sim = SimStorage::new(1);
+    let options = |sim: &SimStorage| sample::options(Arc::new(sim.clone()));
+    let database = Database::open(sample::directory(), options(&sim).background(true)).expect("opened");
+    let table = database.table("plain", sample::table_options("plain")).expect("a table");
+    for number in 0..40_u32 {
+        table.put(&number.to_be_bytes(), &Random::new(u64::from(number)).bytes(900)).expect("put");
+    }
+    let first = sample::contents(&database);
+    database.backup(BACKUP, &backup_options(&sim, false), Watcher::none()).expect("backed up");
+    let logs = |path: &Path| -> BTreeSet<String> {
+        sim.file_names(path).into_iter().filter(|name| name.starts_with("log-")).collect()
+    };
+    let last = logs(Path::new(BACKUP)).pop_last().expect("a log segment");
+    // Until a log segment behind it has gone.
+    let has_gap = || {
+        let logs = logs(sample::directory());
+        let number = |name: &String| u64::from_str_radix(&name[4..20], 16).expect("a number");
+        let behind: Vec<u64> = logs.iter().map(number).filter(|id| *id > number(&last)).collect();
+        assert!(logs.contains(&last), "it was to stay");
+        behind.first().is_some_and(|id| *id > number(&last) + 1)
+    };
+    let mut random = Random::new(9);
+    let mut puts = 0;
+    while !has_gap() {
+        assert!(puts < 20_000, "nothing was compacted");
+        table.put(b"again and again", &random.bytes(900)).expect("put");
+        puts += 1;
+    }
+    let second = sample::contents(&database);
+    database.close().expect("closed");
+    let files: sample::Files = [sample::directory(), Path::new(BACKUP)]
+        .iter()
+        .flat_map(|path| sim.file_names(path).into_iter().map(|name| path.join(name)))
+        .map(|path| (path.clone(), sim.read_file(&path).expect("there")))
+        .collect();
+    let (mut n, mut kept, mut is_untouched) = (1, 0, false);
+    while !is_untouched {
+        let sim = sample::disk(&files);
+        sim.create_dir_all(Path::new(BACKUP)).expect("made");
+        let database = Database::open(sample::directory(), options(&sim)).expect("opened");
+        sim.crash_after(n);
+        let outcome = database.backup(BACKUP, &backup_options(&sim, false), Watcher::none());
+        is_untouched = !sim.is_dead();
+        drop(database);
+        sim.power_loss();
+        let story = format!("call {n}: {outcome:?}");
+        let found = match Database::open(BACKUP, options(&sim).create_if_missing(false)) {
+            Ok(database) => sample::contents(&database),
+            Err(error) => panic!("{story}: {error}"),
+        };
+        assert!(found == second || outcome.is_err() && found == first, "{story}");
+        kept += u32::from(found == first);
+        n += 1;
+    }
+    assert!(kept > 10, "{kept}");
 }
 
 /// What cannot be read of the earlier backup made each later one to the same place fail.
