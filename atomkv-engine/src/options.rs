@@ -43,6 +43,8 @@ pub struct Options {
     pub(crate) feed_bytes: u64,
     /// For a database that begins with what was salvaged of another one.
     pub(crate) founding: Option<Founding>,
+    /// How many threads apply a long log, if not as many as can run at once.
+    pub(crate) opening_threads: Option<usize>,
 }
 
 /// How a new database begins.
@@ -83,6 +85,7 @@ impl Default for Options {
             reap_expired: true,
             feed_bytes: 0,
             founding: None,
+            opening_threads: None,
         }
     }
 }

@@ -4,10 +4,16 @@
 //! copied by `fork` with the waiting threads that the child does not have, and new locks in the child break on it. A
 //! panic under a lock is dealt with where it matters (`commit.rs`).
 
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(crate) use std::sync::MutexGuard;
+
+/// How many threads can run at once; asked once, since the system answers from files.
+pub(crate) fn available_threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);

@@ -18,6 +18,7 @@ use crate::index::subtable::{Candidates, First};
 use crate::log::LogPosition;
 use crate::options::Retention;
 use crate::segment::Segment;
+use crate::sync::available_threads;
 use crate::tables::TableCore;
 use crate::types::{Address, SegmentId};
 
@@ -93,7 +94,7 @@ struct Away<'scope, 'env> {
 
 impl<'scope, 'env> Crew<'scope, 'env> {
     pub(super) fn new(scope: &'scope Scope<'scope, 'env>, opener: &'env Opener, fuzzy_end: u64) -> Self {
-        let lanes = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(LANES_MAX));
+        let lanes = opener.options.opening_threads.unwrap_or_else(available_threads).clamp(1, LANES_MAX);
         let lane = |_| Lane { share: Share::default(), hand: Hand::Here(Applier::new(opener, fuzzy_end)) };
         Crew { scope, lanes: (0..lanes).map(lane).collect(), segment: None, handed: 0 }
     }
@@ -394,6 +395,8 @@ impl<'a> Applier<'a> {
             }
         }
         drop(lock);
+        // What follows may read long files: what others replace meanwhile is to go.
+        drop(guard);
         let keeps_history = table.keeps_history();
         if keeps_history {
             self.note_history(&table, change, key, address, current.as_ref());

@@ -70,7 +70,8 @@ fn read(
         reporter.advance(files.check_image(image.generation, Some(image), &|| true)?, 0)?;
     }
 
-    let opening = Options::default().storage(Arc::new(storage));
+    let threads = options.threads_or_default();
+    let opening = Options { opening_threads: Some(threads), ..Options::default().storage(Arc::new(storage)) };
     let found = match &manifest {
         Some(manifest) => match open::look(&path, &opening, manifest, &names) {
             Ok(found) => Some(found),
@@ -78,7 +79,6 @@ fn read(
         },
         None => None,
     };
-    let threads = options.threads_or_default();
     let (keys, unclean_end) = match &found {
         Some(found) => {
             let segments = found.catalog.segments();
