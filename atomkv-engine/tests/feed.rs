@@ -498,10 +498,10 @@ fn a_slow_consumer_is_waited_for_up_to_a_bound_only() {
     assert_eq!(watch.resume_from(), seen[seen.len() - 1] + 1);
     assert_eq!(compacted(watch.next(LONG)), oldest);
     assert_eq!(database.stats().watches, 0);
-    // Nobody holds anything any more.
+    // Nobody holds anything any more: what is left is the log segment that is written, and up to two that are ready.
     database.compact().expect("compacts");
     let stats = database.stats();
-    assert!(stats.disk_bytes < 12 << 20, "{stats:?}");
+    assert!(stats.disk_bytes < 16 << 20, "{stats:?}");
     database.close().expect("closes");
 }
 
