@@ -20,6 +20,8 @@ pub(crate) const OWN_PREFIX: &str = "_types.";
 pub(crate) const DEFAULT_TYPE: &str = "application/octet-stream";
 /// How often a read is repeated if documents and types do not go together because others write.
 const ATTEMPTS: usize = 8;
+/// Longer documents are copied by parts of so many bytes.
+const PART_BYTES: u64 = 1 << 20;
 
 /// What a document is, and how its value is read.
 pub(crate) struct Document {
@@ -297,22 +299,52 @@ impl TableHandle {
             });
             let options = wish.options().durability(Durability::Buffered);
             let Some((found, media_type)) = typed else { return self.table.set_expiry(key, options) };
-            let Some(entry) = self.table.get_entry(key)? else { return self.table.set_expiry(key, options) };
-            if found != Expect::Sequence(entry.sequence) {
+            let Some(reader) = self.table.read_stream(key)? else {
+                return self.table.set_expiry(key, options);
+            };
+            if found != Expect::Sequence(reader.sequence()) {
                 // Somebody else has written it since: it has no type any more.
                 return self.table.set_expiry(key, options);
             }
-            // The condition is judged besides, so that its failure is told as one.
-            let mut batch = Batch::new();
-            batch.expect(&self.table, key, wish.expect);
-            let wish = Wish { expect: found, ..wish };
-            self.put_in(database, &mut batch, key, &entry.value, Some(&media_type), wish)?;
-            match database.apply_told(&batch, Durability::Buffered) {
+            match self.copy(database, key, &reader, &media_type, wish) {
                 // Written meanwhile: what is there now is looked at.
                 Err(Error::Conflict { .. })
                     if self.media(key)?.is_none_or(|media| found != Expect::Sequence(media.sequence)) => {}
-                outcome => return Ok(outcome?.pop().flatten()),
+                outcome => return outcome,
             }
+        }
+    }
+
+    /// Writes a document again, and its type; a long one by parts. The condition is judged besides that it is still the same
+    /// one, so that its failure is told as one.
+    fn copy(
+        &self,
+        database: &Database,
+        key: &[u8],
+        reader: &StreamReader,
+        media_type: &str,
+        wish: Wish,
+    ) -> Result<Option<Written>> {
+        let mut batch = Batch::new();
+        batch.expect(&self.table, key, wish.expect);
+        let wish = Wish { expect: Expect::Sequence(reader.sequence()), ..wish };
+        let mut part = vec![0; reader.len().min(PART_BYTES) as usize];
+        if reader.len() <= PART_BYTES {
+            reader.read_at(0, &mut part)?;
+            self.put_in(database, &mut batch, key, &part, Some(media_type), wish)?;
+            return Ok(database.apply_told(&batch, Durability::Buffered)?.pop().flatten());
+        }
+        // What goes with a streamed document cannot speak of its key: the condition comes first.
+        database.apply(&batch, Durability::Buffered)?;
+        let mut writer = self.table.write_stream(key)?;
+        loop {
+            let read = reader.read_at(writer.len(), &mut part)?;
+            if read == 0 {
+                let outcome =
+                    self.finish(database, writer, key, Some(media_type), wish, Durability::Buffered);
+                return outcome.map(Some);
+            }
+            writer.append(&part[..read])?;
         }
     }
 
@@ -378,6 +410,35 @@ mod tests {
         let deleted = handle.delete(&database, b"k", Expect::Anything).expect("deleted").expect("was there");
         assert!(handle.find_version(b"k", 3).expect("kept").is_none());
         assert!(handle.find_at(b"k", deleted.sequence).expect("kept").is_none());
+        database.close().expect("closes");
+    }
+
+    /// A long one was in memory as a whole meanwhile.
+    #[test]
+    fn a_long_document_keeps_its_value_and_type_with_another_expiry() {
+        let database = Database::open("memory", Options::in_memory()).expect("opens");
+        database.table("t", TableOptions::new()).expect("a table");
+        let handle = Tables::default().open(&database, "t").expect("there");
+        for length in [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 5] {
+            let value: Vec<u8> = (0..length).map(|at| (at / 251) as u8).collect();
+            let first =
+                handle.put(&database, b"k", &value, Some("text/plain"), Wish::default()).expect("put");
+            let wish =
+                Wish { expiry: Expiry::At(9_000_000_000_000), expect: Expect::Sequence(first.sequence) };
+            let second =
+                handle.set_expiry(&database, b"k", wish).expect("another expiry").expect("was there");
+            assert!(second.sequence > first.sequence);
+            let found = handle.table.get_entry(b"k").expect("read").expect("there");
+            assert_eq!((found.sequence, found.expires_at_ms), (second.sequence, Some(9_000_000_000_000)));
+            assert!(found.value == value, "{length}");
+            let document = handle.find(b"k").expect("read").expect("there");
+            assert_eq!(document.media_type.as_deref(), Some("text/plain"), "{length}");
+            let outcome = handle.set_expiry(&database, b"k", wish);
+            assert!(matches!(outcome, Err(Error::Conflict { .. })), "{length}: {outcome:?}");
+            let is_chunked =
+                handle.table.read_stream(b"k").expect("read").is_some_and(|reader| reader.len() == length);
+            assert!(is_chunked, "{length}");
+        }
         database.close().expect("closes");
     }
 }
