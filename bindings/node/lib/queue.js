@@ -217,6 +217,13 @@ class Queue {
     job.then(forget, forget)
   }
 
+  /** Begins a job when what was queued or begun before has come to its end; `drain` waits for it from now on. */
+  begin (start) {
+    const job = this.drain().then(start)
+    this.track(job)
+    return job
+  }
+
   /** Resolves when everything that was queued or begun before has been committed, or has failed. */
   async drain () {
     const before = this._running === undefined ? this._groups : [this._running, ...this._groups]

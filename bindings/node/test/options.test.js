@@ -36,6 +36,7 @@ const ways = {
   'queued batch': (table, key, options) => table.promises.batch([{ key, value: 'new', ...options }]),
   transaction: (table, key, options) => inTransaction(table, transaction => transaction.put(table, key, 'new', options)),
   setExpiry: (table, key, options) => table.setExpiry(key, { ...options, ttl: 3600000 }),
+  'queued setExpiry': (table, key, options) => table.promises.setExpiry(key, { ...options, ttl: 3600000 }),
   'write stream': (table, key, options) => pipeline(Readable.from([Buffer.from('new')]), table.createWriteStream(key, options)),
   delete: (table, key, options) => table.delete(key, options),
   'queued delete': (table, key, options) => table.promises.delete(key, options),
@@ -71,7 +72,8 @@ test('expiry is told in one way, and only where something is written', async t =
   const { database } = fresh(t)
   const table = database.table('t', { ttl: 3600000 })
   const { put, 'queued put': queued, batch, transaction, 'write stream': stream } = ways
-  for (const write of [put, queued, batch, transaction, stream, (table, key, options) => table.setExpiry(key, options)]) {
+  const expiries = [(table, key, options) => table.setExpiry(key, options), (table, key, options) => table.promises.setExpiry(key, options)]
+  for (const write of [put, queued, batch, transaction, stream, ...expiries]) {
     table.put('k', 'old')
     const begin = Date.now()
     const at = begin + 7200000
@@ -400,4 +402,26 @@ test('merges and what needs an argument', async t => {
   assert.throws(() => table.batch([{ type: 'expect', key: 'k', ifVersion: 1 }]), code('INVALID_ARGUMENT'))
   assert.throws(() => table.batch([{ type: 'putt', key: 'k', value: 'v' }]), code('INVALID_ARGUMENT'))
   assert.strictEqual(table.has('k'), false)
+})
+
+test('an expiry that is given on a thread comes behind what is queued, and before closing', async t => {
+  const { database } = fresh(t)
+  const table = database.table('t')
+  const long = Buffer.alloc(3 << 20, 'ab')
+  await pipeline(Readable.from([long]), table.createWriteStream('long'))
+  const queued = table.promises.put('k', 'v')
+  const told = table.promises.setExpiry('k', { ttl: 3600000 })
+  const ofLong = table.promises.setExpiry('long', { ttl: 3600000 })
+  const none = table.promises.setExpiry('none', { ttl: 3600000 })
+  assert.ok((await told).sequence > await queued)
+  assert.strictEqual((await told).version, 2)
+  assert.strictEqual(await none, undefined)
+  assert.strictEqual((await ofLong).version, 2)
+  assert.ok(table.getEntry('k').expiresAt > Date.now())
+  const entry = table.getEntry('long')
+  assert.ok(entry.expiresAt > Date.now() && entry.value.equals(long))
+  const last = table.promises.setExpiry('k', { ttl: 'never' })
+  await database.close()
+  assert.strictEqual((await last).version, 3)
+  await assert.rejects(table.promises.setExpiry('k', { ttl: 5 }), code('CLOSED'))
 })

@@ -19,6 +19,8 @@ async function all(): Promise<void> {
   plain.put('a', 'b', { ttll: 5 })
 
   plain.setExpiry('a', { ttl: 'never', ifSequence: 5 })
+  const expiry = await plain.promises.setExpiry('a', { ttl: 5 })
+  same<typeof expiry, Written | undefined>(true)
   // @ts-expect-error: a delete has no expiry
   plain.delete('a', { ttl: 5 })
   // @ts-expect-error: a batch has one durability
