@@ -591,13 +591,25 @@ fn each_failing_call_leaves_the_database_and_the_backup_before() {
 /// keep. Between the two there was neither: the log went on in a segment that was not there.
 #[test]
 fn a_next_backup_without_the_log_in_between_that_is_cut_short_leaves_the_first() {
-    let sim = SimStorage::new(1);
     let options = |sim: &SimStorage| sample::options(Arc::new(sim.clone()));
-    let database = Database::open(sample::directory(), options(&sim).background(true)).expect("opened");
-    let table = database.table("plain", sample::table_options("plain")).expect("a table");
-    for number in 0..40_u32 {
+    let open = |sim: &SimStorage, is_compacted: bool| {
+        let options = options(sim).background(is_compacted);
+        let database = Database::open(sample::directory(), options).expect("opened");
+        let table = database.table("plain", sample::table_options("plain")).expect("a table");
+        (database, table)
+    };
+    let put = |table: &Table, number: u32| {
         table.put(&number.to_be_bytes(), &Random::new(u64::from(number)).bytes(900)).expect("put");
-    }
+    };
+    // The segment that is to stay is filled with what stays, so that nobody compacts it.
+    let (database, table) = open(&SimStorage::new(1), false);
+    let fills = (1..).find(|number| {
+        put(&table, *number);
+        database.stats().log_segments > 1
+    });
+    let sim = SimStorage::new(1);
+    let (database, table) = open(&sim, true);
+    (1..fills.expect("it rolls") - 1).for_each(|number| put(&table, number));
     let first = sample::contents(&database);
     database.backup(BACKUP, &backup_options(&sim, false), Watcher::none()).expect("backed up");
     let logs = |path: &Path| -> BTreeSet<String> {
