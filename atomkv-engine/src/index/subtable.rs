@@ -359,24 +359,20 @@ impl SubTable {
     pub(crate) fn grown(&self) -> SubTable {
         let room = (self.lines.len() * (LINE - 1)).saturating_mul(3) / 2 + 1;
         let copy = SubTable::with_room(self.depth, self.prefix, room);
-        self.entries().for_each(|entry| copy.insert(entry));
+        copy.fill(&self.entries().collect::<Vec<_>>());
         copy
     }
 
     /// The two halves, by the next bit of the place.
     pub(crate) fn split(&self) -> [SubTable; 2] {
         let depth = self.depth + 1;
-        let is_upper = |entry: &IndexEntry| entry.tag() >> (TAG_START + TAG_BITS - depth) & 1 == 1;
-        let upper = self.entries().filter(is_upper).count();
-        let room = |entries: usize| entries + entries / 4 + 8;
-        let halves = [
-            SubTable::with_room(depth, self.prefix << 1, room(self.len() - upper)),
-            SubTable::with_room(depth, self.prefix << 1 | 1, room(upper)),
-        ];
-        for entry in self.entries() {
-            halves[usize::from(is_upper(&entry))].insert(entry);
-        }
-        halves
+        let is_lower = |entry: &IndexEntry| entry.tag() >> (TAG_START + TAG_BITS - depth) & 1 == 0;
+        let (lower, upper): (Vec<IndexEntry>, Vec<IndexEntry>) = self.entries().partition(is_lower);
+        [(self.prefix << 1, lower), (self.prefix << 1 | 1, upper)].map(|(prefix, entries)| {
+            let half = SubTable::with_room(depth, prefix, entries.len() + entries.len() / 4 + 8);
+            half.fill(&entries);
+            half
+        })
     }
 }
 
