@@ -24,6 +24,7 @@ use crate::progress::Watcher;
 use crate::storage::{FileStorage, Storage};
 use content::Content;
 pub use restore::{RestoreOptions, RestoreReport, restore, restore_stream};
+pub(crate) use seal::cut_log;
 
 /// How a backup is made.
 #[derive(Clone, Debug)]

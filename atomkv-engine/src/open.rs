@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use crate::backup;
 use crate::catalog::{self, Catalog, MANIFEST};
 use crate::checkpoint::{self, Image};
 use crate::counters::Counters;
@@ -26,7 +27,7 @@ use crate::events;
 use crate::expiry::Clock;
 use crate::extents::{Extents, rewrite};
 use crate::feed::Feed;
-use crate::format::manifest::{Manifest, SegmentRecord};
+use crate::format::manifest::Manifest;
 use crate::format::record::{ExtentRef, Kind, Record};
 use crate::format::segment::{HEADER_BYTES, SegmentKind};
 use crate::health::Health;
@@ -105,7 +106,8 @@ pub(crate) struct Findings {
     pub(crate) tables: Arc<Tables>,
     pub(crate) extents: Extents,
     pub(crate) end: LogEnd,
-    /// The log ends before this commit, although it was found; see [`Outcome::LostFrom`].
+    /// The log ends before this commit, although it was found: a large value of it was lost, or it came after the backup
+    /// that this is.
     pub(crate) lost_from: Option<u64>,
 }
 
@@ -121,14 +123,14 @@ pub(crate) fn look(
 ) -> Result<Findings> {
     let (opener, reading) = read(path, options, manifest, names)?;
     let Opener { catalog, tables, extents, stop_before, .. } = opener;
-    Ok(Findings { catalog, tables, extents, end: reading.end, lost_from: stop_before })
+    let lost_from = stop_before.filter(|_| reading.end.is_stopped);
+    Ok(Findings { catalog, tables, extents, end: reading.end, lost_from })
 }
 
 /// What reading a database came to.
 enum Outcome {
     Read(Box<Reading>),
-    /// The log ends before this commit: a large value of it was lost with the power, or it came after the backup that this
-    /// is.
+    /// A large value of this commit was lost with the power: the log ends before it.
     LostFrom(u64),
 }
 
@@ -349,6 +351,7 @@ impl Opener {
             tables.insert(Arc::new(TableCore::new(record.clone(), manifest.hash_seed)));
         }
         let extents = Extents::new(catalog.clone());
+        let backup_end = manifest.backup.map(|backup| backup.sequence.saturating_add(1));
         let log_segments = BTreeMap::new();
         let (stale, cut) = (Vec::new(), Vec::new());
         Opener {
@@ -361,7 +364,7 @@ impl Opener {
             log_segments,
             stale,
             cut,
-            stop_before,
+            stop_before: [stop_before, backup_end].into_iter().flatten().min(),
             met: LogPosition::default(),
             behind_end: HashSet::new(),
         }
@@ -399,12 +402,10 @@ impl Opener {
             return Ok(Outcome::LostFrom(lost));
         }
         if let Some(missing) = end.missing
-            && self.stop_before.is_none()
+            && !end.is_stopped
+            && !self.is_beyond_backup(&end)
         {
-            return match self.end_of_backup(&end) {
-                Some(sequence) => Ok(Outcome::LostFrom(sequence + 1)),
-                None => Err(Recovery::missing(&self.log_segments, missing)),
-            };
+            return Err(Recovery::missing(&self.log_segments, missing));
         }
         for (id, end) in &end.chain {
             if let Some(segment) = self.log_segments.get(id) {
@@ -442,12 +443,16 @@ impl Opener {
 
     /// Makes durable what was read, and removes what nothing names.
     fn finish(mut self, reading: Reading) -> Result<Found> {
-        let mut outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
+        let settle = || {
+            self.cut_backup(&reading.end)?;
+            self.make_durable(&reading.end, reading.start, &reading.replayed)
+        };
+        let mut outcome = settle();
         // Where files are never written in place, what is written again takes space: what is held back for a full disk.
         if matches!(outcome, Err(Error::NoSpace { .. }))
             && self.catalog.spend_upkeep_reserve() | self.catalog.spend_reserve()
         {
-            outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
+            outcome = settle();
         }
         outcome?;
         self.remove_stale();
@@ -477,19 +482,24 @@ impl Opener {
         Ok(Found { opener: self, start: log_start, end, replayed_bytes, rebuilt, is_image_stale })
     }
 
-    /// The last commit of a backup in whose place the next one was cut short, when the log segment in which it ends was
-    /// there as it went on, and the manifest not yet. What has been opened never goes on in that segment, and so does not
-    /// roll out of it.
-    fn end_of_backup(&self, end: &LogEnd) -> Option<u64> {
-        let backup = self.manifest.backup?;
-        let is_last = |record: &&SegmentRecord| record.kind == SegmentKind::Log as u8 && record.length == 0;
-        let last = SegmentId(self.manifest.segments.iter().find(is_last)?.id);
-        let mut behind = end.chain.iter().map(|(id, _)| *id).skip_while(|id| *id != last);
-        let has_rolled = match (behind.next()?, behind.next()) {
-            (_, Some(next)) => self.log_segments.get(&next)?.header.predecessor_end == 0,
-            (_, None) => true,
-        };
-        has_rolled.then_some(backup.sequence)
+    /// Whether this is a backup, and the log goes on behind its last commit: the next one to the same place was cut short when
+    /// the log segment in which this one ends was there as it went on, and the manifest not yet. Who opens a backup writes
+    /// the manifest anew before anything else.
+    fn is_beyond_backup(&self, end: &LogEnd) -> bool {
+        let goes_on = end.is_stopped || end.missing.is_some();
+        self.manifest.backup.is_some_and(|backup| goes_on && end.last_sequence >= backup.sequence)
+    }
+
+    /// Ends the last log segment of a backup where that ended, for when the manifest does not tell any more.
+    fn cut_backup(&self, end: &LogEnd) -> Result<()> {
+        let (path, storage) = (&self.catalog.path, &*self.catalog.storage);
+        if self.is_beyond_backup(end)
+            && let Some((id, at)) = end.chain.last()
+            && let Some(segment) = self.log_segments.get(id)
+        {
+            backup::cut_log(storage, path, segment, *at, &self.tables)?;
+        }
+        Ok(())
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that

@@ -638,7 +638,24 @@ fn a_next_backup_without_the_log_in_between_that_is_cut_short_leaves_the_first()
         .flat_map(|path| sim.file_names(path).into_iter().map(|name| path.join(name)))
         .map(|path| (path.clone(), sim.read_file(&path).expect("there")))
         .collect();
-    let (mut n, mut kept, mut is_untouched) = (1, 0, false);
+    let table_of =
+        |database: &Database| database.table("plain", sample::table_options("plain")).expect("there");
+    let there = |sim: &SimStorage| -> sample::Files {
+        let names = sim.file_names(Path::new(BACKUP)).into_iter().map(|name| Path::new(BACKUP).join(name));
+        names.map(|path| (path.clone(), sim.read_file(&path).expect("there"))).collect()
+    };
+    let read = |sim: &SimStorage, story: &str, is_closed: bool| match Database::open(
+        BACKUP,
+        options(sim).create_if_missing(false),
+    ) {
+        Ok(database) => {
+            let found = sample::contents(&database);
+            if is_closed { database.close() } else { Ok(()) }.expect("closed");
+            found
+        }
+        Err(error) => panic!("{story}: {error}"),
+    };
+    let (mut n, mut is_untouched, mut kept) = (1, false, Vec::new());
     while !is_untouched {
         let sim = sample::disk(&files);
         sim.create_dir_all(Path::new(BACKUP)).expect("made");
@@ -649,15 +666,48 @@ fn a_next_backup_without_the_log_in_between_that_is_cut_short_leaves_the_first()
         drop(database);
         sim.power_loss();
         let story = format!("call {n}: {outcome:?}");
-        let found = match Database::open(BACKUP, options(&sim).create_if_missing(false)) {
-            Ok(database) => sample::contents(&database),
-            Err(error) => panic!("{story}: {error}"),
-        };
+        let left = there(&sim);
+        let report =
+            verify_directory(BACKUP, &sample::verify_options(&sim), Watcher::none()).expect("verified");
+        assert_eq!(report.damages, [], "{story}");
+        let found = read(&sim, &story, true);
         assert!(found == second || outcome.is_err() && found == first, "{story}");
-        kept += u32::from(found == first);
+        // The manifest does not tell any more where it ended.
+        assert!(read(&sim, &story, true) == found, "{story}: the second time");
+        let database = Database::open(BACKUP, options(&sim)).expect("opened");
+        table_of(&database).put(b"goes", b"on").expect("put");
+        drop(database);
+        sim.process_death();
+        let database = Database::open(BACKUP, options(&sim)).expect("opened");
+        table_of(&database).delete(b"goes").expect("deleted");
+        assert!(sample::contents(&database) == found, "{story}: what went on");
+        if found == first {
+            kept.push(left);
+        }
         n += 1;
     }
-    assert!(kept > 10, "{kept}");
+    assert!(kept.len() > 10, "{}", kept.len());
+    // Whatever ends the first opening of what was left.
+    let last = kept.split_off(kept.len() - 3);
+    for files in last {
+        let (mut n, mut is_untouched) = (1, false);
+        while !is_untouched {
+            let sim = sample::disk(&files);
+            sim.create_dir_all(Path::new(BACKUP)).expect("made");
+            files.iter().for_each(|(path, bytes)| sim.write_file(path, bytes));
+            sim.crash_after(n);
+            if let Ok(database) = Database::open(BACKUP, options(&sim).create_if_missing(false)) {
+                let _ = table_of(&database).put(b"goes", b"on");
+                let _ = database.close();
+            }
+            is_untouched = !sim.is_dead();
+            sim.power_loss();
+            let mut found = read(&sim, &format!("call {n} of an opening"), false);
+            found.retain(|(_, key), _| key != b"goes");
+            assert!(found == first, "call {n} of an opening");
+            n += 1;
+        }
+    }
 }
 
 /// What cannot be read of the earlier backup made each later one to the same place fail.

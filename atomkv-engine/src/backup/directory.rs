@@ -13,6 +13,7 @@ use crate::database::Inner;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::segment::SegmentKind;
+use crate::health::is_out_of_descriptors;
 use crate::progress::{Reporter, Watcher};
 use crate::segment::{parse_file_name, read_trailer};
 use crate::storage::{DirectoryLock, LockOutcome, Storage, StorageFile};
@@ -341,7 +342,11 @@ impl<'a> Target<'a> {
         let there = match self.storage.open_to_read(&path) {
             Ok(there) => there,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
-            Err(_) => return Ok(There::Other),
+            Err(error) => {
+                let error = Error::io("open", &path, error);
+                // That passes, and says nothing of the file.
+                return if is_out_of_descriptors(&error) { Err(error) } else { Ok(There::Other) };
+            }
         };
         let Ok(length) = there.len() else { return Ok(There::Other) };
         let (mut one, mut other) = (vec![0; COPY_BYTES], vec![0; COPY_BYTES]);

@@ -11,7 +11,7 @@ use super::directory::{copy_pieces, put_whole};
 use super::failed;
 use crate::error::Result;
 use crate::format::manifest::Manifest;
-use crate::format::segment::{FooterBuilder, SegmentKind, Trailer};
+use crate::format::segment::{FooterBuilder, FooterEntry, SegmentKind, Trailer};
 use crate::page;
 use crate::segment::{Segment, file_name, read_header, read_trailer};
 use crate::storage::{Storage, StorageFile};
@@ -32,7 +32,40 @@ pub(super) fn seal(storage: &dyn Storage, path: &Path, earlier: &Manifest, table
 fn seal_one(storage: &dyn Storage, directory: &Path, name: &str, tables: &Tables) -> Result<()> {
     let path = directory.join(name);
     let Ok(file) = storage.open_to_read(&path) else { return Ok(()) };
-    let Ok(Some((end, footer, trailer))) = footer_of(&file, &path, tables) else { return Ok(()) };
+    match footer_of(&file, &path, tables) {
+        Ok(Some(sealed)) => replace(storage, directory, name, &file, sealed),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a log segment at a place where one of its records ends, in a copy that takes its place: another database may have
+/// the same file.
+pub(crate) fn cut_log(
+    storage: &dyn Storage,
+    directory: &Path,
+    segment: &Segment,
+    end: u64,
+    tables: &Tables,
+) -> Result<()> {
+    let (header, path) = (segment.header, segment.path.clone());
+    let ended = Segment::begin(header, path, segment.file().clone(), None);
+    ended.seal_at(end);
+    // Where something before is damaged the footer, which only saves work, is left empty.
+    let entries = page::entries(&ended, tables).unwrap_or_default();
+    let sealed = sealing(&ended, &entries)?;
+    replace(storage, directory, &file_name(SegmentKind::Log, segment.id()), segment.file(), sealed)?;
+    storage.sync_dir(directory).map_err(failed("sync", directory))
+}
+
+/// Puts a sealed copy in the place of a log segment: its records up to a place, the footer and the trailer.
+fn replace(
+    storage: &dyn Storage,
+    directory: &Path,
+    name: &str,
+    file: &Arc<dyn StorageFile>,
+    (end, footer, trailer): (u64, Vec<u8>, Trailer),
+) -> Result<()> {
+    let path = directory.join(name);
     put_whole(storage, directory, name, |copy, part| {
         let records = Opened::from((file.clone(), end));
         copy_pieces(&records, &path, copy, part, |_| Ok(()))?;
@@ -58,12 +91,21 @@ fn footer_of(
     let end = length.saturating_sub(BLANK_BYTES);
     segment.seal_at(end);
     let entries = page::entries(&segment, tables)?;
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
-    let sequence = |at: u64| segment.with_record(at, true, |record| record.header.sequence);
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    sealing(&segment, &entries).map(Some)
+}
+
+/// Where the records of a segment end, and the footer and the trailer of these entries.
+fn sealing(segment: &Segment, entries: &[FooterEntry]) -> Result<(u64, Vec<u8>, Trailer)> {
+    let sequence =
+        |entry: &FooterEntry| segment.with_record(entry.offset, true, |record| record.header.sequence);
     // They ascend in the log.
-    let sequences = (sequence(first.offset)?, sequence(last.offset)?);
+    let first = entries.first().map_or(Ok(u64::MAX), sequence)?;
+    let last = entries.last().map_or(Ok(0), sequence)?;
     let mut footer = FooterBuilder::default();
     entries.iter().for_each(|entry| footer.push(entry));
-    let (footer, trailer) = footer.finish(end, sequences.0, sequences.1);
-    Ok(Some((end, footer, trailer)))
+    let (footer, trailer) = footer.finish(segment.end(), first, last);
+    Ok((segment.end(), footer, trailer))
 }

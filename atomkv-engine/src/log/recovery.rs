@@ -46,6 +46,8 @@ pub(crate) struct LogEnd {
     pub(crate) records: u64,
     /// Damaged places that were left out because the caller wanted so.
     pub(crate) skipped: u64,
+    /// Whether it ends because the next commit is not part of it.
+    pub(crate) is_stopped: bool,
     /// The furthest place that a sync mark covers.
     pub(crate) synced: LogPosition,
     /// A segment that a roll record names, but that is not there.
@@ -67,7 +69,8 @@ pub(crate) struct Recovery<'a> {
     /// Where an earlier opening has gone on in another file, which holds from that place on.
     continuations: HashMap<(SegmentId, u64), SegmentId>,
     skip_damage: bool,
-    /// Commits from this one on are not part of the log: a large value of theirs was lost.
+    /// Commits from this one on are not part of the log: a large value of theirs was lost, or they came after the backup that
+    /// this is.
     stop_before: Option<u64>,
     /// Commits up to this one were on stable storage when the manifest was written.
     durable: Durable,
@@ -138,7 +141,7 @@ impl<'a> Recovery<'a> {
                 Stop::Rolled { end, next } => (end, Some(next)),
                 Stop::Bad { end } => {
                     let mut next = self.successor(segment.id(), end);
-                    if next.is_none() && self.stop_before.is_none() {
+                    if next.is_none() && !self.end.is_stopped {
                         if self.end.missing.is_none() {
                             self.refuse_damage(&segment, end)?;
                         }
@@ -329,6 +332,7 @@ impl<'a> Recovery<'a> {
             }
             match commit {
                 _ if self.stop_before.is_some_and(|stop| sequence >= stop) => {
+                    self.end.is_stopped = true;
                     return Ok(Measured::Bad { at });
                 }
                 None if sequence > self.end.last_sequence => commit = Some(sequence),
