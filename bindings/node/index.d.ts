@@ -239,7 +239,7 @@ export interface TablePromises<KI, VI, VO> {
   put(key: KI, value: VI, options?: WriteOptions): Promise<number>
   putIf(key: KI, value: VI, expect: Expect, options?: Expiry & CommitOptions): Promise<number>
   delete(key: KI, options?: DeleteOptions): Promise<number | undefined>
-  /** Behind the writes that are queued, on a thread: the value is copied, however long. */
+  /** In the order of the calls, on a thread: the value is copied, however long, and later writes wait for it. */
   setExpiry(key: KI, options: WriteOptions): Promise<Written | undefined>
   get(key: KI): Promise<VO | undefined>
   getEntry(key: KI): Promise<Entry<VO> | undefined>

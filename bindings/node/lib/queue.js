@@ -21,6 +21,8 @@ function mayFailAlone ({ bits, expiry }) {
 }
 
 const asBytes = keyEncoding('binary')
+/** Of what is no commit. */
+const NO_PACK = Object.freeze({ count: 0, at: 0 })
 
 /** What else could be wrong is not the key's fault, and is told by the commit. */
 function checkKey (table, keys, key) {
@@ -63,7 +65,7 @@ class Queue {
 
   _begin (pack) {
     this._database._open()
-    const group = { pack, promise: undefined, resolve: undefined, reject: undefined, durability: 0 }
+    const group = { pack, promise: undefined, resolve: undefined, reject: undefined, durability: 0, start: undefined }
     group.promise = new Promise((resolve, reject) => Object.assign(group, { resolve, reject }))
     this._groups.push(group)
     if (!this._isScheduled) {
@@ -151,6 +153,14 @@ class Queue {
     return group.promise
   }
 
+  /** Something else than a commit that takes its turn among them: `start` begins it on a thread. */
+  turn (start) {
+    const group = this._begin(NO_PACK)
+    group.start = start
+    this._group = undefined
+    return group.promise
+  }
+
   _run () {
     let count = 0
     while (this._running === undefined && !this._isPausing) {
@@ -165,24 +175,32 @@ class Queue {
       count += group.pack.count
       this._groups.shift()
       if (group === this._group) this._group = undefined
+      if (group.start !== undefined) this._wait(group, group.start)
       // A group of which nothing could be encoded.
-      if (group.pack.count === 0) group.resolve(undefined)
+      else if (group.pack.count === 0) group.resolve(undefined)
       else if (!this._commitAtOnce(group)) this._commit(group)
     }
   }
 
   /** On a thread. */
   _commit (group) {
+    const { pack, durability } = group
+    this._wait(group, () => {
+      const started = core.start('apply', this._database._handle, { count: pack.count, durability }, pack.bytes())
+      this._reuse(pack)
+      return started.then(sequence => sequence < 0 ? undefined : sequence)
+    })
+  }
+
+  /** The next group has its turn when this one has come to its end. */
+  _wait (group, start) {
     this._running = group
-    const { pack } = group
-    const started = core.start('apply', this._database._handle, { count: pack.count, durability: group.durability }, pack.bytes())
-    this._reuse(pack)
     const done = () => {
       this._running = undefined
       this._run()
     }
-    started.then(sequence => {
-      group.resolve(sequence < 0 ? undefined : sequence)
+    start().then(result => {
+      group.resolve(result)
       done()
     }, error => {
       group.reject(error)
@@ -215,13 +233,6 @@ class Queue {
     this._jobs.add(job)
     const forget = () => { this._jobs.delete(job) }
     job.then(forget, forget)
-  }
-
-  /** Begins a job when what was queued or begun before has come to its end; `drain` waits for it from now on. */
-  begin (start) {
-    const job = this.drain().then(start)
-    this.track(job)
-    return job
   }
 
   /** Resolves when everything that was queued or begun before has been committed, or has failed. */

@@ -371,12 +371,12 @@ class TablePromises {
     return found === null ? undefined : this._table._versions(found)[0]
   }
 
-  /** Behind the writes that are queued, on a thread: the value is copied, however long. */
+  /** In the order of the calls, on a thread: the value is copied, however long. */
   async setExpiry (key, options) {
     const { _handle: handle, database } = this._table
     const keyBytes = this._table._keyBytes(key)
     const flags = writeFlags(options, write, 'an expiry')
-    const done = await database._queue.begin(() => core.start('setExpiry', handle, { ...flags }, keyBytes))
+    const done = await database._queue.turn(() => core.start('setExpiry', handle, { ...flags }, keyBytes))
     return done === null ? undefined : JSON.parse(done[0])
   }
 

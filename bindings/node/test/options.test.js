@@ -420,8 +420,16 @@ test('an expiry that is given on a thread comes behind what is queued, and befor
   assert.ok(table.getEntry('k').expiresAt > Date.now())
   const entry = table.getEntry('long')
   assert.ok(entry.expiresAt > Date.now() && entry.value.equals(long))
+  // What is written behind it has the table's expiry, not the one that was given before.
+  const behind = [table.promises.setExpiry('long', { ttl: 60000 }), table.promises.setExpiry('k', { ttl: 60000 }), table.promises.put('k', 'new')]
+  await Promise.all(behind)
+  assert.strictEqual(table.getEntry('k').expiresAt, undefined)
+  assert.strictEqual(table.get('k').toString(), 'new')
+  const many = Array.from({ length: 5000 }, () => table.promises.setExpiry('k', { ttl: 3600000 }))
+  assert.strictEqual((await Promise.all(many)).at(-1).version, 5004)
+  await assert.rejects(table.promises.setExpiry('k', { expiresAt: 5 }), code('INVALID_ARGUMENT'))
   const last = table.promises.setExpiry('k', { ttl: 'never' })
   await database.close()
-  assert.strictEqual((await last).version, 3)
+  assert.strictEqual((await last).version, 5005)
   await assert.rejects(table.promises.setExpiry('k', { ttl: 5 }), code('CLOSED'))
 })

@@ -102,6 +102,7 @@ impl Request {
                 | "backup"
                 | "restore"
                 | "resize"
+                | "setExpiry"
         )
     }
 
