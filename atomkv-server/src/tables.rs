@@ -290,26 +290,23 @@ impl TableHandle {
         Ok(())
     }
 
-    /// Gives a document another expiry, and its type the same; buffered. `None` if it is not there.
+    /// Gives a document another expiry, and its type the same; buffered. `None` if it is not there. Where others write it all
+    /// the time, the last of several attempts fails with their conflict.
     pub(crate) fn set_expiry(&self, database: &Database, key: &[u8], wish: Wish) -> Result<Option<Written>> {
+        let mut attempts = 0;
         loop {
-            let typed = self.media(key)?.and_then(|media| {
-                let sequence = media.sequence;
-                Some((Expect::Sequence(sequence), own_type(sequence, Some(media))?))
-            });
-            let options = wish.options().durability(Durability::Buffered);
-            let Some((found, media_type)) = typed else { return self.table.set_expiry(key, options) };
-            let Some(reader) = self.table.read_stream(key)? else {
-                return self.table.set_expiry(key, options);
+            attempts += 1;
+            let Some(Document {
+                written, media_type: Some(media_type), content: Content::Parts(reader), ..
+            }) = self.find(key)?
+            else {
+                return self.table.set_expiry(key, wish.options().durability(Durability::Buffered));
             };
-            if found != Expect::Sequence(reader.sequence()) {
-                // Somebody else has written it since: it has no type any more.
-                return self.table.set_expiry(key, options);
-            }
             match self.copy(database, key, &reader, &media_type, wish) {
                 // Written meanwhile: what is there now is looked at.
                 Err(Error::Conflict { .. })
-                    if self.media(key)?.is_none_or(|media| found != Expect::Sequence(media.sequence)) => {}
+                    if attempts < ATTEMPTS
+                        && self.written(key)?.is_none_or(|now| now.sequence != written.sequence) => {}
                 outcome => return outcome,
             }
         }
@@ -436,6 +433,41 @@ mod tests {
             let outcome = handle.set_expiry(&database, b"k", wish);
             assert!(matches!(outcome, Err(Error::Conflict { .. })), "{length}: {outcome:?}");
         }
+        database.close().expect("closes");
+    }
+
+    /// Who imports writes the documents alone, and leaves the types before.
+    #[test]
+    fn an_expiry_goes_to_what_others_have_written_meanwhile() {
+        let database = Database::open("memory", Options::in_memory()).expect("opens");
+        database.table("t", TableOptions::new()).expect("a table");
+        let handle = Tables::default().open(&database, "t").expect("there");
+        handle.put(&database, b"k", b"typed", Some("text/plain"), Wish::default()).expect("put");
+        handle.table.put(b"k", b"plain").expect("put");
+        let wish = Wish { expiry: Expiry::At(9_000_000_000_000), expect: Expect::Present };
+        handle.set_expiry(&database, b"k", wish).expect("another expiry").expect("was there");
+        let document = handle.find(b"k").expect("read").expect("there");
+        assert_eq!((document.media_type, document.expires_at_ms), (None, Some(9_000_000_000_000)));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let long = vec![7; 2 * PART_BYTES as usize];
+        handle.put(&database, b"long", &long, Some("text/plain"), Wish::default()).expect("put");
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    handle.table.put(b"long", &long).expect("put");
+                    handle.put(&database, b"long", &long, Some("text/plain"), Wish::default()).expect("put");
+                }
+            });
+            for _ in 0..20 {
+                let wish = Wish { expiry: Expiry::At(9_000_000_000_000), expect: Expect::Anything };
+                match handle.set_expiry(&database, b"long", wish) {
+                    Ok(Some(_)) | Err(Error::Conflict { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            writer.join().expect("writes");
+        });
         database.close().expect("closes");
     }
 }
