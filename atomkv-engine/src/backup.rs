@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::progress::Watcher;
 use crate::storage::{FileStorage, Storage};
 use content::Content;
+pub(crate) use directory::is_part;
 pub use restore::{RestoreOptions, RestoreReport, restore, restore_stream};
 pub(crate) use seal::cut_log;
 

@@ -82,6 +82,14 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Inner> {
     };
     let names = list(&*storage, path, &options)?;
     let (opener, reading) = read(path, &options, &manifest, &names)?;
+    let (opener, reading) = if opener.is_beyond_backup(&reading.end) {
+        let mut opener = opener;
+        opener.cut_backup(&reading.end)?;
+        drop((opener, reading));
+        read(path, &options, &manifest, &names)?
+    } else {
+        (opener, reading)
+    };
     // From here on files may be removed.
     opener.catalog.own(lock);
     opener.finish(reading)?.assemble()
@@ -443,16 +451,12 @@ impl Opener {
 
     /// Makes durable what was read, and removes what nothing names.
     fn finish(mut self, reading: Reading) -> Result<Found> {
-        let settle = || {
-            self.cut_backup(&reading.end)?;
-            self.make_durable(&reading.end, reading.start, &reading.replayed)
-        };
-        let mut outcome = settle();
+        let mut outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
         // Where files are never written in place, what is written again takes space: what is held back for a full disk.
         if matches!(outcome, Err(Error::NoSpace { .. }))
             && self.catalog.spend_upkeep_reserve() | self.catalog.spend_reserve()
         {
-            outcome = settle();
+            outcome = self.make_durable(&reading.end, reading.start, &reading.replayed);
         }
         outcome?;
         self.remove_stale();
@@ -491,15 +495,24 @@ impl Opener {
     }
 
     /// Ends the last log segment of a backup where that ended, for when the manifest does not tell any more.
-    fn cut_backup(&self, end: &LogEnd) -> Result<()> {
-        let (path, storage) = (&self.catalog.path, &*self.catalog.storage);
-        if self.is_beyond_backup(end)
-            && let Some((id, at)) = end.chain.last()
-            && let Some(segment) = self.log_segments.get(id)
-        {
-            backup::cut_log(storage, path, segment, *at, &self.tables)?;
+    fn cut_backup(&mut self, end: &LogEnd) -> Result<()> {
+        let last = end.chain.last();
+        let Some((segment, at)) = last.and_then(|(id, at)| Some((self.log_segments.get(id)?.clone(), *at)))
+        else {
+            return Ok(());
+        };
+        let cut = |opener: &Opener| {
+            let (path, storage) = (&opener.catalog.path, &*opener.catalog.storage);
+            backup::cut_log(storage, path, &segment, at, &opener.tables)
+        };
+        match cut(self) {
+            Err(Error::NoSpace { .. }) => {
+                // What the next backup has left may be what has filled the disk.
+                self.remove_stale();
+                cut(self)
+            }
+            outcome => outcome,
         }
-        Ok(())
     }
 
     /// What the large values mean that are not whole: the first commit that was lost with one, if any. One that
@@ -544,7 +557,8 @@ impl Opener {
                 let is_stale_image = checkpoint::parse_image_name(&name).is_some_and(|generation| {
                     !self.manifest.checkpoints.iter().any(|record| record.generation == generation)
                 });
-                if is_stale_image {
+                let is_part = self.manifest.backup.is_some() && backup::is_part(&name);
+                if is_stale_image || is_part {
                     self.stale.push(name);
                 }
                 continue;
@@ -552,7 +566,10 @@ impl Opener {
             match (kind, named.get(&id)) {
                 (SegmentKind::Extent, _) => {}
                 (_, Some(&length)) => self.open_named(kind, id, length, start)?,
-                (SegmentKind::Log, None) if id > start.segment => self.open_unnamed(&name, id)?,
+                // A backup names all of its log: this is of one that was never complete.
+                (SegmentKind::Log, None) if id > start.segment && self.manifest.backup.is_none() => {
+                    self.open_unnamed(&name, id)?;
+                }
                 _ => self.stale.push(name),
             }
         }

@@ -670,8 +670,16 @@ fn a_next_backup_without_the_log_in_between_that_is_cut_short_leaves_the_first()
         let report =
             verify_directory(BACKUP, &sample::verify_options(&sim), Watcher::none()).expect("verified");
         assert_eq!(report.damages, [], "{story}");
+        let skipping = sample::disk(&left);
+        skipping.create_dir_all(Path::new(BACKUP)).expect("made");
+        left.iter().for_each(|(path, bytes)| skipping.write_file(path, bytes));
         let found = read(&sim, &story, true);
         assert!(found == second || outcome.is_err() && found == first, "{story}");
+        // Who goes on without what is damaged has no more of the next one.
+        let database = Database::open(BACKUP, options(&skipping).skip_damaged_log(true)).expect("opened");
+        assert!(sample::contents(&database) == found, "{story}: without what is damaged");
+        database.close().expect("closed");
+        assert!(read(&skipping, &story, true) == found, "{story}: and after it");
         // The manifest does not tell any more where it ended.
         assert!(read(&sim, &story, true) == found, "{story}: the second time");
         let database = Database::open(BACKUP, options(&sim)).expect("opened");

@@ -131,6 +131,11 @@ pub(super) fn is_file_of_a_database(name: &str) -> bool {
     parse_file_name(name).is_some() || parse_image_name(name).is_some()
 }
 
+/// Whether a file was to become a database's.
+pub(crate) fn is_part(name: &str) -> bool {
+    name.strip_suffix(PART).is_some_and(is_file_of_a_database)
+}
+
 /// Writes a file under another name first, so that it is there as a whole or not at all.
 pub(super) fn put_whole(
     storage: &dyn Storage,
@@ -153,8 +158,12 @@ fn put_part(
     let part = directory.join(format!("{name}{PART}"));
     remove_if_there(storage, &part)?;
     let file = storage.create(&part).map_err(failed("create", &part))?;
-    write(&*file, &part)?;
-    file.sync_data().map_err(failed("sync", &part))
+    let outcome = write(&*file, &part).and_then(|()| file.sync_data().map_err(failed("sync", &part)));
+    if outcome.is_err() {
+        // On a full disk its space is wanted.
+        let _ = storage.remove(&part);
+    }
+    outcome
 }
 
 /// Copies a file from its beginning to `length`, and tells how much of it. What is all zeros is left out where it can be:
@@ -395,7 +404,7 @@ impl<'a> Target<'a> {
         replace_file(self.storage, self.path, MANIFEST_NEW, MANIFEST, &content.manifest.encode())?;
         let wanted: HashMap<&str, ()> = content.files.iter().map(|file| (file.name.as_str(), ())).collect();
         for name in self.storage.list(self.path).map_err(failed("list", self.path))? {
-            let is_part = name.strip_suffix(PART).is_some_and(is_file_of_a_database);
+            let is_part = is_part(&name);
             let is_stale = is_file_of_a_database(&name) && !wanted.contains_key(name.as_str());
             if is_part || is_stale || name == UNFINISHED {
                 remove_if_there(self.storage, &self.path.join(&name))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::content::{BLANK_BYTES, Opened};
 use super::directory::{copy_pieces, put_whole};
 use super::failed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::segment::{FooterBuilder, FooterEntry, SegmentKind, Trailer};
 use crate::page;
@@ -51,7 +51,10 @@ pub(crate) fn cut_log(
     let ended = Segment::begin(header, path, segment.file().clone(), None);
     ended.seal_at(end);
     // Where something before is damaged the footer, which only saves work, is left empty.
-    let entries = page::entries(&ended, tables).unwrap_or_default();
+    let entries = match page::entries(&ended, tables) {
+        Err(Error::Corrupt { .. }) => Vec::new(),
+        entries => entries?,
+    };
     let sealed = sealing(&ended, &entries)?;
     replace(storage, directory, &file_name(SegmentKind::Log, segment.id()), segment.file(), sealed)?;
     storage.sync_dir(directory).map_err(failed("sync", directory))

@@ -201,7 +201,11 @@ impl<'a> Recovery<'a> {
                     self.hand_over(&mut reader, start, segment, replay)?;
                     match other {
                         Measured::Roll { end, next } => return Ok(Stop::Rolled { end, next }),
-                        Measured::Bad { at } if self.pass_damage(&mut reader, segment, at)? => continue,
+                        Measured::Bad { at }
+                            if !self.end.is_stopped && self.pass_damage(&mut reader, segment, at)? =>
+                        {
+                            continue;
+                        }
                         _ => return Ok(Stop::Bad { end: start }),
                     }
                 }

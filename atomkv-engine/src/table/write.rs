@@ -15,6 +15,8 @@ use crate::types::{Changed, Update, VALUE_BYTES_MAX, Written};
 
 /// Longer values take a while, see [`Table::write_may_wait`].
 const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+/// So often a streamed document is copied to get another expiry, while others write it.
+const COPIES_MAX: u32 = 16;
 
 impl Table {
     /// Stores a value under a key, whether or not the key is there. Durable as the table's default says.
@@ -239,9 +241,11 @@ impl Table {
     /// streamed document part by part, into another streamed one.
     ///
     /// # Errors
-    /// As [`Table::put_with`] and, of a streamed document, [`Table::write_stream`].
+    /// As [`Table::put_with`] and, of a streamed document, [`Table::write_stream`]; [`Error::Conflict`] too if others have
+    /// written it each of 16 times that it was copied.
     pub fn set_expiry(&self, key: &[u8], options: impl Into<WriteOptions>) -> Result<Option<Written>> {
         let options = options.into();
+        let mut copies = 0;
         loop {
             let Some(parts) = self.open_parts(key, None)? else {
                 return match options.expect {
@@ -264,11 +268,12 @@ impl Table {
                 parts @ Parts::Chunked { .. } => {
                     // Before all of it is copied in vain.
                     self.expiry_ms(options.expiry, None)?;
+                    copies += 1;
                     self.copy_stream(key, &self.reader(parts), options)
                 }
             };
             match outcome {
-                Err(Error::Conflict { .. }) => {}
+                Err(Error::Conflict { .. }) if copies < COPIES_MAX => {}
                 outcome => return outcome.map(Some),
             }
         }

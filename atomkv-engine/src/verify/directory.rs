@@ -158,7 +158,7 @@ fn unclean_end(found: &Findings, manifest: Option<&Manifest>) -> Option<UncleanE
         && manifest.and_then(|manifest| manifest.checkpoints.first()).is_some_and(|newest| {
             (SegmentId(newest.log_segment), newest.log_offset) == (position.segment, position.offset)
         });
-    if is_sealed && found.lost_from.is_none() || is_settled {
+    if found.lost_from.is_none() && (is_sealed || is_settled) {
         return None;
     }
     Some(UncleanEnd {
