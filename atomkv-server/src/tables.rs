@@ -296,17 +296,26 @@ impl TableHandle {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let Some(Document {
-                written, media_type: Some(media_type), content: Content::Parts(reader), ..
-            }) = self.find(key)?
-            else {
-                return self.table.set_expiry(key, wish.options().durability(Durability::Buffered));
+            let document = self.find(key)?;
+            let found = document.as_ref().map(|document| document.written.sequence);
+            let outcome = match document {
+                Some(Document { media_type: Some(media_type), content: Content::Parts(reader), .. }) => {
+                    self.copy(database, key, &reader, &media_type, wish)
+                }
+                _ => {
+                    // Not one that has got a type meanwhile.
+                    let expect = match (found, wish.expect) {
+                        (Some(found), Expect::Anything | Expect::Present) => Expect::Sequence(found),
+                        (_, expect) => expect,
+                    };
+                    let options = Wish { expect, ..wish }.options();
+                    self.table.set_expiry(key, options.durability(Durability::Buffered))
+                }
             };
-            match self.copy(database, key, &reader, &media_type, wish) {
+            match outcome {
                 // Written meanwhile: what is there now is looked at.
                 Err(Error::Conflict { .. })
-                    if attempts < ATTEMPTS
-                        && self.written(key)?.is_none_or(|now| now.sequence != written.sequence) => {}
+                    if attempts < ATTEMPTS && self.written(key)?.map(|now| now.sequence) != found => {}
                 outcome => return outcome,
             }
         }
