@@ -342,6 +342,15 @@ impl Log {
         self.core.lock_spinning()
     }
 
+    /// Does something with the log's lock held. If it panics writing ends before the lock goes: who waits for it must not come
+    /// behind half a commit.
+    fn ending_on_panic<R>(&self, work: impl FnOnce() -> R) -> R {
+        let unwinds = Unwinds(&self.health);
+        let result = work();
+        std::mem::forget(unwinds);
+        result
+    }
+
     /// Appends a record that stands for no key, as [`Log::append`] does. Returns its sequence.
     pub(crate) fn append_notice(&self, notice: &mut Notice<'_>, now_ms: u64, how: Durability) -> Result<u64> {
         let stamp = self.append(notice, now_ms, how)?;
@@ -382,26 +391,11 @@ impl Log {
                 self.extend_lease(now_ms, sequence)?;
                 continue;
             }
-            return self.append_locked(&mut core, room, commit, now_ms, how);
+            return self.ending_on_panic(|| self.append_locked(&mut core, room, commit, now_ms, how));
         }
     }
 
     fn append_locked<C: Commit>(
-        &self,
-        core: &mut Core,
-        room: u64,
-        commit: &mut C,
-        now_ms: u64,
-        how: Durability,
-    ) -> Result<Option<Stamp>> {
-        // Within the log's lock: who waits for it must not come behind half a commit.
-        let unwinds = Unwinds(&self.health);
-        let outcome = self.append_whole(core, room, commit, now_ms, how);
-        std::mem::forget(unwinds);
-        outcome
-    }
-
-    fn append_whole<C: Commit>(
         &self,
         core: &mut Core,
         room: u64,
@@ -481,7 +475,8 @@ impl Log {
             let bytes = ceiling.to_le_bytes();
             let mut lease = Unnumbered(Draft::notice(Kind::Lease, 0, &bytes));
             let room = lease.0.room();
-            let stamp = self.append_locked(&mut core, room, &mut lease, now_ms, Durability::Sync)?;
+            let append = || self.append_locked(&mut core, room, &mut lease, now_ms, Durability::Sync);
+            let stamp = self.ending_on_panic(append)?;
             core.lease_written = core.lease_written.max(ceiling);
             (ceiling, stamp.ok_or_else(no_deadline)?.sequence)
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::successors::Plan;
 use super::{
-    Active, Core, Draft, Log, Notice, Numbering, SEGMENT_OVERHEAD_BYTES, Stamp, Unwinds, Writer, write_commit,
+    Active, Core, Draft, Log, Notice, Numbering, SEGMENT_OVERHEAD_BYTES, Stamp, Writer, write_commit,
 };
 use crate::catalog::{NewSegment, SegmentPlan};
 use crate::error::{Error, Result};
@@ -389,10 +389,7 @@ impl Log {
             if position.segment == SegmentId::default() || is_empty {
                 return Ok(());
             }
-            let unwinds = Unwinds(&self.health);
-            let outcome = self.roll(&mut core, 0);
-            std::mem::forget(unwinds);
-            outcome?;
+            self.ending_on_panic(|| self.roll(&mut core, 0))?;
         }
         self.seal_waiting();
         Ok(())
