@@ -28,10 +28,9 @@ use crate::expiry::Clock;
 use crate::extents::{Extents, rewrite};
 use crate::feed::Feed;
 use crate::format::manifest::Manifest;
-use crate::format::record::{ExtentRef, Kind, Record};
+use crate::format::record::ExtentRef;
 use crate::format::segment::{HEADER_BYTES, SegmentKind};
 use crate::health::Health;
-use crate::index::subtable::Candidates;
 use crate::log::recovery::{Durable, LogEnd, Recovery};
 use crate::log::{Log, LogPosition, LogStart};
 use crate::maintenance::{Signals, Turns};
@@ -43,7 +42,7 @@ use crate::storage::{LockOutcome, Storage};
 use crate::sync::{Mutex, RwLock};
 use crate::tables::{TableCore, Tables};
 use crate::types::{Address, SegmentId};
-use apply::{Broken, Change, Crew};
+use apply::{Broken, Crew};
 use replay::{Replayer, Unapplied};
 
 const LOCK: &str = "LOCK";
@@ -747,58 +746,6 @@ impl Opener {
         }
     }
 
-    /// The record that the index points to for the key of one that is replayed.
-    fn same_key(
-        &self,
-        table: &TableCore,
-        replayed: &Change,
-        key: &[u8],
-        found: &mut Candidates,
-    ) -> Result<Option<Current>> {
-        let guard = epoch::pin();
-        table.index.find(replayed.place, &guard, found)?;
-        for address in found.iter() {
-            let current = |record: &Record<'_>| {
-                let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
-                (record.key == key).then_some(Current {
-                    address,
-                    sequence: record.header.sequence,
-                    length: record.layout.padded(),
-                    extent: extent.flatten(),
-                })
-            };
-            let current = match self.catalog.directory.get(address.ordinal(), &guard) {
-                Some(segment) => match segment.with_record(address.offset(), true, current) {
-                    Err(error @ Error::Corrupt { .. }) => {
-                        Some(overwritten_damage(segment, table, address, replayed, key).ok_or(error)?)
-                    }
-                    outcome => outcome?,
-                },
-                None => self.with_record_ahead(address, current)?,
-            };
-            if current.is_some() {
-                return Ok(current);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Reads a record in a log segment that the replay has not reached yet: an image that was written while the log
-    /// rolled points there. A segment that was begun and lost may have the same ordinal: the newest is the right one, and an
-    /// older one is only looked at for want of an intact record there.
-    fn with_record_ahead<R>(&self, address: Address, f: impl Fn(&Record<'_>) -> R) -> Result<R> {
-        let mut failed = None;
-        for segment in self.log_segments.values().rev() {
-            if segment.header.ordinal == address.ordinal() {
-                match segment.with_record(address.offset(), true, &f) {
-                    Ok(result) => return Ok(result),
-                    Err(error) => failed = Some(error),
-                }
-            }
-        }
-        Err(failed.unwrap_or_else(|| self.dangling(address)))
-    }
-
     /// The record at an address is wanted no more.
     fn note_dead(&self, address: Address, length: u64) {
         let guard = epoch::pin();
@@ -812,35 +759,6 @@ impl Opener {
             format!("the index points to a segment that is not there (ordinal {})", address.ordinal());
         Error::corrupt(&self.catalog.path.join(MANIFEST), 0, detail)
     }
-}
-
-/// The record that the index points to for a key.
-struct Current {
-    address: Address,
-    sequence: u64,
-    length: u64,
-    extent: Option<ExtentRef>,
-}
-
-/// A damaged record of the very key that is replayed: the commit replaced it in spite of that, so replay does. Of what it
-/// says as little is believed as can be: not that it is the newer one, for then the log itself were damaged where it lies,
-/// and not which file holds its value.
-fn overwritten_damage(
-    segment: &Segment,
-    table: &TableCore,
-    address: Address,
-    replayed: &Change,
-    key: &[u8],
-) -> Option<Current> {
-    let damaged = segment.with_record(address.offset(), false, |record| {
-        (record.key == key && record.header.table == table.id).then(|| Current {
-            address,
-            sequence: record.header.sequence.min(replayed.sequence.saturating_sub(1)),
-            length: record.layout.padded(),
-            extent: None,
-        })
-    });
-    damaged.ok().flatten()
 }
 
 /// Whether the first stretch of a file is all zeros: its header was never written, so nothing else was.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use super::{Current, Opener};
+use super::Opener;
 use crate::epoch;
 use crate::error::{Error, Result};
 use crate::format::record::{ExtentRef, Hint, Kind, Record};
@@ -492,8 +492,83 @@ impl<'a> Applier<'a> {
                 return Ok(Some(Current { address, sequence: 0, length, extent: None }));
             }
         }
-        self.opener.same_key(table, change, key, &mut self.found)
+        self.same_key(table, change, key)
     }
+
+    /// The record that the index points to for the key of one that is replayed.
+    fn same_key(&mut self, table: &TableCore, replayed: &Change, key: &[u8]) -> Result<Option<Current>> {
+        let guard = epoch::pin();
+        table.index.find(replayed.place, &guard, &mut self.found)?;
+        for address in self.found.iter() {
+            let current = |record: &Record<'_>| {
+                let extent = (record.header.kind == Kind::Extent).then(|| ExtentRef::decode(record.value));
+                (record.key == key).then_some(Current {
+                    address,
+                    sequence: record.header.sequence,
+                    length: record.layout.padded(),
+                    extent: extent.flatten(),
+                })
+            };
+            let current = match self.opener.catalog.directory.get(address.ordinal(), &guard) {
+                Some(segment) => match segment.with_record(address.offset(), true, current) {
+                    Err(error @ Error::Corrupt { .. }) => {
+                        Some(overwritten_damage(segment, table, address, replayed, key).ok_or(error)?)
+                    }
+                    outcome => outcome?,
+                },
+                None => self.with_record_ahead(address, current)?,
+            };
+            if current.is_some() {
+                return Ok(current);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a record in a log segment that the replay has not reached yet: an image that was written while the log
+    /// rolled points there. A segment that was begun and lost may have the same ordinal: the newest is the right one, and an
+    /// older one is only looked at for want of an intact record there.
+    fn with_record_ahead<R>(&self, address: Address, f: impl Fn(&Record<'_>) -> R) -> Result<R> {
+        let mut failed = None;
+        for segment in self.opener.log_segments.values().rev() {
+            if segment.header.ordinal == address.ordinal() {
+                match segment.with_record(address.offset(), true, &f) {
+                    Ok(result) => return Ok(result),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.opener.dangling(address)))
+    }
+}
+
+/// The record that the index points to for a key.
+struct Current {
+    address: Address,
+    sequence: u64,
+    length: u64,
+    extent: Option<ExtentRef>,
+}
+
+/// A damaged record of the very key that is replayed: the commit replaced it in spite of that, so replay does. Of what it
+/// says as little is believed as can be: not that it is the newer one, for then the log itself were damaged where it lies,
+/// and not which file holds its value.
+fn overwritten_damage(
+    segment: &Segment,
+    table: &TableCore,
+    address: Address,
+    replayed: &Change,
+    key: &[u8],
+) -> Option<Current> {
+    let damaged = segment.with_record(address.offset(), false, |record| {
+        (record.key == key && record.header.table == table.id).then(|| Current {
+            address,
+            sequence: record.header.sequence.min(replayed.sequence.saturating_sub(1)),
+            length: record.layout.padded(),
+            extent: None,
+        })
+    });
+    damaged.ok().flatten()
 }
 
 /// A record of a table that is not there.
